@@ -1,0 +1,97 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+    // Without it every squareRoot() keeps a libm errno branch and the loop around it stays scalar.
+    .unsafeFlags(["-Xcc", "-fno-math-errno"]),
+]
+
+// Debug builds too: tests run the real kernels, and unoptimised ones are fifty times slower.
+let kernelC: [CSetting] = [
+    .unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden"])
+]
+
+// A plugin exports its entry symbol and nothing else.
+let pluginLink: [LinkerSetting] = [
+    .unsafeFlags(
+        ["-Xlinker", "--version-script=\(Context.packageDirectory)/Plugins/exports.map"],
+        .when(platforms: [.linux]))
+]
+
+/// The plugins that ship with craft. Each is a dynamic library that the host finds at run time; no target links one.
+let plugins = ["AnchorVariants", "AnswerLoss", "BaselineL1", "CRaFTDual", "CRaFTProjection"]
+
+func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {
+    .systemLibrary(
+        name: name, path: "Sources/CLibraries/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: dependencies + ["TestSupport"], path: "Tests/\(name)",
+        swiftSettings: strict)
+}
+
+let package = Package(
+    name: "craft",
+    products: [
+        .executable(name: "craft", targets: ["craft"]),
+        .library(name: "PluginKit", targets: ["PluginKit"]),
+    ] + plugins.map { .library(name: $0, type: .dynamic, targets: [$0]) },
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // MARK: - C boundary
+        .target(name: "PluginAPI"),
+        .target(name: "Kernels", cSettings: kernelC),
+        systemLibrary("COpenBLAS", pkgConfig: "openblas", apt: "libopenblas-dev"),
+        systemLibrary("CFFI", pkgConfig: "libffi", apt: "libffi-dev"),
+        systemLibrary("CTurboJPEG", pkgConfig: "libturbojpeg", apt: "libturbojpeg0-dev"),
+        systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
+        systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
+
+        // MARK: - Plugins
+        .target(name: "PluginKit", dependencies: ["PluginAPI"], swiftSettings: strict),
+        .target(
+            name: "PluginRuntime", dependencies: ["PluginAPI", "CFFI", "CCrypto"], swiftSettings: strict),
+    ]
+        + plugins.map {
+            .target(
+                name: $0, dependencies: ["PluginKit", "PluginAPI"], path: "Plugins/\($0)/Sources",
+                swiftSettings: strict, linkerSettings: pluginLink)
+        } + [
+            // MARK: - Trainer
+            .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
+            .target(name: "Models", dependencies: ["Tensors", "Kernels"], swiftSettings: strict),
+            .target(
+                name: "Data", dependencies: ["Kernels", "CTurboJPEG", "CPNG", "CCrypto"],
+                swiftSettings: strict),
+            .target(
+                name: "Training", dependencies: ["PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
+                swiftSettings: strict),
+            .executableTarget(
+                name: "craft",
+                dependencies: [
+                    "Training", "PluginRuntime", "Models", "Data", "Tensors", "Yams",
+                    .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                ],
+                path: "Sources/Host", swiftSettings: strict),
+
+            // MARK: - Tests (never link a plugin: they are opened from the build folder, as a user's host would)
+            .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
+            tests("PluginRuntime", ["PluginRuntime", "PluginAPI"]),
+            tests("Plugins", ["PluginRuntime", "PluginAPI"]),
+            tests("Kernels", ["Kernels"]),
+            tests("Tensors", ["Tensors", "Kernels"]),
+            tests("Models", ["Models", "Tensors"]),
+            tests("Data", ["Data"]),
+            tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),
+            tests("Host", ["Data", "Models"]),
+        ]
+)

@@ -1,0 +1,1 @@
+@main struct Craft { static func main() {} }
