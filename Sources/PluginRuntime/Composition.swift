@@ -52,11 +52,8 @@ public final class Composition {
 
         var instances: [PluginInstance] = []
         for draft in drafts {
-            do {
-                instances.append(
-                    try PluginInstance(
-                        library: draft.library, name: draft.request.instance, settings: draft.settings,
-                        hooks: draft.boundHooks()))
+            do throws(PluginStateError) {
+                instances.append(try PluginInstance(draft))
             } catch {
                 problems.append(
                     CompositionProblem(
@@ -75,7 +72,7 @@ public final class Composition {
             let later = nodes.filter { resolver[$0].point != .plan }
             return (later.isEmpty ? nodes : later).map { resolver.instance($0) }
         }
-        plugins = drafts.map(Self.loaded)
+        plugins = drafts.map(\.loaded)
         let inputs = drafts.flatMap { $0.hooks.flatMap(\.inputs) }
         previousReads = Set(inputs.filter(\.isPrevious).map(\.name))
         var sources: [String: String] = [:]
@@ -121,19 +118,6 @@ public final class Composition {
             }
         }
         return drafts
-    }
-
-    private static func loaded(_ draft: PluginDraft) -> LoadedPlugin {
-        LoadedPlugin(
-            path: draft.library.path, sha256: draft.library.sha256, id: draft.library.id,
-            version: draft.library.version, summary: draft.library.summary, instance: draft.request.instance,
-            settings: Dictionary(
-                draft.settings.map { ($0.name, $0.value.text) }, uniquingKeysWith: { first, _ in first }),
-            hooks: draft.hooks.map { hook in
-                LoadedPlugin.Hook(
-                    point: hook.point, signature: hook.declared.signature.description,
-                    reads: hook.inputs.filter { !$0.isPrevious }.map(\.name), provides: hook.results.map(\.name))
-            })
     }
 
     // MARK: - What the composition needs and gives

@@ -53,10 +53,13 @@ struct CompositionResolver {
         if isResult { problem.providedBy = instance(node) } else { problem.neededBy = instance(node) }
         guard let match = registry.match(argument.name) else {
             problem.problem = "the host knows no value of this name"
-            let known =
-                registry.entries.map(\.pattern.description) + providers.keys.filter { $0 != argument.name }.sorted()
+            let possible = registry.entries.filter { (isResult ? $0.producible : $0.readable).contains(point) }
+            let patterns = possible.map(\.pattern.description)
+            let produced = providers.keys.filter { registry.match($0) != nil }.sorted()
             problem.hint = Suggestion.hint(
-                for: argument.name, among: known, otherwise: "'craft plan --names' lists the names there are")
+                for: argument.name, among: registry.entries.map(\.pattern.description) + produced,
+                otherwise:
+                    "\(isResult ? "accepted" : "offered") at \(point.rawValue): \(patterns.joined(separator: ", "))")
             problems.append(problem)
             return
         }

@@ -54,6 +54,19 @@ struct PluginDraft {
         }
     }
 
+    /// What is recorded with a run.
+    var loaded: LoadedPlugin {
+        LoadedPlugin(
+            path: library.path, sha256: library.sha256, id: library.id, version: library.version,
+            summary: library.summary, instance: request.instance,
+            settings: Dictionary(settings.map { ($0.name, $0.value.text) }, uniquingKeysWith: { first, _ in first }),
+            hooks: hooks.map { hook in
+                LoadedPlugin.Hook(
+                    point: hook.point, signature: hook.declared.signature.description,
+                    reads: hook.inputs.filter { !$0.isPrevious }.map(\.name), provides: hook.results.map(\.name))
+            })
+    }
+
     private static func argument(
         _ item: Signature.Item, _ values: [String: String], _ library: PluginLibrary
     ) throws(SignatureError) -> BoundHook.Argument {

@@ -6,23 +6,30 @@ public final class PluginInstance {
     public let library: PluginLibrary
     /// The instance's name.
     public let name: String
-    /// Every parameter of the plugin, in declared order.
-    public let settings: [(name: String, value: Parameter.Value)]
+    /// File, settings and concrete names.
+    public let loaded: LoadedPlugin
     let hooks: [BoundHook]
     private let pointer: UnsafeMutableRawPointer?
 
-    /// Creates the instance. `settings` come from ``SettingResolution``. Throws ``PluginStateError``.
-    init(
-        library: PluginLibrary, name: String, settings: [(name: String, value: Parameter.Value)], hooks: [BoundHook]
-    ) throws(PluginStateError) {
-        self.library = library
-        self.name = name
-        self.settings = settings
-        self.hooks = hooks
+    /// An instance outside any composition: no registry, no other plugins, names and shapes as the caller gives them.
+    /// For tools that inspect or call a single plugin. Throws ``CompositionError`` for bad settings.
+    public convenience init(library: PluginLibrary, request: PluginRequest) throws {
+        var problems: [CompositionProblem] = []
+        let draft = PluginDraft(request, library, problems: &problems)
+        guard problems.isEmpty else { throw CompositionError(problems: problems) }
+        try self.init(draft)
+    }
+
+    /// Creates the instance. Throws ``PluginStateError`` with the plugin's reason when it refuses its settings.
+    init(_ draft: PluginDraft) throws(PluginStateError) {
+        library = draft.library
+        name = draft.request.instance
+        loaded = draft.loaded
+        hooks = draft.boundHooks()
         var created: UnsafeMutableRawPointer?
         if let create = library.table.create {
             var error = Self.emptyError()
-            let status = SettingTable(settings, instance: name).withTable { table in
+            let status = SettingTable(draft.settings, instance: name).withTable { table in
                 withUnsafePointer(to: table) { create(HostTable.pointer, $0, &created, &error) }
             }
             guard status == CRAFT_OK else {
@@ -41,6 +48,11 @@ public final class PluginInstance {
         _ hook: BoundHook, values: ValueStore, step: Int, shapeSource: (String) -> String? = { _ in nil }
     ) throws(PluginFailure) {
         try hook.call(pointer, values: values, step: step, shapeSource: shapeSource)
+    }
+
+    /// Calls the instance's hooks of `point` in declared order. Throws ``PluginFailure``.
+    public func run(_ point: HookPoint, values: ValueStore, step: Int) throws {
+        for hook in hooks where hook.point == point { try call(hook, values: values, step: step) }
     }
 
     /// Back to the state right after creation.
