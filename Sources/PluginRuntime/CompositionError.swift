@@ -38,6 +38,8 @@ public struct CompositionProblem: Sendable, Equatable {
 public struct CompositionError: Error, CustomStringConvertible {
     public let problems: [CompositionProblem]
 
+    public init(problems: [CompositionProblem]) { self.problems = problems }
+
     public var description: String {
         var table = TextTable(header: ["name", "needed by", "provided by", "point", "type", "problem"])
         for problem in problems {

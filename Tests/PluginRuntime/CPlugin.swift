@@ -1,5 +1,6 @@
 import Foundation
 import PluginRuntime
+import Synchronization
 import TestSupport
 import Testing
 
@@ -14,10 +15,21 @@ struct CPlugin {
     /// Compiles `source` to `lib<name>.so` and returns its path.
     @discardableResult
     func build(_ name: String, _ source: String, compiler: [String] = ["cc", "-std=c99"]) throws -> String {
+        let key = (compiler + [source]).joined(separator: "\u{0}")
+        if let built = Self.built.withLock({ $0[key] }) {
+            // A new file, not new content: an earlier library of this name may be mapped.
+            try built.write(to: URL(fileURLWithPath: path(name)), options: .atomic)
+            return path(name)
+        }
         let result = try compile(name, source, compiler: compiler)
         try #require(result.status == 0, "\(result.output)")
+        let library = try Data(contentsOf: URL(fileURLWithPath: path(name)))
+        Self.built.withLock { $0[key] = library }
         return path(name)
     }
+
+    /// Libraries by compiler and source: tests share most of theirs.
+    private static let built = Mutex<[String: Data]>([:])
 
     func compile(
         _ name: String, _ source: String, compiler: [String] = ["cc", "-std=c99"]
