@@ -15,10 +15,11 @@ let kernelC: [CSetting] = [
     .unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden"])
 ]
 
-// A plugin exports its entry symbol and nothing else.
+// A plugin exports its entry symbol and nothing else. The default linker, gold, would keep local symbols of Swift
+// metadata in the dynamic table.
 let pluginLink: [LinkerSetting] = [
     .unsafeFlags(
-        ["-Xlinker", "--version-script=\(Context.packageDirectory)/Plugins/exports.map"],
+        ["-use-ld=lld", "-Xlinker", "--version-script=\(Context.packageDirectory)/Plugins/exports.map"],
         .when(platforms: [.linux]))
 ]
 

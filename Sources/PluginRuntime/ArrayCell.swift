@@ -42,7 +42,7 @@ final class ArrayCell {
     private var count: Int { shape.reduce(1, *) }
 
     var arrayView: ArrayView {
-        ArrayView(pointer: view.pointee.data ?? empty, element: element, shape: shape)
+        ArrayView(pointer: view.pointee.data ?? empty, element: element, shape: shape, owner: self)
     }
 
     /// Shows somebody else's memory.

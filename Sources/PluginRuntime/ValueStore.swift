@@ -1,18 +1,24 @@
 public import Foundation
 
-/// A borrowed array: compact, row-major, in CPU memory. Whoever puts it into a ``ValueStore`` keeps the memory alive.
+/// A borrowed array: compact, row-major, in CPU memory.
 public struct ArrayView {
     public var pointer: UnsafeMutableRawPointer
     public var element: ElementType
     /// Sizes, outermost first.
     public var shape: [Int]
     public var isReadOnly: Bool
+    /// Keeps the memory alive as long as the view; `nil` when whoever made the view sees to that.
+    public var owner: AnyObject?
 
-    public init(pointer: UnsafeMutableRawPointer, element: ElementType, shape: [Int], isReadOnly: Bool = true) {
+    public init(
+        pointer: UnsafeMutableRawPointer, element: ElementType, shape: [Int], isReadOnly: Bool = true,
+        owner: AnyObject? = nil
+    ) {
         self.pointer = pointer
         self.element = element
         self.shape = shape
         self.isReadOnly = isReadOnly
+        self.owner = owner
     }
 
     /// Number of elements.
@@ -131,7 +137,7 @@ public final class ValueStore {
         }
         if size > 0 { copy.bytes.copyMemory(from: .init(start: view.pointer, count: size)) }
         guard let base = copy.bytes.baseAddress else { return view }
-        return ArrayView(pointer: base, element: view.element, shape: view.shape)
+        return ArrayView(pointer: base, element: view.element, shape: view.shape, owner: copy)
     }
 
     func value(_ name: String, isPrevious: Bool) -> Value? { isPrevious ? previous[name] : current[name] }

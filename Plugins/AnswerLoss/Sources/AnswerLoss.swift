@@ -63,5 +63,6 @@ private func crossEntropy(
         let probability = exp(Double(logits[index]) - maximum) / sum
         derivative[index] = Float(scale * (probability - (index == target ? 1 : 0)))
     }
-    return (log(sum) + maximum - Double(logits[target]), best)
+    // The difference of logits first: adding the maximum back would lose the logarithm beside a large one.
+    return (log(sum) + (maximum - Double(logits[target])), best)
 }

@@ -1,0 +1,88 @@
+import Foundation
+import PluginRuntime
+import TestSupport
+import Testing
+
+/// What holds for every plugin that ships.
+@Suite struct ShippedPluginTests {
+    static let names = ["AnchorVariants", "AnswerLoss", "BaselineL1", "CRaFTDual", "CRaFTProjection"]
+
+    @Test(arguments: names)
+    func exportsOneSymbol(name: String) throws {
+        let symbols = try Command.run(["nm", "-D", "--defined-only", BuildFolder.plugin(name)]).output
+        let lines = symbols.split(separator: "\n")
+        #expect(lines.count == 1 && lines[0].hasSuffix(" T craft_plugin_entry"), "\(symbols)")
+    }
+
+    /// Foundation would make a plugin a thousand times larger where the runtime is linked statically.
+    @Test(arguments: names)
+    func doesWithoutFoundation(name: String) throws {
+        let needed = try Command.run(["readelf", "-d", BuildFolder.plugin(name)]).output
+        #expect(!needed.contains("Foundation"), "\(needed)")
+    }
+
+    @Test(arguments: names)
+    func readmeExplainsEverySetting(name: String) throws {
+        let library = try PluginLibrary(path: BuildFolder.plugin(name))
+        let readme = try String(
+            contentsOf: BuildFolder.repository.appendingPathComponent("Plugins/\(name)/README.md"), encoding: .utf8)
+        for parameter in library.parameters {
+            #expect(readme.contains("| `\(parameter.name)` | `\(parameter.defaultText)` |"), "\(parameter.name)")
+            #expect(!parameter.doc.isEmpty)
+        }
+        #expect(library.id == "craft.\(name)")
+    }
+
+    @Test func searchFindsThem() {
+        let found = PluginSearch.build.available().map(\.name)
+        #expect(Self.names.allSatisfy { found.contains($0) }, "\(found)")
+    }
+
+    /// The whole method: who feeds whom.
+    @Test func dataFlowOfTheMethod() throws {
+        let composition = try compose("CRaFTDual:budget=0.05,CRaFTProjection,AnchorVariants,BaselineL1")
+        #expect(composition.objectives == ["retention", "action"])
+        #expect(composition.reads("gram") && composition.reads("anchor.AnchorVariants.visual"))
+        let combine = try #require(composition.plan.points.first { $0.point == .gradientCombine })
+        let lambda = try #require(combine.hooks[0].reads.first { $0.name == "lambda.retention" })
+        #expect(lambda.counterparts == ["CRaFTDual"])
+        #expect(composition.plugins[0].settings["budget"] == "0.05")
+        #expect(try composition.saveState().count == 4)
+
+        let baseline = try compose("BaselineL1")
+        #expect(!baseline.reads("gram"))
+        #expect(
+            HookPoint.allCases.flatMap { baseline.resolvedReads(at: $0) } == ["predicted_actions", "target_actions"])
+    }
+
+    /// Any part of the method is a run: the rows of an ablation table.
+    @Test(arguments: [
+        "BaselineL1", "BaselineL1,AnchorVariants", "BaselineL1,AnchorVariants,CRaFTDual",
+        "BaselineL1,AnchorVariants,CRaFTProjection", "BaselineL1,CRaFTProjection",
+        "BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual",
+    ])
+    func subsets(list: String) throws { _ = try compose(list) }
+
+    /// A folder copied elsewhere builds with nothing but the SDK, and its library runs in this host.
+    @Test func folderBuildsAlone() throws {
+        let folder = try TemporaryFolder()
+        let script = BuildFolder.repository.appendingPathComponent("scripts/install-sdk.sh").path
+        let installed = try Command.run([script, folder.path("sdk")])
+        try #require(installed.status == 0, "\(installed.output)")
+        let copy = folder.path("CRaFTDual")
+        try FileManager.default.copyItem(
+            at: BuildFolder.repository.appendingPathComponent("Plugins/CRaFTDual"), to: URL(fileURLWithPath: copy))
+        try? FileManager.default.removeItem(atPath: "\(copy)/.build")
+        let built = try Command.run(
+            ["swift", "build", "-c", "release", "--package-path", copy], environment: ["CRAFT_SDK": folder.path("sdk")])
+        try #require(built.status == 0, "\(built.output)")
+
+        let composition = try compose("AnchorVariants,\(copy)/.build/release/libCRaFTDual.so:init=0.5")
+        let values = ValueStore()
+        values.set("loss.retention", 1.1)
+        values.set("lambda.retention", 0.5)
+        try composition.run(.postStep, values: values, step: 0)
+        #expect(values.double("lambda.retention") == 0.51)
+        #expect(composition.plugins[1].path.hasPrefix(folder.url.path))
+    }
+}
