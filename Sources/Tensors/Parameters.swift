@@ -89,6 +89,25 @@ public final class ParameterSet {
     }
 }
 
+/// The gradient of one objective: a sum over micro-batches, and which parameters it reached.
+public final class GradientAccumulator {
+    /// Values laid out as ``ParameterSet/trainable``.
+    public let values: FloatBuffer
+    /// Per parameter id: whether a backward pass came by since ``zero()``. A parameter that no objective reaches is left
+    /// alone by the optimizer, weight decay included, as PyTorch leaves one whose gradient is None.
+    public internal(set) var isReached: [Bool]
+
+    public init(parameters: ParameterSet) {
+        values = parameters.makeTrainableBuffer()
+        isReached = Array(repeating: false, count: parameters.parameters.count)
+    }
+
+    public func zero() {
+        values.zero()
+        for id in isReached.indices { isReached[id] = false }
+    }
+}
+
 /// An owned, 64-byte aligned, zero-initialised float32 buffer.
 public final class FloatBuffer {
     public let base: UnsafeMutablePointer<Float>

@@ -3,8 +3,8 @@ internal import Kernels
 
 /// Keys and values of one source of a bridge attention, [batch * tokens, heads * headDim] each.
 public struct BridgeSource {
-    let keys: Tensor
-    let values: Tensor
+    public let keys: Tensor
+    public let values: Tensor
 
     public init(keys: Tensor, values: Tensor) {
         self.keys = keys

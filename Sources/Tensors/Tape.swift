@@ -70,9 +70,9 @@ public final class Tape {
     ///
     /// - `seeds`: a cotangent per tensor, each with the tensor's count.
     /// - `scale`: factor applied to every seed, 1/K when K micro-batches make a step.
-    /// - `gradients`: where parameter gradients are added, laid out as ``ParameterSet/trainable``.
+    /// - `gradients`: where parameter gradients are added.
     public func backward(
-        seeds: [(tensor: Tensor, cotangent: UnsafePointer<Float>)], scale: Float, into gradients: FloatBuffer
+        seeds: [(tensor: Tensor, cotangent: UnsafePointer<Float>)], scale: Float, into gradients: GradientAccumulator
     ) {
         precondition(isRecording, "a forward pass without recording has no backward pass")
         let pass = BackwardPass(tape: self, gradients: gradients)
@@ -112,12 +112,12 @@ public final class Tape {
 /// One backward pass: cotangents by tensor, gradients by parameter.
 final class BackwardPass {
     let tape: Tape
-    let gradients: FloatBuffer
+    let gradients: GradientAccumulator
     fileprivate(set) var cotangents: [UnsafeMutablePointer<Float>?]
     private var counts: [Int]
     var parallel: Parallel { tape.parallel }
 
-    init(tape: Tape, gradients: FloatBuffer) {
+    init(tape: Tape, gradients: GradientAccumulator) {
         self.tape = tape
         self.gradients = gradients
         cotangents = Array(repeating: nil, count: tape.tensorCount)
@@ -158,7 +158,9 @@ final class BackwardPass {
     func parameterGradient(_ id: Int?) -> UnsafeMutablePointer<Float>? {
         guard let id else { return nil }
         let parameter = tape.parameters[id]
-        return parameter.isTrainable ? gradients.base + parameter.offset : nil
+        guard parameter.isTrainable else { return nil }
+        gradients.isReached[id] = true
+        return gradients.values.base + parameter.offset
     }
 
     func release(_ tensor: Tensor) {
