@@ -42,11 +42,7 @@ public final class AtomicFile {
     }
 
     public func write(_ bytes: [UInt8]) throws(FileError) {
-        // withUnsafeBytes rethrows an untyped error, so the typed one travels in a result.
-        let result = bytes.withUnsafeBytes { buffer -> Result<Void, FileError> in
-            do throws(FileError) { return .success(try write(buffer)) } catch { return .failure(error) }
-        }
-        try result.get()
+        try FileDescriptors.write(bytes, to: descriptor, path: path)
     }
 
     /// Makes the content durable and gives the file its name.
@@ -92,6 +88,16 @@ package enum FileDescriptors {
             }
             rest = UnsafeRawBufferPointer(rebasing: rest[written...])
         }
+    }
+
+    package static func write(_ bytes: [UInt8], to descriptor: Int32, path: String) throws(FileError) {
+        // withUnsafeBytes rethrows an untyped error, so the typed one travels in a result.
+        let result = bytes.withUnsafeBytes { buffer -> Result<Void, FileError> in
+            do throws(FileError) {
+                return .success(try write(buffer, to: descriptor, path: path))
+            } catch { return .failure(error) }
+        }
+        try result.get()
     }
 
     /// Flushes the folder that holds `path`, which makes a new name in it durable.
