@@ -91,8 +91,8 @@ public struct FeatureTap: Sendable, Equatable, Codable {
 public struct TappedFeature {
     public let tensor: Tensor
     public let tokens: Int
-    /// 1 where a row holds a token, 0 where it pads, [batch * tokens].
-    public let mask: [Float]
+    /// 1 where a row holds a token, 0 where it pads, [batch, tokens].
+    public let mask: Tensor
 }
 
 extension FeatureTap {
@@ -101,18 +101,19 @@ extension FeatureTap {
         let state = states[layer]
         let spans = (0..<layout.batch).map { layout.rows(of: tokens, $0) }
         if let kind = Pooling(rawValue: pooling) {
+            let mask = tape.constant(rows: layout.batch, columns: 1)
+            mask.values.update(repeating: 1, count: mask.count)
             return TappedFeature(
-                tensor: tape.poolRows(state, spans: spans, pooling: kind), tokens: 1,
-                mask: Array(repeating: 1, count: layout.batch))
+                tensor: tape.poolRows(state, spans: spans, pooling: kind), tokens: 1, mask: mask)
         }
         let longest = spans.map(\.count).max() ?? 0
+        let mask = tape.constant(rows: layout.batch, columns: longest)
         var rows: [RowReference] = []
-        var mask: [Float] = []
         for span in spans {
             for index in 0..<longest {
                 let isToken = index < span.count
+                mask.values[rows.count] = isToken ? 1 : 0
                 rows.append(isToken ? RowReference(source: 0, row: span.lowerBound + index) : .zero)
-                mask.append(isToken ? 1 : 0)
             }
         }
         return TappedFeature(
