@@ -68,6 +68,8 @@ public struct ModelConfig: Sendable, Equatable {
     public var decoder: Decoder
     /// Text around an instruction, with `{instruction}` in its place.
     public var promptTemplate: String
+    /// Text around a question, with `{question}` in its place.
+    public var questionTemplate: String
 
     /// The file's bytes, written back unchanged beside saved weights.
     public var source: Data
@@ -78,6 +80,11 @@ public struct ModelConfig: Sendable, Equatable {
     public static let chatPrompt =
         "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
         + "<|im_start|>user\nWhat action should the robot take to {instruction}?<|im_end|>\n<|im_start|>assistant\n"
+
+    /// A question in the same chat format.
+    public static let chatQuestion =
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+        + "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
 
     /// Reads `config.json` of a model folder.
     public init(folder: String) throws(ModelError) {
@@ -108,6 +115,7 @@ public struct ModelConfig: Sendable, Equatable {
         proprioDim = small.proprioDim
         policy = small.policy
         promptTemplate = small.promptTemplate ?? Self.chatPrompt
+        questionTemplate = small.questionTemplate ?? Self.chatQuestion
         decoder = Decoder(
             modelType: text.modelType, hiddenSize: text.hiddenSize, layers: text.numHiddenLayers,
             heads: text.numAttentionHeads, keyValueHeads: text.numKeyValueHeads ?? text.numAttentionHeads,
@@ -178,6 +186,9 @@ public struct ModelConfig: Sendable, Equatable {
         guard promptTemplate.contains("{instruction}") else {
             throw fail("prompt_template has no {instruction} in it")
         }
+        guard questionTemplate.contains("{question}") else {
+            throw fail("question_template has no {question} in it")
+        }
     }
 
     /// The file as it is written, before checks.
@@ -194,6 +205,7 @@ public struct ModelConfig: Sendable, Equatable {
             var proprioDim: Int
             var policy: Policy
             var promptTemplate: String?
+            var questionTemplate: String?
         }
         struct Text: Decodable {
             var modelType: String
