@@ -123,7 +123,10 @@ public final class VLAModel {
     /// Width of one row of the policy's input.
     public var policyInputCount: Int { config.chunk * policy.inputWidth }
 
-    func isHead(_ name: String) -> Bool { name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.") }
+    func isHead(_ name: String) -> Bool { isHeadParameter(name) }
+
+    /// Whether a parameter belongs to the action head or the proprioception projector.
+    public func isHeadParameter(_ name: String) -> Bool { name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.") }
 
     /// Runs the model on a tape that has been reset.
     ///

@@ -49,7 +49,7 @@ public final class TrainingStep {
     public let blocks: ParameterBlocks
     let optimizer: AdamW
     let settings: StepSettings
-    let values = ValueStore()
+    let values: ValueStore
     private let schedule: LearningRateSchedule
     private let tape: Tape
     private let parallel: Parallel
@@ -59,6 +59,9 @@ public final class TrainingStep {
     private let gram: GradientGram
     private var weights: [Double]
     private let blockSizes: [Int64]
+    /// Metrics of pre_backward hooks, averaged over micro-batches, and those of hooks that run once a step.
+    private let microBatchMetrics: [String]
+    private let stepMetrics: [String]
     private let fixedMultipliers: [String: Double]
     private let currentWeights: [UnsafePointer<Float>]
     /// Steps that were skipped for a non-finite value.
@@ -84,6 +87,9 @@ public final class TrainingStep {
         guard objectives.count <= 8 else {
             throw TrainingError("\(objectives.count) objectives; a run can have at most 8")
         }
+        values = ValueStore(remembering: composition.previousReads)
+        microBatchMetrics = Self.metrics(of: composition, at: [.preBackward])
+        stepMetrics = Self.metrics(of: composition, at: [.gradientCombine, .postStep])
         let stateCount = model.config.decoder.layers + 1
         values.set("hidden_states", Int64(stateCount))
         values.set("hidden_size", Int64(model.config.decoder.hiddenSize))
@@ -178,10 +184,8 @@ public final class TrainingStep {
         values.set("lr", rate)
         try composition.run(.postStep, values: values, step: step)
 
-        for name in values.names where name.hasPrefix("metric.") {
-            // Metrics of pre_backward hooks are already averaged over micro-batches.
-            let short = String(name.dropFirst("metric.".count))
-            if metrics[short] == nil, let value = values.double(name) { metrics[short] = value }
+        for name in stepMetrics {
+            if let value = values.double(name) { metrics[Self.metric(name)] = value }
         }
         for objective in objectives {
             metrics["lambda.\(objective)"] = multipliers[objective]
@@ -254,9 +258,8 @@ public final class TrainingStep {
             }
             if let loss = values.double("loss.\(objective)") { sums["loss.\(objective)", default: 0] += loss }
         }
-        for name in values.names where name.hasPrefix("metric.") {
-            guard let owner = composition.point(providing: name), owner == .preBackward else { continue }
-            if let value = values.double(name) { sums[String(name.dropFirst("metric.".count)), default: 0] += value }
+        for name in microBatchMetrics {
+            if let value = values.double(name) { sums[Self.metric(name), default: 0] += value }
         }
         clock.lap("backward")
     }
@@ -292,7 +295,7 @@ public final class TrainingStep {
                 weights[block * m + index] = multipliers[objective] ?? fixedMultipliers[objective] ?? 1
             }
         }
-        guard composition.hasHooks(at: .gradientCombine) else { return }
+        guard composition.plugins.contains(where: { $0.hooks.contains { $0.point == .gradientCombine } }) else { return }
         var matrix = gram.values
         var sizes = blockSizes
         try weights.withUnsafeMutableBufferPointer { weights in
@@ -316,13 +319,19 @@ public final class TrainingStep {
 
     // MARK: - Helpers
 
+    private static func metrics(of composition: Composition, at points: Set<HookPoint>) -> [String] {
+        composition.plugins.flatMap(\.hooks).filter { points.contains($0.point) }.flatMap(\.provides)
+            .filter { $0.hasPrefix("metric.") }
+    }
+
+    private static func metric(_ name: String) -> String { String(name.dropFirst("metric.".count)) }
+
     private static func plannedTaps(
         _ values: ValueStore, composition: Composition, states: Int
     ) throws -> [FeatureTap] {
         var taps: [FeatureTap] = []
-        for name in values.names.sorted() where name.hasPrefix("tap.") && name.hasSuffix(".layer") {
-            let id = String(name.dropFirst("tap.".count).dropLast(".layer".count))
-            guard let layer = values.integer(name), layer >= 0 else { continue }
+        for id in composition.provided(matching: "tap.{id}.layer", capture: "id") {
+            guard let layer = values.integer("tap.\(id).layer"), layer >= 0 else { continue }
             guard layer < states else {
                 throw TrainingError("tap \(id) asks for hidden state \(layer); the model has 0 to \(states - 1)")
             }
@@ -358,4 +367,9 @@ struct PhaseClock {
         milliseconds[phase, default: 0] += Double(now - last) / 1e6
         last = now
     }
+}
+
+extension PluginFailure {
+    /// Whether a plugin produced a value that is not a finite number, as opposed to reporting an error.
+    var isNonFinite: Bool { if case .nonFinite = kind { true } else { false } }
 }

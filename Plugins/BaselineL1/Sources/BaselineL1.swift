@@ -1,0 +1,66 @@
+import PluginAPI
+import PluginKit
+
+/// The action objective: mean absolute error between predicted and target action chunks.
+///
+///     L = 1/n * sum |p - t|          dL/dp = sign(p - t) / n          n = B*H*A
+///
+/// Sums accumulate in Double; sign(0) = 0.
+final class BaselineL1: Plugin {
+    static let description = PluginDescription(
+        id: "craft.BaselineL1", version: "1.0.0", summary: "Mean absolute error on normalised action chunks.")
+
+    static let objective = Parameter("objective", default: "action", "Name of the objective.")
+    static let weight = Parameter(
+        "weight", default: 1.0, minimum: 0, "Multiplier of the objective when no rule adapts it.")
+    static var parameters: [any AnyParameter] { [objective, weight] }
+
+    static let hooks = [
+        Hook<BaselineL1>(.plan, Output<Double>("weight.{objective}")) { plugin, weight in weight.value = plugin.weight
+        },
+        Hook<BaselineL1>(
+            .preBackward,
+            Input<ArrayView<Float>>("predicted_actions[b,h,a]"), Input<ArrayView<Float>>("target_actions[b,h,a]"),
+            Output<Double>("loss.{objective}"),
+            Output<MutableArrayView<Float>>("cotangent.{objective}.predicted_actions[b,h,a]"),
+            Output<Double?>("metric.curr_action_l1"), Output<Double?>("metric.next_actions_l1")
+        ) { _, predicted, target, loss, cotangent, current, next in
+            let error = try meanAbsoluteError(predicted, target, cotangent)
+            loss.value = error.all
+            if let value = error.first { current.value = value }
+            if let value = error.rest { next.value = value }
+        },
+    ]
+
+    private let weight: Double
+
+    init(settings: Settings) throws { weight = try settings(Self.weight) }
+}
+
+/// Mean absolute error of `[B,H,A]` chunks over all steps, over chunk step 0, and over the later steps (`nil` when there
+/// are none); fills the cotangent of the first.
+private func meanAbsoluteError(
+    _ predicted: ArrayView<Float>, _ target: ArrayView<Float>, _ cotangent: MutableArrayView<Float>
+) throws -> (all: Double, first: Double?, rest: Double?) {
+    let (batch, horizon, width) = (predicted.shape[0], predicted.shape[1], predicted.shape[2])
+    guard predicted.count > 0 else { throw PluginError("the batch has no actions (shape \(predicted.shape))") }
+    let scale = 1 / Float(predicted.count)
+    var first = 0.0
+    var rest = 0.0
+    for sample in 0..<batch {
+        for step in 0..<horizon {
+            var sum = 0.0
+            for index in ((sample * horizon + step) * width)..<((sample * horizon + step + 1) * width) {
+                let difference = predicted.elements[index] - target.elements[index]
+                sum += Double(difference.magnitude)
+                cotangent.elements[index] = difference > 0 ? scale : difference < 0 ? -scale : 0
+            }
+            if step == 0 { first += sum } else { rest += sum }
+        }
+    }
+    let perStep = Double(batch * width)
+    return (
+        (first + rest) / Double(predicted.count), first / perStep,
+        horizon > 1 ? rest / (perStep * Double(horizon - 1)) : nil
+    )
+}

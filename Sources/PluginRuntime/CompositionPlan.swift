@@ -1,0 +1,135 @@
+/// The resolved data flow of a composition: which hooks run at which point in which order, what each reads from whom,
+/// what each produces, at what cost to the host. Recorded with a run and compared on resume.
+public struct CompositionPlan: Sendable, Codable, Equatable {
+    public struct Value: Sendable, Codable, Equatable {
+        public let name: String
+        public let type: String
+        public let isOptional: Bool
+        /// Reads the previous step's value.
+        public let isPrevious: Bool
+        /// For an input: the instances that produce it, or `host`, or `absent`. For a result: who reads it.
+        public let counterparts: [String]
+        public let cost: NameRegistry.Cost
+    }
+
+    public struct Hook: Sendable, Codable, Equatable {
+        public let plugin: String
+        public let reads: [Value]
+        public let provides: [Value]
+    }
+
+    public struct Point: Sendable, Codable, Equatable {
+        public let point: HookPoint
+        /// In the order of the calls.
+        public let hooks: [Hook]
+    }
+
+    public let abi: String
+    public let plugins: [LoadedPlugin]
+    public let points: [Point]
+
+    init(
+        plugins: [LoadedPlugin], order: [HookPoint: [CompositionResolver.Node]], resolver: CompositionResolver,
+        registry: NameRegistry
+    ) {
+        abi = PluginLibrary.hostABI
+        self.plugins = plugins
+        points = HookPoint.allCases.compactMap { point in
+            guard let nodes = order[point], !nodes.isEmpty else { return nil }
+            var called: Set<CompositionResolver.Node> = []
+            let hooks = nodes.map { node in
+                let hook = resolver[node]
+                let reads = hook.inputs.map { input in
+                    Self.value(
+                        input, registry,
+                        Self.source(of: input, node, called: called, resolver: resolver, registry: registry))
+                }
+                let provides = hook.results.map { result in
+                    let readers = resolver.nodes.filter { other in
+                        other != node && resolver[other].inputs.contains { $0.name == result.name }
+                    }
+                    return Self.value(result, registry, readers.map { resolver.instance($0) })
+                }
+                called.insert(node)
+                return Hook(plugin: resolver.instance(node), reads: reads, provides: provides)
+            }
+            return Point(point: point, hooks: hooks)
+        }
+    }
+
+    private static func value(
+        _ argument: BoundHook.Argument, _ registry: NameRegistry, _ counterparts: [String]
+    ) -> Value {
+        var unique: [String] = []
+        for name in counterparts where !unique.contains(name) { unique.append(name) }
+        return Value(
+            name: argument.name, type: argument.type.description, isOptional: argument.isOptional,
+            isPrevious: argument.isPrevious, counterparts: unique,
+            cost: registry.match(argument.name)?.entry.cost ?? .free)
+    }
+
+    /// Who gives an input its value: a hook called before at this point or an earlier one, the host, or both when a
+    /// plugin replaces what the host starts with.
+    private static func source(
+        of input: BoundHook.Argument, _ node: CompositionResolver.Node, called: Set<CompositionResolver.Node>,
+        resolver: CompositionResolver, registry: NameRegistry
+    ) -> [String] {
+        let point = resolver[node].point
+        let providers = resolver.providers[input.name] ?? []
+        let match = registry.match(input.name)
+        if match?.entry.isChained == true {
+            let before = providers.filter { called.contains($0) }
+            return before.last.map { [resolver.instance($0)] } ?? ["host"]
+        }
+        let before = providers.filter { resolver[$0].point < point || called.contains($0) }
+        let steady = before.filter { resolver[$0].point != .plan }
+        let later = providers.filter {
+            resolver[$0].point >= point && !called.contains($0) && resolver[$0].point != .plan
+        }
+        // A value produced later in the step reaches this hook from the step before.
+        let chosen = !steady.isEmpty ? steady : before + later
+        if !chosen.isEmpty { return chosen.map { resolver.instance($0) } }
+        guard match?.entry.provider == .host else { return ["absent"] }
+        if let required = match?.entry.requires?.filled(with: match?.captures ?? [:]),
+            resolver.providers[required] == nil
+        {
+            return ["absent"]
+        }
+        return ["host"]
+    }
+}
+
+extension CompositionPlan: CustomStringConvertible {
+    public var description: String {
+        var table = TextTable(header: ["plugin", "version", "sha256", "settings"])
+        for plugin in plugins {
+            let settings = plugin.settings.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+            table.add([
+                plugin.instance, "\(plugin.id) \(plugin.version)", String(plugin.sha256.prefix(12)),
+                settings.joined(separator: " "),
+            ])
+        }
+        var text = table.isEmpty ? "no plugins\n" : table.render() + "\n"
+        for point in points {
+            text += "\n\(point.point.rawValue)\n"
+            var rows = TextTable(header: ["", "hook", "", "name", "type", "from / read by", "cost"])
+            for (index, hook) in point.hooks.enumerated() {
+                var lead = ["\(index + 1)", hook.plugin]
+                for (verb, values) in [("reads", hook.reads), ("gives", hook.provides)] {
+                    for value in values {
+                        let name = value.name + (value.isPrevious ? "@prev" : "")
+                        rows.add(
+                            (lead.isEmpty ? [" ", " "] : lead) + [
+                                verb, name, value.type + (value.isOptional ? "?" : ""),
+                                value.counterparts.isEmpty ? "host" : value.counterparts.joined(separator: ", "),
+                                value.cost == .free ? " " : value.cost.rawValue,
+                            ])
+                        lead = []
+                    }
+                }
+            }
+            text += rows.render(indent: "  ") + "\n"
+        }
+        return text
+    }
+}

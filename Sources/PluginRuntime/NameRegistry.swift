@@ -1,0 +1,125 @@
+/// Where in a training run a hook is called. Within one step the order is the order of the cases after `plan`.
+public enum HookPoint: String, CaseIterable, Sendable, Codable, Comparable {
+    /// Once, before the first step.
+    case plan
+    /// For every micro-batch, between the forward and the backward pass.
+    case preBackward = "pre_backward"
+    /// Once per step, when every objective's gradient is known.
+    case gradientCombine = "gradient_combine"
+    /// Once per step, after the parameters changed.
+    case postStep = "post_step"
+
+    public static func < (left: Self, right: Self) -> Bool { left.order < right.order }
+
+    private var order: Int { Self.allCases.firstIndex(of: self) ?? 0 }
+}
+
+/// The names a host offers to plugins and accepts from them: data, built by the host, printed by its tools.
+///
+/// A name has one immutable meaning. A changed meaning gets a new name.
+public struct NameRegistry: Sendable {
+    /// Who gives a value when no plugin does.
+    public enum Provider: String, Sendable, Codable {
+        /// The host always has a value; a plugin that produces the name replaces it.
+        case host
+        /// Only a plugin gives it.
+        case plugin
+    }
+
+    /// What a value costs the host when somebody reads it.
+    public enum Cost: String, Sendable, Codable {
+        /// Known anyway.
+        case free
+        /// Computed on request, small beside a step.
+        case cheap
+        /// Needs a further pass or memory of the order of the model's gradients.
+        case expensive
+    }
+
+    /// A family of names.
+    public struct Entry: Sendable {
+        /// `loss.{objective}`: a placeholder stands for any name.
+        public var pattern: NameTemplate
+        /// `f64`, `f32[b,t,d]`, or `like {target}`: the type of the value that the placeholder names.
+        public var type: String
+        /// Points at which a hook may read it.
+        public var readable: Set<HookPoint>
+        /// Points at which a hook may produce it.
+        public var producible: Set<HookPoint>
+        public var provider: Provider
+        /// A name that must be provided for this one to exist: `tap.{tap}.layer` for `feature.{tap}`.
+        public var requires: NameTemplate?
+        /// Several hooks may read and produce it, each taking what the one before it gave, in list order.
+        public var isChained: Bool
+        public var cost: Cost
+        /// One sentence: meaning, unit, when it is taken.
+        public var doc: String
+
+        /// A malformed pattern or type is a mistake in the host's source and stops the process.
+        public init(
+            _ pattern: String, type: String, readable: Set<HookPoint> = [], producible: Set<HookPoint> = [],
+            provider: Provider, requires: String? = nil, isChained: Bool = false, cost: Cost = .free, doc: String
+        ) {
+            do {
+                self.pattern = try NameTemplate(parsing: pattern)
+                self.requires = try requires.map { text throws(SignatureError) in try NameTemplate(parsing: text) }
+                if !type.hasPrefix("like ") { _ = try ValueType(parsing: type) }
+            } catch {
+                preconditionFailure("registry entry '\(pattern)': \(error)")
+            }
+            self.type = type
+            self.readable = readable
+            self.producible = producible
+            self.provider = provider
+            self.isChained = isChained
+            self.cost = cost
+            self.doc = doc
+        }
+    }
+
+    /// The one entry a concrete name belongs to, and what its placeholders stand for.
+    public struct Match: Sendable {
+        public var entry: Entry
+        public var captures: [String: String]
+        public var type: ValueType
+    }
+
+    public var entries: [Entry]
+
+    public init(_ entries: [Entry]) { self.entries = entries }
+
+    /// The entry for `name`, or `nil` when no pattern fits. Entries without placeholders win over those with.
+    public func match(_ name: String) -> Match? {
+        let ordered =
+            entries.filter { $0.pattern.placeholders.isEmpty } + entries.filter { !$0.pattern.placeholders.isEmpty }
+        for entry in ordered {
+            for captures in entry.pattern.matches(name) {
+                if let type = resolvedType(entry.type, captures) {
+                    return Match(entry: entry, captures: captures, type: type)
+                }
+            }
+        }
+        return nil
+    }
+
+    /// `nil` when a `like` type refers to a name the registry does not have.
+    private func resolvedType(_ text: String, _ captures: [String: String]) -> ValueType? {
+        guard text.hasPrefix("like ") else { return try? ValueType(parsing: text) }
+        guard let template = try? NameTemplate(parsing: String(text.dropFirst(5))),
+            let target = template.filled(with: captures)
+        else { return nil }
+        // A target that is itself `like` something would make lookups circular; hosts have no use for it.
+        for entry in entries where !entry.type.hasPrefix("like ") && !entry.pattern.matches(target).isEmpty {
+            return try? ValueType(parsing: entry.type)
+        }
+        return nil
+    }
+
+    /// The name that a `like` entry takes its type and shape from; `nil` for other entries.
+    func shapeSource(of match: Match) -> String? {
+        guard match.entry.type.hasPrefix("like "),
+            let template = try? NameTemplate(parsing: String(match.entry.type.dropFirst(5)))
+        else { return nil }
+        return template.filled(with: match.captures)
+    }
+}

@@ -1,0 +1,184 @@
+public import Foundation
+import PluginAPI
+
+/// One instance of a plugin: its resolved settings, its state, its hooks with concrete names.
+public final class PluginInstance {
+    public let library: PluginLibrary
+    /// The instance's name.
+    public let name: String
+    /// Every parameter of the plugin, in declared order.
+    public let settings: [(name: String, value: Parameter.Value)]
+    let hooks: [BoundHook]
+    private let pointer: UnsafeMutableRawPointer?
+
+    /// Creates the instance. `settings` come from ``SettingResolution``. Throws ``PluginStateError``.
+    init(
+        library: PluginLibrary, name: String, settings: [(name: String, value: Parameter.Value)], hooks: [BoundHook]
+    ) throws(PluginStateError) {
+        self.library = library
+        self.name = name
+        self.settings = settings
+        self.hooks = hooks
+        var created: UnsafeMutableRawPointer?
+        if let create = library.table.create {
+            var error = Self.emptyError()
+            let status = SettingTable(settings, instance: name).withTable { table in
+                withUnsafePointer(to: table) { create(HostTable.pointer, $0, &created, &error) }
+            }
+            guard status == CRAFT_OK else {
+                throw PluginStateError(plugin: name, message: Self.message(status, &error, "creating it"))
+            }
+        }
+        pointer = created
+    }
+
+    deinit { library.table.destroy?(pointer) }
+
+    /// Whether the plugin has state to save.
+    public var isStateful: Bool { library.table.save != nil }
+
+    func call(
+        _ hook: BoundHook, values: ValueStore, step: Int, shapeSource: (String) -> String? = { _ in nil }
+    ) throws(PluginFailure) {
+        try hook.call(pointer, values: values, step: step, shapeSource: shapeSource)
+    }
+
+    /// Back to the state right after creation.
+    public func reset() throws(PluginStateError) {
+        guard let reset = library.table.reset else { return }
+        var error = Self.emptyError()
+        let status = reset(pointer, &error)
+        guard status == CRAFT_OK else {
+            throw PluginStateError(plugin: name, message: Self.message(status, &error, "resetting it"))
+        }
+    }
+
+    // MARK: - State
+
+    /// First bytes of saved state, before the state version, the length of the plugin id, and the id.
+    private static let magic = Data("CRAFTST1".utf8)
+
+    /// The whole state as bytes; the same state gives the same bytes.
+    public func saveState() throws(PluginStateError) -> Data {
+        var data = Self.magic
+        let id = Data(library.id.utf8)
+        for number in [library.stateVersion, UInt32(id.count)] {
+            withUnsafeBytes(of: number.littleEndian) { data.append(contentsOf: $0) }
+        }
+        data += id
+        guard let save = library.table.save else { return data }
+        let sink = ByteSink()
+        var error = Self.emptyError()
+        let status = withExtendedLifetime(sink) {
+            var output = craft_output()
+            output.struct_size = UInt32(MemoryLayout<craft_output>.size)
+            output.context = Unmanaged.passUnretained(sink).toOpaque()
+            output.write = { context, bytes, size in
+                guard let context, let count = Int(exactly: size) else { return -1 }
+                if count == 0 { return 0 }
+                guard let bytes else { return -1 }
+                Unmanaged<ByteSink>.fromOpaque(context).takeUnretainedValue()
+                    .data.append(bytes.assumingMemoryBound(to: UInt8.self), count: count)
+                return Int64(count)
+            }
+            return save(pointer, &output, &error)
+        }
+        guard status == CRAFT_OK else {
+            throw PluginStateError(plugin: name, message: Self.message(status, &error, "saving its state"))
+        }
+        return data + sink.data
+    }
+
+    /// Restores what ``saveState()`` gave, of this version of the plugin or an earlier one.
+    public func loadState(_ data: Data) throws(PluginStateError) {
+        let bytes = [UInt8](data)
+        func number(at offset: Int) -> UInt32 {
+            (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << (8 * UInt32($1)) }
+        }
+        guard bytes.count >= 16, Data(bytes[..<8]) == Self.magic, Int(number(at: 12)) <= bytes.count - 16 else {
+            throw PluginStateError(plugin: name, message: "its saved state is damaged (\(bytes.count) bytes)")
+        }
+        let version = number(at: 8)
+        let start = 16 + Int(number(at: 12))
+        let id = String(decoding: bytes[16..<start], as: UTF8.self)
+        guard id == library.id else {
+            throw PluginStateError(
+                plugin: name, message: "the saved state is of plugin '\(id)', this instance is of '\(library.id)'")
+        }
+        guard version <= library.stateVersion else {
+            throw PluginStateError(
+                plugin: name,
+                message: "the saved state has version \(version), this plugin reads up to \(library.stateVersion): "
+                    + "use a newer build of the plugin")
+        }
+        guard let load = library.table.load else {
+            guard start == bytes.count else {
+                throw PluginStateError(plugin: name, message: "there is saved state, but the plugin cannot load any")
+            }
+            return
+        }
+        let source = ByteSource(Array(bytes[start...]))
+        var error = Self.emptyError()
+        let status = withExtendedLifetime(source) {
+            var input = craft_input()
+            input.struct_size = UInt32(MemoryLayout<craft_input>.size)
+            input.context = Unmanaged.passUnretained(source).toOpaque()
+            input.read = { context, destination, size in
+                guard let context, let destination else { return size == 0 ? 0 : -1 }
+                return Unmanaged<ByteSource>.fromOpaque(context).takeUnretainedValue().read(destination, size)
+            }
+            return load(pointer, &input, version, &error)
+        }
+        guard status == CRAFT_OK else {
+            throw PluginStateError(plugin: name, message: Self.message(status, &error, "loading its state"))
+        }
+        guard source.isAtEnd else {
+            throw PluginStateError(
+                plugin: name, message: "its saved state is longer than what the plugin reads: it is damaged")
+        }
+    }
+
+    // MARK: - Errors
+
+    static func emptyError() -> craft_error {
+        var error = craft_error()
+        error.struct_size = UInt32(MemoryLayout<craft_error>.size)
+        return error
+    }
+
+    /// The message a plugin left, up to its NUL or the end of the buffer.
+    static func message(of error: inout craft_error) -> String {
+        withUnsafeBytes(of: &error.message) { bytes in
+            String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
+    }
+
+    private static func message(_ status: Int32, _ error: inout craft_error, _ action: String) -> String {
+        let text = message(of: &error)
+        return text.isEmpty ? "\(action) failed with status \(status) and no message" : text
+    }
+}
+
+private final class ByteSink {
+    var data = Data()
+}
+
+private final class ByteSource {
+    private let bytes: [UInt8]
+    private var position = 0
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    var isAtEnd: Bool { position == bytes.count }
+
+    func read(_ destination: UnsafeMutableRawPointer, _ size: UInt64) -> Int64 {
+        let count = min(Int(clamping: size), bytes.count - position)
+        bytes.withUnsafeBytes { all in
+            destination.copyMemory(
+                from: UnsafeRawBufferPointer(rebasing: all[position..<position + count]).baseAddress
+                    ?? UnsafeRawPointer(destination), byteCount: count)
+        }
+        position += count
+        return Int64(count)
+    }
+}

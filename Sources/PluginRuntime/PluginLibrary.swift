@@ -1,0 +1,136 @@
+import Foundation
+import Glibc
+import PluginAPI
+
+/// Why a file cannot be used as a plugin.
+public struct PluginLoadError: Error, Equatable, CustomStringConvertible {
+    /// One case per distinct cause.
+    public enum Cause: String, Sendable {
+        case missingFile, notALibrary, openFailed, missingEntry, abiMajor, abiMinor, structSize, table, signature
+        case signatureHash
+    }
+
+    public let cause: Cause
+    public let path: String
+    public let problem: String
+    public let hint: String
+
+    public var description: String { hint.isEmpty ? "\(path): \(problem)" : "\(path): \(problem); \(hint)" }
+
+    init(_ cause: Cause, _ path: String, _ problem: String, hint: String = "") {
+        self.cause = cause
+        self.path = path
+        self.problem = problem
+        self.hint = hint
+    }
+}
+
+/// A plugin file, opened and checked. Creating instances is ``PluginInstance``'s part.
+///
+/// The library stays loaded until the process ends: unloading Swift code leaves the runtime with dangling metadata.
+public final class PluginLibrary {
+    /// A hook as declared, before names are filled in.
+    public struct Hook: Sendable {
+        public let point: HookPoint
+        /// The text in the plugin.
+        public let signatureText: String
+        public let signature: Signature
+        /// Whether the host calls it with native arguments or hands over an array of slots.
+        public let isFrame: Bool
+        let function: Function
+    }
+
+    /// The address of a hook and its context: static in the plugin, hence safe to share.
+    struct Function: @unchecked Sendable {
+        let address: craft_function
+        let context: UnsafeMutableRawPointer?
+    }
+
+    public let path: String
+    /// SHA-256 of the file, in hexadecimal.
+    public let sha256: String
+    public let id: String
+    public let version: String
+    public let summary: String
+    /// ABI major the plugin was built for and the lowest minor it accepts.
+    public let abi: (major: UInt32, minimumMinor: UInt32)
+    public let stateVersion: UInt32
+    public let parameters: [Parameter]
+    public let hooks: [Hook]
+
+    let table: craft_plugin
+
+    /// The ABI this host speaks, "1.0".
+    public static var hostABI: String { "\(CRAFT_ABI_MAJOR).\(CRAFT_ABI_MINOR)" }
+
+    /// Opens and checks a file. Throws ``PluginLoadError``.
+    public init(path: String) throws(PluginLoadError) {
+        self.path = path
+        sha256 = try Self.checkFile(path)
+        // A name without a slash would make dlopen search the system's library folders.
+        let openPath = path.contains("/") ? path : "./\(path)"
+        guard let handle = dlopen(openPath, RTLD_NOW | RTLD_LOCAL | Int32(RTLD_NODELETE)) else {
+            let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
+            throw PluginLoadError(
+                .openFailed, path, "the dynamic linker refused it: \(reason)",
+                hint: "a missing symbol or library: build it for this machine, with every library it needs beside it")
+        }
+        guard let symbol = dlsym(handle, "craft_plugin_entry") else {
+            throw PluginLoadError(
+                .missingEntry, path, "it is a shared library but not a craft plugin: no symbol 'craft_plugin_entry'",
+                hint: "export it, in C with CRAFT_PLUGIN_ENTRY, in Swift with @c(craft_plugin_entry) public func")
+        }
+        typealias Entry = @convention(c) () -> UnsafePointer<craft_plugin>?
+        guard let pointer = unsafeBitCast(symbol, to: Entry.self)() else {
+            throw PluginLoadError(.table, path, "craft_plugin_entry returned NULL instead of the plugin's table")
+        }
+        table = try Self.readTable(pointer, path)
+        abi = (table.abi_major, table.abi_min_minor)
+        stateVersion = table.state_version
+        id = try Self.text(table.id, "id", path)
+        version = try Self.text(table.version, "version", path)
+        summary = try Self.text(table.summary, "summary", path)
+        parameters = try Self.readParameters(table, path)
+        hooks = try Self.readHooks(table, path)
+    }
+
+    /// Hashes the file after checking that it can be a shared library at all.
+    private static func checkFile(_ path: String) throws(PluginLoadError) -> String {
+        guard let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) else {
+            throw PluginLoadError(.missingFile, path, "there is no readable file of that name")
+        }
+        guard data.starts(with: [0x7f, 0x45, 0x4c, 0x46]) else {
+            throw PluginLoadError(
+                .notALibrary, path, "it is not a shared library (it does not begin with an ELF header)",
+                hint: "give the .so that the plugin's build produced")
+        }
+        // Opening a truncated library can kill the process with SIGBUS. Its section table comes last: check that it is
+        // there (64-bit ELF: offset at 40, entry size at 58, count at 60).
+        let header = [UInt8](data.prefix(64))
+        guard header.count == 64, header[4] == 2 else {
+            throw PluginLoadError(.notALibrary, path, "it is not a 64-bit shared library, or it is truncated")
+        }
+        func field(_ offset: Int, _ size: Int) -> UInt64 {
+            (0..<size).reduce(0) { $0 | UInt64(header[offset + $1]) << (8 * UInt64($1)) }
+        }
+        let (end, isOverflow) = field(40, 8).addingReportingOverflow(field(58, 2) * field(60, 2))
+        guard !isOverflow, end <= UInt64(data.count) else {
+            throw PluginLoadError(
+                .notALibrary, path, "it is truncated: \(data.count) bytes where its header promises \(end)",
+                hint: "build or copy it again")
+        }
+        guard let hash = SHA256.hexDigest(of: data) else {
+            throw PluginLoadError(.openFailed, path, "its SHA-256 could not be computed")
+        }
+        return hash
+    }
+
+    static func text(
+        _ pointer: UnsafePointer<CChar>?, _ what: String, _ path: String
+    ) throws(PluginLoadError) -> String {
+        guard let pointer else { throw PluginLoadError(.table, path, "its table lacks '\(what)' (NULL)") }
+        let text = String(cString: pointer)
+        guard !text.isEmpty else { throw PluginLoadError(.table, path, "its table has an empty '\(what)'") }
+        return text
+    }
+}

@@ -1,0 +1,182 @@
+public import Foundation
+
+/// A borrowed array: compact, row-major, in CPU memory. Whoever puts it into a ``ValueStore`` keeps the memory alive.
+public struct ArrayView {
+    public var pointer: UnsafeMutableRawPointer
+    public var element: ElementType
+    /// Sizes, outermost first.
+    public var shape: [Int]
+    public var isReadOnly: Bool
+
+    public init(pointer: UnsafeMutableRawPointer, element: ElementType, shape: [Int], isReadOnly: Bool = true) {
+        self.pointer = pointer
+        self.element = element
+        self.shape = shape
+        self.isReadOnly = isReadOnly
+    }
+
+    /// Number of elements.
+    public var count: Int { shape.reduce(1, *) }
+
+    /// The elements of an `f64` array. The element type is checked.
+    public var doubles: UnsafeBufferPointer<Double> { buffer(.f64) }
+    /// The elements of an `f32` array. The element type is checked.
+    public var floats: UnsafeBufferPointer<Float> { buffer(.f32) }
+    /// The elements of an `i64` array. The element type is checked.
+    public var integers: UnsafeBufferPointer<Int64> { buffer(.i64) }
+
+    private func buffer<Element>(_ expected: ElementType) -> UnsafeBufferPointer<Element> {
+        precondition(element == expected, "an \(element.rawValue) array was read as \(expected.rawValue)")
+        return UnsafeBufferPointer(start: UnsafePointer(pointer.assumingMemoryBound(to: Element.self)), count: count)
+    }
+}
+
+/// The named values of a step: what the host puts in and what plugins produced.
+///
+/// Not thread-safe: it belongs to the thread that runs training.
+public final class ValueStore {
+    enum Value {
+        case f64(Double)
+        case i64(Int64)
+        case array(ArrayView)
+
+        var type: String {
+            switch self {
+            case .f64: "f64"
+            case .i64: "i64"
+            case .array(let view): "\(view.element.rawValue)[\(view.shape.map(String.init).joined(separator: ","))]"
+            }
+        }
+    }
+
+    /// Owned memory behind an array of the previous step.
+    private final class Copy {
+        let bytes: UnsafeMutableRawBufferPointer
+
+        init(size: Int) { bytes = .allocate(byteCount: max(size, 1), alignment: 64) }
+
+        deinit { bytes.deallocate() }
+    }
+
+    private var current: [String: Value] = [:]
+    private var previous: [String: Value] = [:]
+    private var copies: [String: Copy] = [:]
+    private let remembered: Set<String>?
+
+    /// - Parameter remembering: the names whose last step's value `name@prev` reads
+    ///   (``Composition/previousReads``); `nil` remembers every scalar and no array.
+    public init(remembering: Set<String>? = nil) { remembered = remembering }
+
+    public func set(_ name: String, _ value: Double) { current[name] = .f64(value) }
+    public func set(_ name: String, _ value: Int64) { current[name] = .i64(value) }
+    public func set(_ name: String, _ value: ArrayView) { current[name] = .array(value) }
+
+    public func double(_ name: String) -> Double? {
+        if case .f64(let value)? = current[name] { value } else { nil }
+    }
+
+    public func integer(_ name: String) -> Int64? {
+        if case .i64(let value)? = current[name] { value } else { nil }
+    }
+
+    public func array(_ name: String) -> ArrayView? {
+        if case .array(let value)? = current[name] { value } else { nil }
+    }
+
+    public func remove(_ name: String) { current[name] = nil }
+
+    /// Names that have a value, sorted.
+    public var names: [String] { current.keys.sorted() }
+
+    /// Ends a step: what is there now is what `name@prev` reads from here on. Arrays are copied, because their memory
+    /// belongs to somebody else.
+    public func advanceStep() {
+        var next: [String: Value] = [:]
+        for name in remembered ?? Set(current.keys) {
+            switch current[name] {
+            case .array(let view)?:
+                if remembered != nil { next[name] = .array(copy(of: view, named: name)) }
+            case let value?: next[name] = value
+            case nil: break
+            }
+        }
+        previous = next
+    }
+
+    private func copy(of view: ArrayView, named name: String) -> ArrayView {
+        let size = view.count * view.element.size
+        let copy: Copy
+        if let existing = copies[name], existing.bytes.count == max(size, 1) {
+            copy = existing
+        } else {
+            copy = Copy(size: size)
+            copies[name] = copy
+        }
+        if size > 0 { copy.bytes.copyMemory(from: .init(start: view.pointer, count: size)) }
+        guard let base = copy.bytes.baseAddress else { return view }
+        return ArrayView(pointer: base, element: view.element, shape: view.shape)
+    }
+
+    func value(_ name: String, isPrevious: Bool) -> Value? { isPrevious ? previous[name] : current[name] }
+}
+
+// MARK: - Checkpoints
+
+extension ValueStore {
+    /// One remembered value; floating point as bits, so that a round trip changes nothing.
+    private struct Saved: Codable {
+        var type: String
+        var bits: UInt64?
+        var shape: [Int]?
+        var bytes: Data?
+    }
+
+    /// What `name@prev` would read next, for a checkpoint.
+    public func savePrevious() throws -> Data {
+        let saved = previous.mapValues { value in
+            switch value {
+            case .f64(let number): Saved(type: "f64", bits: number.bitPattern)
+            case .i64(let number): Saved(type: "i64", bits: UInt64(bitPattern: number))
+            case .array(let view):
+                Saved(
+                    type: view.element.rawValue, shape: view.shape,
+                    bytes: Data(bytes: view.pointer, count: view.count * view.element.size))
+            }
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        return try encoder.encode(saved)
+    }
+
+    /// Restores what ``savePrevious()`` wrote. Throws when the data is damaged; nothing changes then.
+    public func loadPrevious(_ data: Data) throws {
+        struct Damaged: Error, CustomStringConvertible {
+            let name: String
+            var description: String { "the remembered value of '\(name)' in the checkpoint is damaged" }
+        }
+        let saved = try JSONDecoder().decode([String: Saved].self, from: data)
+        var restored: [String: Value] = [:]
+        for (name, item) in saved {
+            guard let element = ElementType(rawValue: item.type) else { throw Damaged(name: name) }
+            if let shape = item.shape, var bytes = item.bytes {
+                var count = element.size
+                for size in shape {
+                    let (product, isOverflow) = count.multipliedReportingOverflow(by: size)
+                    guard size >= 0, !isOverflow else { throw Damaged(name: name) }
+                    count = product
+                }
+                guard count == bytes.count else { throw Damaged(name: name) }
+                let view = bytes.withUnsafeMutableBytes { buffer -> ArrayView? in
+                    guard let base = buffer.baseAddress else { return nil }
+                    return copy(of: ArrayView(pointer: base, element: element, shape: shape), named: name)
+                }
+                if let view { restored[name] = .array(view) }
+            } else if let bits = item.bits, element != .f32 {
+                restored[name] = element == .f64 ? .f64(Double(bitPattern: bits)) : .i64(Int64(bitPattern: bits))
+            } else {
+                throw Damaged(name: name)
+            }
+        }
+        previous = restored
+    }
+}

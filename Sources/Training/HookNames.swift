@@ -1,0 +1,110 @@
+public import PluginRuntime
+
+extension NameRegistry {
+    /// The names this trainer offers to plugins and accepts from them, version 1.
+    ///
+    /// Axis letters: b batch, h chunk steps, a action width, t tokens, d hidden width, n answer positions, v vocabulary,
+    /// k gradient blocks, m objectives.
+    public static let training = NameRegistry(planNames + batchNames + gradientNames + stepNames)
+
+    private static let afterPlan: Set<HookPoint> = [.preBackward, .gradientCombine, .postStep]
+
+    /// What `plan` hooks learn about the model and decide about the run.
+    private static let planNames: [Entry] = [
+        Entry(
+            "hidden_states", type: "i64", readable: [.plan], provider: .host,
+            doc: "Number of hidden-state tensors: decoder layers plus one; index 0 is the embedding output."),
+        Entry("hidden_size", type: "i64", readable: [.plan], provider: .host, doc: "Width of a hidden state."),
+        Entry(
+            "visual_tokens", type: "i64", readable: [.plan], provider: .host,
+            doc: "Visual tokens of one sample, all cameras together."),
+        Entry("queries", type: "i64", readable: [.plan], provider: .host, doc: "Action queries of one sample."),
+        Entry("batch", type: "i64", readable: [.plan], provider: .host, doc: "Samples in a micro-batch."),
+        Entry("steps", type: "i64", readable: [.plan], provider: .host, doc: "Optimizer steps the run will take."),
+        Entry(
+            "tap.{id}.layer", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "Index into the hidden states whose features tap {id} takes; -1 turns the tap off."),
+        Entry(
+            "tap.{id}.tokens", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "Positions the tap takes: 0 visual, 1 visual and prompt, 2 prompt, 3 action queries, 4 all."),
+        Entry(
+            "tap.{id}.pooling", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "How the tap reduces its tokens: 0 not at all, 1 mean, 2 maximum."),
+        Entry(
+            "block_scope", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "What one block of the Gram matrices is: 0 tensor, 1 layer, 2 module, 3 all parameters."),
+        Entry(
+            "weight.{objective}", type: "f64", producible: [.plan], provider: .plugin,
+            doc: "Fixed multiplier of the objective, used when no plugin provides lambda.{objective}."),
+    ]
+
+    /// What a micro-batch has, and the objectives that plugins make of it.
+    private static let batchNames: [Entry] = [
+        Entry(
+            "predicted_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host,
+            doc: "Normalised action chunks from the policy."),
+        Entry(
+            "target_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host,
+            doc: "Normalised action chunks from the data."),
+        Entry(
+            "feature.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
+            requires: "tap.{tap}.layer", cost: .cheap,
+            doc: "Features of tap {tap} under the current weights; t is 1 when the tap pools. Absent while it is off."),
+        Entry(
+            "anchor.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
+            requires: "tap.{tap}.layer", cost: .expensive,
+            doc: "Features of the same batch under the initial weights: one further forward pass without tape."),
+        Entry(
+            "mask.{tap}", type: "f32[b,t]", readable: [.preBackward], provider: .host, requires: "tap.{tap}.layer",
+            cost: .cheap, doc: "1 where a position of the tap holds a token, 0 where it is padding."),
+        Entry(
+            "answer_logits", type: "f32[n,v]", readable: [.preBackward], provider: .host, cost: .expensive,
+            doc: "Language-model logits at the answer positions of the question batch."),
+        Entry(
+            "answer_ids", type: "i64[n]", readable: [.preBackward], provider: .host, cost: .cheap,
+            doc: "Token ids that the answer positions should predict."),
+        Entry(
+            "loss.{objective}", type: "f64", readable: afterPlan, producible: [.preBackward], provider: .plugin,
+            doc: "Value of the objective on a micro-batch; after pre_backward, its mean over the step's micro-batches."),
+        Entry(
+            "cotangent.{objective}.{target}", type: "like {target}", readable: [.preBackward],
+            producible: [.preBackward], provider: .plugin, cost: .cheap,
+            doc:
+                "Derivative of the objective with respect to {target}: predicted_actions, feature.{tap} or answer_logits."
+        ),
+    ]
+
+    /// What is known when every objective's gradient is.
+    private static let gradientNames: [Entry] = [
+        Entry(
+            "gram", type: "f64[k,m,m]", readable: [.gradientCombine], provider: .host, cost: .cheap,
+            doc: "Inner products of the objectives' gradients in each block, accumulated in double precision."),
+        Entry(
+            "weights", type: "f64[k,m]", readable: [.gradientCombine], producible: [.gradientCombine], provider: .host,
+            isChained: true,
+            doc: "Factor of each objective's gradient in each block; starts at the objectives' multipliers."),
+        Entry(
+            "numel", type: "i64[k]", readable: [.gradientCombine], provider: .host, doc: "Parameters in each block."),
+        Entry(
+            "index.{objective}", type: "i64", readable: [.gradientCombine], provider: .host,
+            requires: "loss.{objective}", doc: "Row of the objective in gram and weights."),
+    ]
+
+    /// What belongs to the step as a whole.
+    private static let stepNames: [Entry] = [
+        Entry(
+            "step", type: "i64", readable: afterPlan, provider: .host, doc: "Optimizer step, counted from 0."),
+        Entry(
+            "lr", type: "f64", readable: [.postStep], provider: .host,
+            doc: "Learning rate the step used, before factors of parameter groups."),
+        Entry(
+            "lambda.{objective}", type: "f64", readable: afterPlan, producible: [.plan, .postStep], provider: .host,
+            requires: "loss.{objective}",
+            doc:
+                "Multiplier of the objective in this step. Produced by plan: its first value; by post_step: the next one."
+        ),
+        Entry(
+            "metric.{name}", type: "f64", readable: afterPlan, producible: afterPlan, provider: .plugin,
+            doc: "A number to log under this name."),
+    ]
+}
