@@ -1,7 +1,7 @@
 internal import Data
-public import Foundation
+internal import Foundation
 public import Models
-public import PluginRuntime
+internal import PluginRuntime
 internal import Tensors
 
 /// What a run reports while it goes on.
