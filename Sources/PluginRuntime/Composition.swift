@@ -33,16 +33,16 @@ public final class Composition {
     /// Names whose value of the last step some hook reads (`name@prev`): give them to ``ValueStore/init(remembering:)``.
     public let previousReads: Set<String>
 
-    private let registry: NameRegistry
     private let instances: [PluginInstance]
     private let order: [HookPoint: [(instance: PluginInstance, hook: BoundHook)]]
     private let providers: [String: [String]]
     /// For a result whose shape another value prescribes: that value.
     private let shapeSources: [String: String]
+    /// Results that several hooks produce and have to agree on.
+    private let sharedNames: Set<String>
 
     /// Opens, checks and creates the plugins. Throws ``CompositionError`` with every problem there is.
     public init(_ requests: [PluginRequest], search: PluginSearch, registry: NameRegistry) throws {
-        self.registry = registry
         var problems: [CompositionProblem] = []
         let drafts = Self.drafts(requests, search, &problems)
         var resolver = CompositionResolver(drafts: drafts, registry: registry, search: search)
@@ -84,6 +84,7 @@ public final class Composition {
             sources[name] = match.entry.isChained ? name : registry.shapeSource(of: match)
         }
         shapeSources = sources
+        sharedNames = Set(resolver.providers.keys.filter { registry.match($0)?.entry.isShared == true })
         plan = CompositionPlan(plugins: plugins, order: nodeOrder, resolver: resolver, registry: registry)
     }
 
@@ -174,8 +175,20 @@ public final class Composition {
     /// Calls the hooks of `point` in order. Inputs come from `values`, results go there; an array result stays valid
     /// until the next run of its hook. Throws ``PluginFailure``.
     public func run(_ point: HookPoint, values: ValueStore, step: Int) throws {
+        var agreed: [String: (value: ValueStore.Value, by: String)] = [:]
         for (instance, hook) in order[point] ?? [] {
             try instance.call(hook, values: values, step: step) { shapeSources[$0] }
+            for result in hook.results where sharedNames.contains(result.name) {
+                guard let value = values.value(result.name, isPrevious: false) else { continue }
+                if let earlier = agreed[result.name], !earlier.value.equals(value) {
+                    throw PluginFailure(
+                        plugin: instance.name, point: point, step: step,
+                        message: "it sets '\(result.name)' to \(value), but \(earlier.by) sets it to \(earlier.value): "
+                            + "give both the same settings",
+                        kind: .error)
+                }
+                agreed[result.name] = (value, instance.name)
+            }
         }
     }
 

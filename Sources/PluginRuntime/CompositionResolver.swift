@@ -85,7 +85,9 @@ struct CompositionResolver {
 
     /// A name has one provider for its initial value (`plan`) and one afterwards.
     private mutating func checkDuplicates() {
-        for (name, nodes) in providers.sorted(by: { $0.key < $1.key }) where !isChained(name) {
+        for (name, nodes) in providers.sorted(by: { $0.key < $1.key }) {
+            let entry = registry.match(name)?.entry
+            if entry?.isChained == true || entry?.isShared == true { continue }
             for group in [nodes.filter { self[$0].point == .plan }, nodes.filter { self[$0].point != .plan }] {
                 guard group.count > 1, let last = group.last else { continue }
                 let instances = group.map(instance)

@@ -51,6 +51,8 @@ public struct NameRegistry: Sendable {
         public var requires: NameTemplate?
         /// Several hooks may read and produce it, each taking what the one before it gave, in list order.
         public var isChained: Bool
+        /// Several hooks may produce this scalar as long as they agree on its value.
+        public var isShared: Bool
         public var cost: Cost
         /// One sentence: meaning, unit, when it is taken.
         public var doc: String
@@ -58,7 +60,8 @@ public struct NameRegistry: Sendable {
         /// A malformed pattern or type is a mistake in the host's source and stops the process.
         public init(
             _ pattern: String, type: String, readable: Set<HookPoint> = [], producible: Set<HookPoint> = [],
-            provider: Provider, requires: String? = nil, isChained: Bool = false, cost: Cost = .free, doc: String
+            provider: Provider, requires: String? = nil, isChained: Bool = false,
+            isShared: Bool = false, cost: Cost = .free, doc: String
         ) {
             do {
                 self.pattern = try NameTemplate(parsing: pattern)
@@ -72,6 +75,7 @@ public struct NameRegistry: Sendable {
             self.producible = producible
             self.provider = provider
             self.isChained = isChained
+            self.isShared = isShared
             self.cost = cost
             self.doc = doc
         }

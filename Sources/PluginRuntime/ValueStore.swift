@@ -35,10 +35,27 @@ public struct ArrayView {
 ///
 /// Not thread-safe: it belongs to the thread that runs training.
 public final class ValueStore {
-    enum Value {
+    enum Value: CustomStringConvertible {
         case f64(Double)
         case i64(Int64)
         case array(ArrayView)
+
+        var description: String {
+            switch self {
+            case .f64(let number): String(number)
+            case .i64(let number): String(number)
+            case .array: type
+            }
+        }
+
+        /// Equality of scalars; arrays are never equal.
+        func equals(_ other: Value) -> Bool {
+            switch (self, other) {
+            case (.f64(let left), .f64(let right)): left == right
+            case (.i64(let left), .i64(let right)): left == right
+            default: false
+            }
+        }
 
         var type: String {
             switch self {

@@ -31,7 +31,7 @@ extension NameRegistry {
             "tap.{id}.pooling", type: "i64", producible: [.plan], provider: .plugin,
             doc: "How the tap reduces its tokens: 0 not at all, 1 mean, 2 maximum."),
         Entry(
-            "block_scope", type: "i64", producible: [.plan], provider: .plugin,
+            "block_scope", type: "i64", producible: [.plan], provider: .plugin, isShared: true,
             doc: "What one block of the Gram matrices is: 0 tensor, 1 layer, 2 module, 3 all parameters."),
         Entry(
             "weight.{objective}", type: "f64", producible: [.plan], provider: .plugin,

@@ -1,0 +1,147 @@
+import PluginAPI
+import PluginKit
+
+/// The retention objective: how far the features have drifted from what the initial weights give on the same batch.
+///
+///     f = [ raw ; queries ]            L = 1/N * sum (f - f~)^2            dL/df = 2/N * (f - f~)
+///
+/// raw: hidden states of one layer at the visual positions; queries: last hidden states at the action queries; each
+/// pooled over its tokens or not. N counts every element of the concatenation, over the batch and, without pooling, over
+/// the tokens that are not padding. Sums accumulate in Double.
+final class AnchorVariants: Plugin {
+    enum Kind: String, SettingChoice {
+        case concat
+        case queriesOnly = "aq_only"
+        case rawOnly = "raw_only"
+    }
+
+    enum Tokens: String, SettingChoice {
+        case visionOnly = "vision_only"
+        case visionPlusPrompt = "vision_plus_prompt"
+    }
+
+    enum Pooling: String, SettingChoice { case mean, max, none }
+
+    enum Distance: String, SettingChoice {
+        case mse
+        case relative = "relative_mse"
+    }
+
+    static let description = PluginDescription(
+        id: "craft.AnchorVariants", version: "1.0.0",
+        summary: "Penalises drift of features from those of the initial weights.")
+
+    static let objective = Parameter("objective", default: "retention", "Name of the objective.")
+    static let kind = Parameter("type", default: Kind.concat, "Which features: visual, action queries, or both.")
+    static let layer = Parameter(
+        "layer", default: "middle",
+        "Hidden state of the visual features: middle, or an index, from the end if negative.")
+    static let tokens = Parameter("tokens", default: Tokens.visionOnly, "Positions of the visual features.")
+    static let pooling = Parameter("pooling", default: Pooling.mean, "How tokens are reduced; none keeps each.")
+    static let distance = Parameter(
+        "distance", default: Distance.mse, "Squared difference, as it is or over the variance of the anchor features.")
+    static let weight = Parameter(
+        "weight", default: 0.1, minimum: 0, "Multiplier of the objective when no rule adapts it.")
+    static var parameters: [any AnyParameter] { [objective, kind, layer, tokens, pooling, distance, weight] }
+
+    static let hooks = [
+        Hook<AnchorVariants>(
+            .plan, Input<Int>("hidden_states"), Output<Double>("weight.{objective}"),
+            Output<Int>("tap.{instance}.visual.layer"), Output<Int>("tap.{instance}.visual.tokens"),
+            Output<Int>("tap.{instance}.visual.pooling"), Output<Int>("tap.{instance}.query.layer"),
+            Output<Int>("tap.{instance}.query.tokens"), Output<Int>("tap.{instance}.query.pooling")
+        ) { plugin, states, weight, layer, tokens, pooling, queryLayer, queryTokens, queryPooling in
+            weight.value = plugin.weight
+            layer.value = plugin.kind == .queriesOnly ? TapCode.off : Int64(plugin.layer.index(of: states))
+            tokens.value = plugin.tokens == .visionOnly ? TapCode.visual : TapCode.visualAndPrompt
+            pooling.value = TapCode.pooling(plugin.pooling)
+            queryLayer.value = plugin.kind == .rawOnly ? TapCode.off : Int64(states - 1)
+            queryTokens.value = TapCode.queries
+            queryPooling.value = TapCode.pooling(plugin.pooling)
+        },
+        Hook<AnchorVariants>(
+            .preBackward,
+            Input<ArrayView<Float>?>("feature.{instance}.visual[b,v,d]"),
+            Input<ArrayView<Float>?>("anchor.{instance}.visual[b,v,d]"),
+            Input<ArrayView<Float>?>("mask.{instance}.visual[b,v]"),
+            Input<ArrayView<Float>?>("feature.{instance}.query[b,q,e]"),
+            Input<ArrayView<Float>?>("anchor.{instance}.query[b,q,e]"),
+            Input<ArrayView<Float>?>("mask.{instance}.query[b,q]"),
+            Output<Double>("loss.{objective}"),
+            Output<MutableArrayView<Float>?>("cotangent.{objective}.feature.{instance}.visual[b,v,d]"),
+            Output<MutableArrayView<Float>?>("cotangent.{objective}.feature.{instance}.query[b,q,e]"),
+            Output<Double?>("metric.{objective}_relative")
+        ) {
+            plugin, visual, visualAnchor, visualMask, query, queryAnchor, queryMask, loss, visualOut, queryOut, relative
+            in
+            var parts: [FeatureDrift] = []
+            if plugin.kind != .queriesOnly {
+                parts.append(try FeatureDrift("visual", visual, visualAnchor, visualMask, visualOut))
+            }
+            if plugin.kind != .rawOnly {
+                parts.append(try FeatureDrift("query", query, queryAnchor, queryMask, queryOut))
+            }
+            let drift = Drift(parts)
+            loss.value = try drift.fillCotangents(isRelative: plugin.distance == .relative)
+            if let value = drift.relative { relative.value = value }
+        },
+    ]
+
+    private let kind: Kind
+    private let layer: Layer
+    private let tokens: Tokens
+    private let pooling: Pooling
+    private let distance: Distance
+    private let weight: Double
+
+    init(settings: Settings) throws {
+        kind = try settings(Self.kind)
+        layer = try Layer(try settings(Self.layer))
+        tokens = try settings(Self.tokens)
+        pooling = try settings(Self.pooling)
+        distance = try settings(Self.distance)
+        weight = try settings(Self.weight)
+    }
+}
+
+/// Which hidden state a tap takes.
+private enum Layer {
+    case middle
+    case index(Int)
+
+    init(_ text: String) throws {
+        if text == "middle" {
+            self = .middle
+        } else if let index = Int(text) {
+            self = .index(index)
+        } else {
+            throw PluginError("layer is 'middle' or an integer, not '\(text)'")
+        }
+    }
+
+    /// Position among `count` hidden states: the middle rounds down, negative indices count from the end, and what lies
+    /// outside is clamped.
+    func index(of count: Int) -> Int {
+        switch self {
+        case .middle: count / 2
+        case .index(let index):
+            min(max(index < 0 ? index.addingReportingOverflow(count).partialValue : index, 0), count - 1)
+        }
+    }
+}
+
+/// The host's codes for what a tap takes.
+private enum TapCode {
+    static let off: Int64 = -1
+    static let visual: Int64 = 0
+    static let visualAndPrompt: Int64 = 1
+    static let queries: Int64 = 3
+
+    static func pooling(_ pooling: AnchorVariants.Pooling) -> Int64 {
+        switch pooling {
+        case .none: 0
+        case .mean: 1
+        case .max: 2
+        }
+    }
+}

@@ -1,0 +1,67 @@
+import Glibc
+import PluginAPI
+import PluginKit
+
+/// The answer objective: softmax cross-entropy at the answer positions of a question batch.
+///
+///     L = 1/n * sum_i ( log sum_v exp z_iv  -  z_i,y_i )          dL/dz_iv = (softmax(z_i)_v - [v = y_i]) / n
+///
+/// Computed in Double, with each row's maximum subtracted first.
+final class AnswerLoss: Plugin {
+    static let description = PluginDescription(
+        id: "craft.AnswerLoss", version: "1.0.0", summary: "Cross-entropy of answers to questions about images.")
+
+    static let objective = Parameter("objective", default: "answer", "Name of the objective.")
+    static let weight = Parameter(
+        "weight", default: 1.0, minimum: 0, "Multiplier of the objective when no rule adapts it.")
+    static var parameters: [any AnyParameter] { [objective, weight] }
+
+    static let hooks = [
+        Hook<AnswerLoss>(.plan, Output<Double>("weight.{objective}")) { plugin, weight in weight.value = plugin.weight
+        },
+        Hook<AnswerLoss>(
+            .preBackward, Input<ArrayView<Float>>("answer_logits[n,v]"), Input<ArrayView<Int64>>("answer_ids[n]"),
+            Output<Double>("loss.{objective}"),
+            Output<MutableArrayView<Float>>("cotangent.{objective}.answer_logits[n,v]"),
+            Output<Double?>("metric.{objective}_accuracy")
+        ) { _, logits, ids, loss, cotangent, accuracy in
+            let count = ids.count
+            let vocabulary = logits.shape[1]
+            var total = 0.0
+            var correct = 0
+            for row in 0..<count {
+                guard let id = Int(exactly: ids[row]), (0..<vocabulary).contains(id) else {
+                    throw PluginError("answer token \(ids[row]) is not in the vocabulary of \(vocabulary)")
+                }
+                let range = row * vocabulary..<(row + 1) * vocabulary
+                let result = crossEntropy(
+                    UnsafeBufferPointer(rebasing: logits.elements[range]), target: id, scale: 1 / Double(count),
+                    into: UnsafeMutableBufferPointer(rebasing: cotangent.elements[range]))
+                total += result.loss
+                if result.best == id { correct += 1 }
+            }
+            loss.value = count > 0 ? total / Double(count) : 0
+            if count > 0 { accuracy.value = Double(correct) / Double(count) }
+        },
+    ]
+
+    private let weight: Double
+
+    init(settings: Settings) throws { weight = try settings(Self.weight) }
+}
+
+/// Cross-entropy of one row and the position of its largest logit; fills the derivative times `scale`.
+private func crossEntropy(
+    _ logits: UnsafeBufferPointer<Float>, target: Int, scale: Double, into derivative: UnsafeMutableBufferPointer<Float>
+) -> (loss: Double, best: Int) {
+    var best = 0
+    for index in logits.indices where logits[index] > logits[best] { best = index }
+    let maximum = Double(logits[best])
+    var sum = 0.0
+    for logit in logits { sum += exp(Double(logit) - maximum) }
+    for index in logits.indices {
+        let probability = exp(Double(logits[index]) - maximum) / sum
+        derivative[index] = Float(scale * (probability - (index == target ? 1 : 0)))
+    }
+    return (log(sum) + maximum - Double(logits[target]), best)
+}
