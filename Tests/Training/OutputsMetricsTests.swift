@@ -17,7 +17,8 @@ struct OutputsMetricsTests {
     func lines() throws {
         let log = try MetricsLog(path: path)
         try log.append(step: 1, time: 1.5, values: [("VLA Train/Loss", 0.1), ("CRaFT/Lambda", 0)])
-        try log.append(step: 2, time: 2.5, values: [("a \"b\"\n", .nan), ("tiny", .leastNonzeroMagnitude), ("big", -1e300)])
+        try log.append(
+            step: 2, time: 2.5, values: [("a \"b\"\n", .nan), ("tiny", .leastNonzeroMagnitude), ("big", -1e300)])
         try log.synchronize()
         #expect(
             try text() == """
