@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+@preconcurrency import Foundation
 
 @main
 struct Craft: ParsableCommand {
@@ -38,6 +38,6 @@ struct Craft: ParsableCommand {
     }
 
     private static func sentence(for error: any Error) -> String {
-        (error as? any CustomStringConvertible)?.description ?? error.localizedDescription
+        error is CocoaError || error is POSIXError ? error.localizedDescription : String(describing: error)
     }
 }

@@ -1,20 +1,25 @@
 import Foundation
 import Glibc
+import Models
+import PluginRuntime
 import Synchronization
+import Tensors
 import Training
+
+private let interruptions = Atomic<Int>(0)
+
+// A signal handler may do little more than count.
+private func noteInterruption(_: Int32) {
+    if interruptions.add(1, ordering: .relaxed).newValue > 1 { _exit(130) }
+}
 
 /// Whether Ctrl-C has been pressed: the first asks for a checkpoint, the second ends the process.
 enum Interruption {
-    private static let count = Atomic<Int>(0)
-
-    static var isRequested: Bool { count.load(ordering: .relaxed) > 0 }
+    static var isRequested: Bool { interruptions.load(ordering: .relaxed) > 0 }
 
     static func install() {
-        let handler: @convention(c) (Int32) -> Void = { _ in
-            if count.add(1, ordering: .relaxed).newValue > 1 { _exit(130) }
-        }
-        signal(SIGINT, handler)
-        signal(SIGTERM, handler)
+        signal(SIGINT, noteInterruption)
+        signal(SIGTERM, noteInterruption)
     }
 }
 

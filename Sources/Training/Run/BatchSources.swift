@@ -35,7 +35,7 @@ extension TrainingBatch {
     ) -> TrainingBatch {
         TrainingBatch(
             input: ModelInput(
-                images: .rgb(batch.images), cameras: batch.cameras, prompts: prompts,
+                images: .rgb(batch.images), cameras: batch.cameras.count, prompts: prompts,
                 action: .init(proprio: batch.proprio, policyInput: policyInput)),
             targetActions: batch.actions)
     }

@@ -25,10 +25,12 @@ struct RunParts {
     let step: TrainingStep
     /// SHA-256 of the model's backbone file; empty when the model is drawn afresh.
     let modelHash: String
+    private let datasetName: String
     /// Backbone tensors that no file holds: drawn from the seed, written to the run for its anchors.
     private let fresh: [String]
 
     init(settings: RunSettings, resuming: (run: RunDirectory, checkpoint: CheckpointFolders.Checkpoint)?) throws {
+        datasetName = settings.dataset
         let search = PluginSearch(paths: settings.pluginPath)
         composition = try Composition(settings.plugins, search: search, registry: .training)
         folder = try ModelFolder(path: settings.model)
@@ -88,7 +90,7 @@ struct RunParts {
             }
         }
         if !tensors.isEmpty { try SafetensorsWriter.write(tensors, to: run.initialPath) }
-        try statistics?.save(to: run.path + "/dataset_statistics.json")
+        try statistics?.save(to: run.path + "/dataset_statistics.json", dataset: datasetName)
     }
 
     private func restore(_ checkpoint: CheckpointFolders.Checkpoint, run: RunDirectory) throws {
@@ -151,14 +153,14 @@ struct RunParts {
     ) throws -> (any BatchSource, DatasetStatistics?, EvaluationData) {
         var evaluation = EvaluationData()
         if !settings.questions.isEmpty {
-            let questions = try VQADataset(path: settings.questions, split: .test)
+            let questions = try VQADataset(path: settings.questions, split: "test")
             evaluation.answers = questions.answers
             evaluation.questions = try questions.batches(
-                batchSize: 64, imageSize: config.imageSize, limit: settings.questionLimit)
+                batchSize: 64, imageSize: config.imageSize, maximumQuestions: settings.questionLimit)
         }
         switch settings.task {
         case .questions:
-            let dataset = try VQADataset(path: settings.data, split: .train)
+            let dataset = try VQADataset(path: settings.data, split: "train")
             let sampler = try VQASampler(
                 dataset, batchSize: settings.batchSize, imageSize: config.imageSize, seed: settings.seed)
             return (QuestionSource(sampler, prompts: prompts), nil, evaluation)
@@ -172,7 +174,7 @@ struct RunParts {
                     augment: settings.augments, seed: settings.seed, chunk: config.chunk,
                     holdOutEvery: settings.holdOutEvery, shots: settings.shots))
             if settings.holdOutEvery > 0 {
-                evaluation.demonstrations = Array(try sampler.heldOutBatches(maximumSamples: 256))
+                evaluation.demonstrations = try sampler.heldOutBatches(maximumSamples: 256)
             }
             return (DemonstrationSource(sampler, prompts: prompts), statistics, evaluation)
         }

@@ -152,7 +152,7 @@ public final class Trainer {
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try ModelFolder.save(model, to: path, source: folder, withHead: settings.task == .demonstrations)
             try MomentFile.write(step.optimizer, of: model.parameters, to: path + "/optimizer.safetensors")
-            try statistics?.save(to: path + "/dataset_statistics.json")
+            try statistics?.save(to: path + "/dataset_statistics.json", dataset: settings.dataset)
             try state.write(to: path + "/trainer_state.json")
         }
         report(.saved(path: checkpoint.path, step: stepsDone))

@@ -1,6 +1,6 @@
 internal import Kernels
 public import Models
-public import Tensors
+internal import Tensors
 
 /// The initial weights, from which anchor features are computed, without a second model in memory where that can be
 /// avoided.
