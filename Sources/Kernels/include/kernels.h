@@ -120,6 +120,8 @@ void ck_f32_to_f16(const float *x, size_t n, uint16_t *y);
 
 // CRC-32C (Castagnoli), of `n` bytes, continuing from `crc` (0 to start).
 uint32_t ck_crc32c(uint32_t crc, const void *data, size_t n);
+// The same by table: what ck_crc32c runs where the CPU has no CRC instruction.
+uint32_t ck_crc32c_table(uint32_t crc, const void *data, size_t n);
 
 // ---- images (image.c) ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,44 @@
+# make run      install what is missing, build, and run the demonstration: a baseline and a CRaFT run, side by side
+# make test     install what is missing, build, and run all tests
+# make build    the release build: .build/release/craft and the plugins beside it
+# make format   format the Swift sources in place
+# make lint     check that they are formatted
+# make bench    time of a training step in PyTorch on this machine (bench/README.md)
+# make clean    remove builds and Python environments
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: run test build format lint bench clean
+
+SWIFT_SOURCES := Package.swift Plugins Sources Tests
+SMALL_VLM := Assets/small-vlm/config.json
+
+run: build
+	.build/release/craft demo
+
+build:
+	scripts/install.sh
+	swift build -c release
+
+test:
+	scripts/install.sh --tests
+	swift build -c release --build-tests
+	swift test -c release --disable-xctest --skip-build
+
+format:
+	swift format --in-place --recursive $(SWIFT_SOURCES)
+
+lint:
+	swift format lint --strict --recursive $(SWIFT_SOURCES)
+
+bench: .venv-bench/requirements.txt
+	.venv-bench/bin/python bench/pytorch_step.py --config $(SMALL_VLM)
+
+.venv-bench/requirements.txt: bench/requirements.txt
+	python3 -m venv --clear .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	cp $< $@
+
+clean:
+	rm -rf .build .venv .venv-bench

@@ -1,0 +1,159 @@
+import Foundation
+
+/// Per-dimension statistics of one quantity over a whole data set.
+public struct FeatureStatistics: Codable, Equatable, Sendable {
+    public var mean: [Double]
+    /// Population standard deviation.
+    public var std: [Double]
+    public var max: [Double]
+    public var min: [Double]
+    /// 1 % and 99 % quantiles, linearly interpolated as `numpy.quantile` does.
+    public var q01: [Double]
+    public var q99: [Double]
+    /// Which dimensions are normalised; nil means all.
+    public var mask: [Bool]?
+
+    /// - Parameter rows: row-major matrices of `width` columns, at least one row in all.
+    init(rows: [[Float]], width: Int, mask: [Bool]?) {
+        var (mean, std, max, min): ([Double], [Double], [Double], [Double]) = ([], [], [], [])
+        var (q01, q99): ([Double], [Double]) = ([], [])
+        for dimension in 0..<width {
+            var column: [Float] = []
+            for matrix in rows {
+                column += stride(from: dimension, to: matrix.count, by: width).lazy.map { matrix[$0] }
+            }
+            column.sort()
+            let count = Double(column.count)
+            let average = column.reduce(0.0) { $0 + Double($1) } / count
+            let variance = column.reduce(0.0) { $0 + (Double($1) - average) * (Double($1) - average) } / count
+            mean.append(average)
+            std.append(variance.squareRoot())
+            min.append(Double(column[0]))
+            max.append(Double(column[column.count - 1]))
+            q01.append(quantile(0.01, sorted: column))
+            q99.append(quantile(0.99, sorted: column))
+        }
+        (self.mean, self.std, self.max, self.min, self.q01, self.q99) = (mean, std, max, min, q01, q99)
+        self.mask = mask
+    }
+
+    /// y = clip(2 (x - q01) / (q99 - q01 + 1e-8) - 1, -1, 1); constant dimensions give 0, masked ones pass unchanged.
+    ///
+    /// The order is VLA-Adapter's: a constant dimension is 0 even where the mask exempts it from scaling.
+    func normalised(_ values: some Collection<Float>) -> [Float] {
+        zip(0..., values).map { index, value in
+            let d = index % mean.count
+            if min[d] == max[d] { return 0 }
+            if let mask, !mask[d] { return value }
+            let scaled = 2 * (Double(value) - q01[d]) / (q99[d] - q01[d] + 1e-8) - 1
+            return Float(Swift.min(Swift.max(scaled, -1), 1))
+        }
+    }
+
+    /// x = (y + 1) / 2 (q99 - q01 + 1e-8) + q01, not clipped; masked dimensions pass unchanged.
+    func unnormalised(_ values: some Collection<Float>) -> [Float] {
+        zip(0..., values).map { index, value in
+            let d = index % mean.count
+            if let mask, !mask[d] { return value }
+            return Float(0.5 * (Double(value) + 1) * (q99[d] - q01[d] + 1e-8) + q01[d])
+        }
+    }
+
+    /// The first reason why this cannot normalise `width` dimensions, or nil.
+    func problem(width: Int) -> String? {
+        for (key, values) in [
+            ("mean", mean), ("std", std), ("max", max), ("min", min), ("q01", q01), ("q99", q99),
+        ] {
+            if values.count != width { return "\(key) has \(values.count) numbers, expected \(width)" }
+            if !values.allSatisfy({ $0.isFinite }) { return "\(key) holds a number that is not finite" }
+        }
+        if let mask, mask.count != width { return "mask has \(mask.count) entries, expected \(width)" }
+        return nil
+    }
+}
+
+/// The `p` quantile of ascending `values` with numpy's default, linear interpolation at (n - 1) p.
+package func quantile(_ p: Double, sorted values: [Float]) -> Double {
+    let position = p * Double(values.count - 1)
+    let below = Int(position)
+    let above = min(below + 1, values.count - 1)
+    return Double(values[below]) + (Double(values[above]) - Double(values[below])) * (position - Double(below))
+}
+
+/// What a data set's actions and states are normalised by; must travel with every policy trained on it.
+///
+/// Computed after the LIBERO transform over all episodes, also when training uses a few shots of them.
+public struct DatasetStatistics: Codable, Equatable, Sendable {
+    /// 7 dimensions; the gripper is exempt from normalisation.
+    public var action: FeatureStatistics
+    /// 8 dimensions.
+    public var proprio: FeatureStatistics
+    /// Steps.
+    public var transitionCount: Int
+    /// Episodes.
+    public var trajectoryCount: Int
+
+    private enum CodingKeys: String, CodingKey {
+        case action, proprio
+        case transitionCount = "num_transitions"
+        case trajectoryCount = "num_trajectories"
+    }
+
+    package init(episodes: [Episode]) throws(DataError) {
+        guard episodes.contains(where: { $0.length > 0 }) else { throw DataError("Statistics need at least one step.") }
+        let gripperExempt = [Bool](repeating: true, count: Episode.actionWidth - 1) + [false]
+        action = FeatureStatistics(rows: episodes.map(\.actions), width: Episode.actionWidth, mask: gripperExempt)
+        proprio = FeatureStatistics(rows: episodes.map(\.proprio), width: Episode.proprioWidth, mask: nil)
+        transitionCount = episodes.reduce(0) { $0 + $1.length }
+        trajectoryCount = episodes.count
+    }
+
+    /// Normalises rows of 7 (any number of them, row major).
+    public func normaliseAction(_ values: some Collection<Float>) -> [Float] { action.normalised(values) }
+
+    /// Normalises rows of 8.
+    public func normaliseProprio(_ values: some Collection<Float>) -> [Float] { proprio.normalised(values) }
+
+    /// Turns a policy's outputs, rows of 7, into actions. The gripper passes unchanged.
+    public func unnormaliseAction(_ values: some Collection<Float>) -> [Float] { action.unnormalised(values) }
+
+    /// Reads a `dataset_statistics.json`: data set name -> action, proprio, num_transitions, num_trajectories.
+    ///
+    /// - Parameter dataset: its key; with or without `_no_noops`, as the LIBERO evaluator looks it up.
+    public static func load(contentsOf path: String, dataset: String) throws -> DatasetStatistics {
+        let all: [String: DatasetStatistics]
+        do {
+            all = try JSONDecoder().decode(
+                [String: DatasetStatistics].self, from: Data(try RandomAccessFile.contents(of: path)))
+        } catch let error as DataError {
+            throw error
+        } catch {
+            throw DataError("\(path): is not a dataset_statistics.json: \(jsonReason(error)).")
+        }
+        let suffix = "_no_noops"
+        let bare = dataset.hasSuffix(suffix) ? String(dataset.dropLast(suffix.count)) : dataset
+        guard let found = all[dataset] ?? all[bare + suffix] ?? all[bare] else {
+            throw DataError(
+                "\(path): has no statistics of '\(dataset)'; it has: \(all.keys.sorted().joined(separator: ", ")).")
+        }
+        for (key, feature, width) in [
+            ("action", found.action, Episode.actionWidth), ("proprio", found.proprio, Episode.proprioWidth),
+        ] {
+            if let problem = feature.problem(width: width) {
+                throw DataError("\(path): '\(dataset)'.\(key): \(problem). Write the file again from the data set.")
+            }
+        }
+        return found
+    }
+
+    /// Writes the layout that ``load(contentsOf:dataset:)`` reads.
+    public func save(to path: String, dataset: String) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        do {
+            try encoder.encode([dataset: self]).write(to: URL(fileURLWithPath: path), options: .atomic)
+        } catch {
+            throw DataError("\(path): the statistics cannot be written: \(error.localizedDescription)")
+        }
+    }
+}

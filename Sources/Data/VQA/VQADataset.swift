@@ -1,0 +1,105 @@
+import Foundation
+
+/// Questions about images, each with one short answer, in easy-VQA's folder layout.
+///
+///     answers.txt                       one answer a line
+///     <split>/questions.json            [[question, answer, image id], ...]
+///     <split>/images/<image id>.png
+///
+/// Images are read at once and kept encoded (a few hundred bytes each); they are decoded when asked for.
+public final class VQADataset: Sendable {
+    public struct Question: Equatable, Sendable {
+        public let text: String
+        public let answer: String
+        /// An index into the data set's images, 0 ..< imageCount.
+        public let image: Int
+    }
+
+    /// The folder that was opened.
+    public let path: String
+    /// In stored order.
+    public let questions: [Question]
+    /// Every possible answer, in the order of `answers.txt`.
+    public let answers: [String]
+    /// Only images that some question is about.
+    public var imageCount: Int { images.count }
+
+    private let images: [(path: String, encoded: [UInt8])]
+
+    /// - Parameter split: the subfolder, `train` or `test`.
+    public init(path: String, split: String = "test") throws(DataError) {
+        self.path = path
+        let list = "\(path)/answers.txt"
+        answers = String(decoding: try RandomAccessFile.contents(of: list), as: UTF8.self)
+            .split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+        guard !answers.isEmpty else { throw DataError("\(list): holds no answers; expected one a line.") }
+
+        let file = "\(path)/\(split)/questions.json"
+        let rows: [Row]
+        do {
+            rows = try JSONDecoder().decode([Row].self, from: Data(try RandomAccessFile.contents(of: file)))
+        } catch let error as DataError {
+            throw error
+        } catch {
+            throw DataError("\(file): expected a list of [question, answer, image id]: \(jsonReason(error)).")
+        }
+        guard !rows.isEmpty else { throw DataError("\(file): holds no questions.") }
+
+        let known = Set(answers)
+        var position: [Int: Int] = [:]
+        var images: [(path: String, encoded: [UInt8])] = []
+        var questions: [Question] = []
+        for (index, row) in rows.enumerated() {
+            guard known.contains(row.answer) else {
+                throw DataError(
+                    "\(file): the answer '\(row.answer)' of question \(index) is not in answers.txt. Add it there.")
+            }
+            if position[row.image] == nil {
+                let image = "\(path)/\(split)/images/\(row.image).png"
+                position[row.image] = images.count
+                images.append((image, try RandomAccessFile.contents(of: image)))
+            }
+            questions.append(Question(text: row.question, answer: row.answer, image: position[row.image]!))
+        }
+        self.images = images
+        self.questions = questions
+    }
+
+    private struct Row: Decodable {
+        var question: String
+        var answer: String
+        var image: Int
+
+        init(from decoder: any Decoder) throws {
+            var container = try decoder.unkeyedContainer()
+            question = try container.decode(String.self)
+            answer = try container.decode(String.self)
+            image = try container.decode(Int.self)
+        }
+    }
+
+    /// Decodes and resizes an image.
+    ///
+    /// - Parameter index: in 0 ..< imageCount.
+    func image(_ index: Int, resizer: LanczosResizer) throws(DataError) -> RGBImage {
+        do throws(DataError) {
+            return resizer.resized(try RGBImage(decoding: images[index].encoded))
+        } catch {
+            throw DataError("\(images[index].path): \(error)")
+        }
+    }
+
+    /// Evenly spaced questions, at most `maximumQuestions` (nil: all), in stored order, in batches of `batchSize` (the
+    /// last may be smaller); always the same ones.
+    public func batches(batchSize: Int, imageSize: Int, maximumQuestions: Int? = nil) throws(DataError) -> [VQABatch] {
+        try VQABatch.check(batchSize: batchSize, imageSize: imageSize)
+        let count = min(max(maximumQuestions ?? questions.count, 0), questions.count)
+        let resizer = LanczosResizer(size: imageSize)
+        var batches: [VQABatch] = []
+        for start in stride(from: 0, to: count, by: batchSize) {
+            let chosen = (start..<min(start + batchSize, count)).map { $0 * questions.count / count }
+            batches.append(try VQABatch(self, questions: chosen, resizer: resizer))
+        }
+        return batches
+    }
+}

@@ -1,0 +1,80 @@
+import ArgumentParser
+import Foundation
+import Training
+import Yams
+
+/// `--config run.yaml`: the same settings as the flags, under the same names without dashes in front.
+///
+/// The file's entries are put before the command line's own flags, so a flag overrides its entry.
+enum ConfigFile {
+    static func expand(_ arguments: [String]) throws -> [String] {
+        guard let command = arguments.first, let position = arguments.firstIndex(where: isConfigFlag) else {
+            return arguments
+        }
+        var rest = Array(arguments.dropFirst())
+        let flag = rest.remove(at: position - 1)
+        let path: String
+        if let equals = flag.firstIndex(of: "=") {
+            path = String(flag[flag.index(after: equals)...])
+        } else if position - 1 < rest.count {
+            path = rest.remove(at: position - 1)
+        } else {
+            throw TrainingError("--config takes the path of a YAML file")
+        }
+        let entries = try read(path)
+        do {
+            _ = try Craft.parseAsRoot([command] + entries)
+        } catch {
+            throw TrainingError("\(path): \(Craft.message(for: error))")
+        }
+        return [command] + entries + rest
+    }
+
+    private static func isConfigFlag(_ text: String) -> Bool { text == "--config" || text.hasPrefix("--config=") }
+
+    private static func read(_ path: String) throws -> [String] {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw TrainingError("\(path): no such file; --config takes a YAML file with settings by flag name")
+        }
+        let node: Node?
+        do {
+            node = try Yams.compose(yaml: String(decoding: data, as: UTF8.self))
+        } catch {
+            throw TrainingError("\(path): not YAML: \(error)")
+        }
+        guard let mapping = node?.mapping else {
+            throw TrainingError("\(path): expected settings as `name: value` lines, e.g. `steps: 200`")
+        }
+        return try mapping.flatMap { key, value -> [String] in
+            guard let name = key.string else { throw TrainingError("\(path): a setting's name is not a text") }
+            let option = "--" + name.replacingOccurrences(of: "_", with: "-")
+            if name == "plugins" { return [option, try plugins(value, path: path)] }
+            if let items = value.sequence { return [option, items.compactMap(\.string).joined(separator: ",")] }
+            guard let text = value.scalar?.string else {
+                throw TrainingError("\(path): the value of \(name) is neither a text, a number nor a list")
+            }
+            // Quoted "true" is a text like any other; plain true and false are switches.
+            if let flag = value.bool, value.scalar?.style == .plain || value.scalar?.style == .any {
+                return [flag ? option : "--no-" + option.dropFirst(2)]
+            }
+            return [option + "=" + text]
+        }
+    }
+
+    /// A list of names, or of `Name: {setting: value}` entries, as the text that `--plugins` takes.
+    private static func plugins(_ value: Node, path: String) throws -> String {
+        if let text = value.string { return text }
+        guard let items = value.sequence else {
+            throw TrainingError("\(path): plugins is neither a text nor a list")
+        }
+        return try items.map { item in
+            if let name = item.string { return name }
+            guard let entry = item.mapping?.first, let name = entry.key.string, let settings = entry.value.mapping else {
+                throw TrainingError("\(path): a plugin is a name, or a name with settings as `Name: {key: value}`")
+            }
+            return ([name] + settings.compactMap { key, value in
+                key.string.flatMap { key in value.scalar.map { "\(key)=\($0.string)" } }
+            }).joined(separator: ":")
+        }.joined(separator: ",")
+    }
+}

@@ -1,0 +1,37 @@
+import Foundation
+
+/// Where the things are that ship with craft.
+enum Installation {
+    /// The folder of the executable; the shipped plugins lie beside it.
+    static let executableFolder: String = {
+        let path = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+        return URL(fileURLWithPath: path).deletingLastPathComponent().path
+    }()
+
+    /// The shipped model and data: `CRAFT_ASSETS`, or `Assets` in a folder above the executable or the current one.
+    static let assets: String = {
+        if let path = ProcessInfo.processInfo.environment["CRAFT_ASSETS"], !path.isEmpty { return path }
+        for start in [executableFolder, FileManager.default.currentDirectoryPath] {
+            var folder = URL(fileURLWithPath: start)
+            while folder.path != "/" {
+                let candidate = folder.appendingPathComponent("Assets/small-vlm").path
+                if FileManager.default.fileExists(atPath: candidate) {
+                    return folder.appendingPathComponent("Assets").path
+                }
+                folder.deleteLastPathComponent()
+            }
+        }
+        return "Assets"
+    }()
+
+    static var model: String { assets + "/small-vlm" }
+    static var data: String { assets + "/libero-sample" }
+    static let dataset = "libero_spatial_no_noops"
+    static var questions: String { assets + "/easy-vqa-heldout" }
+
+    /// Folders that are searched for plugins: the given ones, `CRAFT_PLUGIN_PATH`, and beside the executable.
+    static func pluginPath(_ given: String?) -> [String] {
+        let environment = ProcessInfo.processInfo.environment["CRAFT_PLUGIN_PATH"] ?? ""
+        return [given ?? "", environment].flatMap { $0.split(separator: ":").map(String.init) } + [executableFolder]
+    }
+}

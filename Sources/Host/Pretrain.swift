@@ -1,0 +1,64 @@
+import ArgumentParser
+import Foundation
+import Models
+import PluginRuntime
+import Training
+
+struct Pretrain: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Train a vision-language model from scratch on visual question answering.",
+        discussion: """
+            craft pretrain --data easy_vqa/data --out runs/pretrain --export Assets/small-vlm
+
+            --data is a folder in easy-VQA's layout (train/ and test/ with images/ and questions.json, answers.txt), as \
+            the Python package easy-vqa ships it. --model gives the architecture: its config.json and tokenizer.json.
+            """)
+
+    @OptionGroup var options: TrainingOptions
+
+    @Option(help: ArgumentHelp("Folder of the new run. Default: runs/ and the time.", valueName: "folder"))
+    var out: String?
+
+    @Option(help: ArgumentHelp("Continue this run from its last checkpoint.", valueName: "run"))
+    var resume: String?
+
+    @Option(help: ArgumentHelp("Write the trained model there, in bfloat16.", valueName: "folder"))
+    var export: String?
+
+    @Flag(help: "Print a line per logged step instead of a progress line.")
+    var quiet = false
+
+    func run() throws {
+        let trainer: Trainer
+        if let resume {
+            trainer = try Trainer(resuming: resume, steps: options.steps)
+        } else {
+            var defaults = RunSettings()
+            defaults.task = .questions
+            defaults.startsFresh = true
+            defaults.model = Installation.model
+            defaults.plugins = [PluginRequest(name: "AnswerLoss")]
+            defaults.steps = 3000
+            defaults.batchSize = 64
+            defaults.learningRate = 1e-3
+            defaults.schedule = .cosine
+            defaults.warmupSteps = 100
+            defaults.optimizer.weightDecay = 0.05
+            defaults.clipNorm = 1
+            defaults.logEvery = 10
+            var settings = try options.settings(over: defaults)
+            guard !settings.data.isEmpty else {
+                throw TrainingError("--data is missing; give a folder in easy-VQA's layout (pip download easy-vqa has one)")
+            }
+            if options.questions == nil { settings.questions = settings.data }
+            trainer = try Trainer(settings: settings, at: out ?? RunNames.fresh("pretrain"))
+        }
+        let summary = try Session.train(trainer, quiet: quiet)
+        Session.printSummary(summary)
+        if let export, !summary.wasStopped {
+            try ModelFolder.save(trainer.model, to: export, source: nil, storage: .bf16, withHead: false)
+            print("model written to \(export)")
+        }
+        if summary.wasStopped { throw ExitCode(130) }
+    }
+}

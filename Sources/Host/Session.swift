@@ -1,0 +1,129 @@
+import Foundation
+import Glibc
+import Models
+import PluginRuntime
+import Synchronization
+import Tensors
+import Training
+
+private let interruptions = Atomic<Int>(0)
+
+// A signal handler may do little more than count.
+private func noteInterruption(_: Int32) {
+    if interruptions.add(1, ordering: .relaxed).newValue > 1 { _exit(130) }
+}
+
+/// Whether Ctrl-C has been pressed: the first asks for a checkpoint, the second ends the process.
+enum Interruption {
+    static var isRequested: Bool { interruptions.load(ordering: .relaxed) > 0 }
+
+    static func install() {
+        signal(SIGINT, noteInterruption)
+        signal(SIGTERM, noteInterruption)
+    }
+}
+
+/// Names for runs that were given none.
+enum RunNames {
+    static func fresh(_ kind: String) -> String {
+        let formatter = DateFormatter()
+        formatter.dateFormat = "yyyyMMdd-HHmmss"
+        formatter.locale = Locale(identifier: "en_US_POSIX")
+        return "runs/\(kind)-\(formatter.string(from: Date()))"
+    }
+}
+
+/// Runs a trainer with progress on the terminal.
+enum Session {
+    static func train(_ trainer: Trainer, quiet: Bool) throws -> RunSummary {
+        Interruption.install()
+        let isTerminal = isatty(STDERR_FILENO) == 1 && !quiet
+        describe(trainer)
+        var lastLine = Date.distantPast
+        let summary = try trainer.train(shouldStop: { Interruption.isRequested }) { event in
+            switch event {
+            case .step(let report, let total, let elapsed, let done):
+                let isLast = report.step + 1 == total
+                // A line a step would bury a log: one every few seconds tells as much.
+                let pause = isTerminal ? 0.2 : 5
+                guard isLast || Date().timeIntervalSince(lastLine) >= pause || report.skipped != nil else { return }
+                lastLine = Date()
+                let line = progress(report, total: total, elapsed: elapsed, done: done)
+                if isTerminal {
+                    FileHandle.standardError.write(Data("\r\u{1B}[K\(line)\(isLast ? "\n" : "")".utf8))
+                } else {
+                    print(line)
+                }
+            case .evaluation(let name, let value, let step):
+                clearLine(isTerminal)
+                print("step \(step): \(name) \(String(format: "%.4f", value))")
+            case .saved(let path, _):
+                clearLine(isTerminal)
+                print("saved \(path)")
+            case .note(let text):
+                clearLine(isTerminal)
+                print(text)
+            }
+        }
+        return summary
+    }
+
+    static func printSummary(_ summary: RunSummary) {
+        let megabytes = summary.peakBytes >> 20
+        print(
+            "\(summary.wasStopped ? "stopped and saved" : "done"): step \(summary.steps), "
+                + String(format: "%.1f ms/step", summary.medianStepMilliseconds)
+                + ", peak memory \(megabytes) MiB; run folder \(summary.path)")
+        let phases = summary.phases.sorted { $0.value > $1.value }
+            .map { "\($0.key) \(String(format: "%.1f", $0.value))" }.joined(separator: ", ")
+        print("ms by phase: \(phases)")
+    }
+
+    private static func describe(_ trainer: Trainer) {
+        let settings = trainer.settings
+        let objectives = trainer.step.objectives.joined(separator: ", ")
+        print("run \(trainer.run.path): \(settings.plugins.map(\.instance).joined(separator: ",")) (objectives: \(objectives))")
+        let anchor = trainer.step.anchorSource.map { ", anchors \($0.rawValue)" } ?? ""
+        let from = trainer.stepsDone == 0 ? "" : ", continuing from step \(trainer.stepsDone)"
+        print(
+            "\(trainer.model.parameters.trainableCount) trainable values, batch \(settings.batchSize) x "
+                + "\(settings.accumulation), \(settings.threads) threads, seed \(settings.seed)\(anchor)\(from)")
+    }
+
+    private static func clearLine(_ isTerminal: Bool) {
+        if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+    }
+
+    private static func progress(_ report: StepReport, total: Int, elapsed: Double, done: Int) -> String {
+        let metrics = report.metrics
+        func number(_ name: String, _ format: String = "%.4f") -> String? {
+            metrics[name].map { String(format: format, $0) }
+        }
+        let rate = Double(done) / max(elapsed, 1e-9)
+        let left = Double(total - report.step - 1) / max(rate, 1e-9)
+        var parts = ["step \(report.step + 1)/\(total)"]
+        if let skipped = report.skipped { parts.append("skipped: \(skipped)") }
+        if let loss = number("loss.action") { parts.append("loss \(loss)") }
+        if let loss = number("loss.answer") { parts.append("answer loss \(loss)") }
+        if let accuracy = number("answer_accuracy", "%.3f") { parts.append("accuracy \(accuracy)") }
+        if let retention = number("loss.retention", "%.5f") { parts.append("L_ret \(retention)") }
+        if let ratio = number("retention_over_budget", "%.2f") { parts.append("L_ret/budget \(ratio)") }
+        if let before = number("lambda.retention@prev"), let after = number("lambda.retention") {
+            parts.append("lambda \(before)->\(after)")
+        }
+        // A conflict ratio means little alone: sign noise gives .3 to .5.
+        if let conflict = number("conflict_ratio", "%.2f"), let cosine = number("gradient_cosine", "%+.3f") {
+            parts.append("conflict \(conflict) (cos \(cosine))")
+        }
+        if let norm = number("gradient_norm", "%.3g") { parts.append("grad \(norm)") }
+        parts.append(String(format: "%.2f it/s, %@ left", rate, duration(left)))
+        return parts.joined(separator: "  ")
+    }
+
+    private static func duration(_ seconds: Double) -> String {
+        let total = Int(min(seconds, 359_999))
+        return total >= 3600
+            ? String(format: "%d:%02d:%02d", total / 3600, total / 60 % 60, total % 60)
+            : String(format: "%d:%02d", total / 60, total % 60)
+    }
+}

@@ -1,0 +1,51 @@
+import ArgumentParser
+import Foundation
+import Training
+
+struct Train: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Fine-tune a model on demonstrations.",
+        discussion: """
+            craft train --plugins BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual:budget=0.005 --steps 200 --out runs/craft
+            craft train --resume runs/craft --steps 400
+
+            --config FILE reads the same settings from YAML; flags override it.
+            """)
+
+    @OptionGroup var options: TrainingOptions
+
+    @Option(help: ArgumentHelp("Folder of the new run. Default: runs/ and the time.", valueName: "folder"))
+    var out: String?
+
+    @Option(help: ArgumentHelp("Continue this run from its last checkpoint, up to --steps steps in all.", valueName: "run"))
+    var resume: String?
+
+    @Flag(help: "Print a line per logged step instead of a progress line.")
+    var quiet = false
+
+    func run() throws {
+        let trainer: Trainer
+        if let resume {
+            guard out == nil else { throw TrainingError("--resume continues in the run's own folder; leave --out out") }
+            trainer = try Trainer(resuming: resume, steps: options.steps)
+        } else {
+            trainer = try Trainer(
+                settings: try options.settings(over: TrainingOptions.trainDefaults), at: out ?? RunNames.fresh("train"))
+        }
+        let summary = try Session.train(trainer, quiet: quiet)
+        Session.printSummary(summary)
+        if summary.wasStopped { throw ExitCode(130) }
+    }
+}
+
+struct Plan: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Print the resolved data flow of a plugin list, without training.")
+
+    @OptionGroup var options: TrainingOptions
+
+    func run() throws {
+        let settings = try options.settings(over: TrainingOptions.trainDefaults)
+        print(try PlanReport(settings: settings).text)
+    }
+}

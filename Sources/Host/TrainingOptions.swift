@@ -1,0 +1,158 @@
+import ArgumentParser
+import Foundation
+import Models
+import PluginRuntime
+import Training
+
+/// The flags that describe a run. Each is optional, so that a command can have defaults of its own.
+struct TrainingOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Folder of the pretrained model. Default: the small model that ships with craft.", valueName: "folder"))
+    var model: String?
+
+    @Option(help: ArgumentHelp("Root folder of the data. Default: the LIBERO sample that ships with craft.", valueName: "folder"))
+    var data: String?
+
+    @Option(help: "Data set below --data. Default: libero_spatial_no_noops.")
+    var dataset: String?
+
+    @Option(help: ArgumentHelp("The strategy: plugin names or .so files, with settings, in order: A,B:key=value,C. Default: BaselineL1.", valueName: "list"))
+    var plugins: String?
+
+    @Option(help: ArgumentHelp("Folders to search for plugins, separated by colons. CRAFT_PLUGIN_PATH and the executable's own folder come after.", valueName: "folders"))
+    var pluginPath: String?
+
+    @Option(help: "Optimizer steps, counted from the start of the run. Default: 200.")
+    var steps: Int?
+
+    @Option(help: "Seed of everything random. Default: 0.")
+    var seed: UInt64?
+
+    @Option(help: "Samples in a micro-batch. Default: 8.")
+    var batchSize: Int?
+
+    @Option(help: "Micro-batches per step. Default: 1.")
+    var accumulation: Int?
+
+    @Option(name: .customLong("lr"), help: "Learning rate. Default: 0.0005.")
+    var learningRate: Double?
+
+    @Option(help: "constant, multistep or cosine. Default: constant.")
+    var schedule: String?
+
+    @Option(help: "Steps of linear warm-up from a tenth of the rate. Default: 0.")
+    var warmup: Int?
+
+    @Option(help: "Step from which multistep uses a tenth of the rate. Default: 100000.")
+    var decayStep: Int?
+
+    @Option(help: "Decoupled weight decay. Default: 0.01.")
+    var weightDecay: Double?
+
+    @Option(help: "Largest gradient norm; 0 does not clip. Default: 0.")
+    var clip: Double?
+
+    @Option(help: "Fine-tune by low-rank adapters of this rank instead of in full. Default: full fine-tuning.")
+    var loraRank: Int?
+
+    @Option(help: "Alpha of the adapters, whose scale is alpha / rank. Default: twice the rank.")
+    var loraAlpha: Double?
+
+    @Option(help: ArgumentHelp("Camera features, in the model's order. Default: image,wrist_image.", valueName: "list"))
+    var cameras: String?
+
+    @Flag(inversion: .prefixedNo, help: "Augment images (crop, brightness, contrast, saturation, hue). Default: --augment.")
+    var augment: Bool?
+
+    @Option(help: "Keep every k-th episode for evaluation; 0 keeps none. Default: 4.")
+    var holdOutEvery: Int?
+
+    @Option(help: "Use only the first N episodes of each instruction. Default: all.")
+    var shots: Int?
+
+    @Option(help: "Save a checkpoint every N steps; the last step is always saved. Default: 0 (last step only).")
+    var saveEvery: Int?
+
+    @Option(help: "Log metrics every N steps. Default: 1.")
+    var logEvery: Int?
+
+    @Option(help: "Threads. Default: the processors of the machine.")
+    var threads: Int?
+
+    @Option(help: "Where anchor features come from: automatic, adaptersOff, mapped or copy. Default: automatic.")
+    var anchor: String?
+
+    @Option(help: "What a non-finite loss does: error or skip (the step is skipped and counted). Default: error.")
+    var onNonFinite: String?
+
+    @Option(help: ArgumentHelp("Questions that measure retention: a folder in easy-VQA's layout, or none. Default: the held-out ones that ship with craft.", valueName: "folder"))
+    var questions: String?
+
+    @Option(help: "How many of the questions to ask. Default: 1000.")
+    var questionLimit: Int?
+
+    /// `base` with the given flags in place.
+    func settings(over base: RunSettings) throws -> RunSettings {
+        var settings = base
+        if let model { settings.model = model }
+        if let data { settings.data = data }
+        if let dataset { settings.dataset = dataset }
+        if let plugins { settings.plugins = try PluginRequest.parseList(plugins) }
+        settings.pluginPath = Installation.pluginPath(pluginPath)
+        if let steps { settings.steps = steps }
+        if let seed { settings.seed = seed }
+        if let batchSize { settings.batchSize = batchSize }
+        if let accumulation { settings.accumulation = accumulation }
+        if let learningRate { settings.learningRate = learningRate }
+        if let schedule { settings.schedule = try choice(schedule, "--schedule") }
+        if let warmup { settings.warmupSteps = warmup }
+        if let decayStep { settings.decayStep = decayStep }
+        if let weightDecay { settings.optimizer.weightDecay = weightDecay }
+        if let clip { settings.clipNorm = clip }
+        if let loraRank {
+            settings.adapter = AdapterSettings(rank: loraRank, alpha: loraAlpha ?? Double(2 * max(0, min(loraRank, 1 << 20))))
+        } else if loraAlpha != nil {
+            throw TrainingError("--lora-alpha is given without --lora-rank; give the rank of the adapters too")
+        }
+        if let cameras { settings.cameras = cameras.split(separator: ",").map(String.init) }
+        if let augment { settings.augments = augment }
+        if let holdOutEvery { settings.holdOutEvery = holdOutEvery }
+        if let shots { settings.shots = shots }
+        if let saveEvery { settings.saveEvery = saveEvery }
+        if let logEvery { settings.logEvery = logEvery }
+        if let threads { settings.threads = threads }
+        if let anchor { settings.anchor = try choice(anchor, "--anchor") }
+        if let onNonFinite {
+            guard ["error", "skip"].contains(onNonFinite) else {
+                throw TrainingError("--on-non-finite is \(onNonFinite); expected error or skip")
+            }
+            settings.skipsNonFinite = onNonFinite == "skip"
+        }
+        if let questions { settings.questions = questions == "none" ? "" : questions }
+        if let questionLimit { settings.questionLimit = questionLimit }
+        return settings
+    }
+
+    private func choice<Choice: RawRepresentable & CaseIterable>(
+        _ text: String, _ flag: String
+    ) throws -> Choice where Choice.RawValue == String {
+        guard let value = Choice(rawValue: text) else {
+            let all = Choice.allCases.map(\.rawValue).joined(separator: ", ")
+            throw TrainingError("\(flag) is \(text); expected one of \(all)")
+        }
+        return value
+    }
+
+    /// What `craft train` does when nothing is said.
+    static var trainDefaults: RunSettings {
+        var settings = RunSettings()
+        settings.model = Installation.model
+        settings.data = Installation.data
+        settings.dataset = Installation.dataset
+        settings.plugins = [PluginRequest(name: "BaselineL1")]
+        settings.steps = 200
+        settings.learningRate = 5e-4
+        settings.holdOutEvery = 4
+        settings.questions = Installation.questions
+        return settings
+    }
+}

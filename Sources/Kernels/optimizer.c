@@ -1,0 +1,131 @@
+// Inner products of gradients, AdamW on a weighted sum of gradients, and the finiteness check.
+#include "kernels.h"
+#include "vector.h"
+
+// Most gradients that one call combines.
+enum { max_gradients = 8 };
+
+// ---- inner products --------------------------------------------------------------------------------------------
+
+// A product of two float32 values is exact in float64, so only the sum rounds: the sign of a cosine near 0 is right.
+CK_INLINE double dot(const float *a, const float *b, size_t n) {
+    CK_REASSOCIATE
+    double s = 0;
+    for (size_t i = 0; i < n; i++) s += (double)a[i] * (double)b[i];
+    return s;
+}
+
+CK_DISPATCH
+double ck_dot_f64(const float *a, const float *b, size_t n) { return dot(a, b, n); }
+
+CK_INLINE void gram_of_two(const float *a, const float *b, size_t n, double *gram) {
+    CK_REASSOCIATE
+    double aa = 0, ab = 0, bb = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double u = a[i], v = b[i];
+        aa += u * u;
+        ab += u * v;
+        bb += v * v;
+    }
+    gram[0] = aa;
+    gram[1] = gram[2] = ab;
+    gram[3] = bb;
+}
+
+CK_DISPATCH
+void ck_gram_f64(const float *const *gradients, size_t count, size_t n, double *gram) {
+    // Blocks of all gradients together stay in the first-level cache while every pair is formed.
+    enum { block = 1024 };
+    if (count == 1) {
+        gram[0] = dot(gradients[0], gradients[0], n);
+        return;
+    }
+    if (count == 2) {
+        gram_of_two(gradients[0], gradients[1], n, gram);
+        return;
+    }
+    if (count > max_gradients) __builtin_trap();
+    for (size_t i = 0; i < count * count; i++) gram[i] = 0;
+    for (size_t first = 0; first < n; first += block) {
+        const size_t length = n - first < block ? n - first : block;
+        for (size_t i = 0; i < count; i++) {
+            for (size_t j = i; j < count; j++) {
+                gram[i * count + j] += dot(gradients[i] + first, gradients[j] + first, length);
+            }
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++) gram[i * count + j] = gram[j * count + i];
+    }
+}
+
+// ---- AdamW -----------------------------------------------------------------------------------------------------
+
+// `count` is a constant at every call, so the sum over gradients unrolls and the loop over elements vectorises.
+CK_INLINE void adamw(float *p, float *m, float *v, const float *const *gradients, const float *weights, size_t count,
+                     size_t n, const ck_adamw_settings *settings) {
+    const float *g[max_gradients];
+    float w[max_gradients];
+    for (size_t k = 0; k < count; k++) {
+        g[k] = gradients[k];
+        w[k] = weights[k];
+    }
+    const float b1 = settings->beta1, b2 = settings->beta2, eps = settings->eps;
+    // Exact for beta >= 1/2, so a moment's two weights sum to 1. 0.999f is not 0.999: the caller's corrections must come
+    // from the float32 betas too, or the first updates are off by up to 5e-5.
+    const float keep1 = 1.0f - b1, keep2 = 1.0f - b2;
+    const float decay = settings->lr * settings->weight_decay;
+    const float step = settings->lr / settings->bias_correction1;
+    const float root = 1.0f / sqrtf(settings->bias_correction2);
+    CK_INDEPENDENT
+    for (size_t i = 0; i < n; i++) {
+        float gradient = 0;
+        for (size_t k = 0; k < count; k++) gradient += w[k] * g[k][i];
+        const float mi = b1 * m[i] + keep1 * gradient;
+        const float vi = b2 * v[i] + keep2 * gradient * gradient;
+        const float pi = p[i] - decay * p[i];
+        m[i] = mi;
+        v[i] = vi;
+        p[i] = pi - step * mi / (sqrtf(vi) * root + eps);
+    }
+}
+
+CK_DISPATCH
+void ck_adamw(float *p, float *m, float *v, const float *const *gradients, const float *weights, size_t count,
+              size_t n, const ck_adamw_settings *settings) {
+    const float *g[max_gradients];
+    float w[max_gradients];
+    size_t used = 0;
+    if (count > max_gradients) __builtin_trap();
+    for (size_t k = 0; k < count; k++) {
+        if (weights[k] == 0) continue;
+        g[used] = gradients[k];
+        w[used] = weights[k];
+        used++;
+    }
+    switch (used) {
+    case 0: adamw(p, m, v, g, w, 0, n, settings); break;
+    case 1: adamw(p, m, v, g, w, 1, n, settings); break;
+    case 2: adamw(p, m, v, g, w, 2, n, settings); break;
+    case 3: adamw(p, m, v, g, w, 3, n, settings); break;
+    case 4: adamw(p, m, v, g, w, 4, n, settings); break;
+    case 5: adamw(p, m, v, g, w, 5, n, settings); break;
+    case 6: adamw(p, m, v, g, w, 6, n, settings); break;
+    case 7: adamw(p, m, v, g, w, 7, n, settings); break;
+    case 8: adamw(p, m, v, g, w, 8, n, settings); break;
+    }
+}
+
+// ---- finiteness ------------------------------------------------------------------------------------------------
+
+CK_DISPATCH
+int ck_all_finite(const float *x, size_t n) {
+    enum { block = 4096 };
+    for (size_t first = 0; first < n; first += block) {
+        const size_t end = n - first < block ? n : first + block;
+        uint32_t bad = 0;
+        for (size_t i = first; i < end; i++) bad |= (ck_bits(x[i]) & 0x7f800000u) == 0x7f800000u;
+        if (bad) return 0;
+    }
+    return 1;
+}

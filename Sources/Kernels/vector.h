@@ -1,0 +1,115 @@
+// What the kernels share: run-time dispatch, loop hints and elementary functions written so that loops around them
+// vectorise. Internal; nothing here is visible outside the target.
+#ifndef CRAFT_KERNELS_VECTOR_H
+#define CRAFT_KERNELS_VECTOR_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+// Compiles a function once for each CPU generation; the loader binds the best one (an ELF IFUNC). Everywhere else the
+// function is compiled once, for the target's baseline.
+#if defined(__x86_64__) && defined(__ELF__)
+#define CK_DISPATCH __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define CK_DISPATCH
+#endif
+
+// Helpers of a dispatched function must inline: a call would leave them compiled for the baseline.
+#define CK_INLINE static inline __attribute__((always_inline))
+
+#if defined(__clang__)
+// The iterations of the next loop are independent, even where its pointers are equal (in-place use).
+#define CK_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+// First statement of a block: sums in it may be split over lanes. Without it a float sum stays scalar.
+#define CK_REASSOCIATE _Pragma("clang fp reassociate(on)")
+#else
+#define CK_INDEPENDENT
+#define CK_REASSOCIATE
+#endif
+
+CK_INLINE uint32_t ck_bits(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+CK_INLINE float ck_float(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+// exp(x), relative error below 1.2e-7. Results under 1.7e-38 become 0, overflow becomes infinity, NaN stays NaN.
+//
+// x = k ln 2 + r with |r| <= ln(2) / 2; e^r = 1 + r + r^2 P(r), P minimax of degree 4. Adding 1.5 * 2^23 leaves k in
+// the low bits of the sum. The result is built as 2 e^r * 2^(k - 1), so that k = 128 does not overflow early.
+CK_INLINE float ck_exp(float x) {
+    const float shifter = 0x1.8p23f;
+    float shifted = x * 1.44269504f + shifter;
+    float k = shifted - shifter;
+    float r = x - k * 0.693359375f;  // k * this constant is exact: ln 2 in two pieces, as in Cephes
+    r = r + k * 2.12194440e-4f;
+    float p = 0.00138145383f;
+    p = p * r + 0.00836874545f;
+    p = p * r + 0.041668389f;
+    p = p * r + 0.166665211f;
+    p = p * r + 0.49999994f;
+    p = p * (r * r) + r;
+    p = p + 1.0f;
+    float y = (p + p) * ck_float((ck_bits(shifted) << 23) + (126u << 23));
+    y = x > 88.7228394f ? INFINITY : y;
+    return x < -86.98f ? 0.0f : y;
+}
+
+// 1 / (1 + exp(-x)).
+CK_INLINE float ck_sigmoid(float x) { return 1.0f / (1.0f + ck_exp(-x)); }
+
+// The Gaussian distribution function of -|x| given density = exp(-x^2 / 2); absolute error below 6e-8, so the implied
+// erf is within 1.2e-7. With w = p |x| / (1 + p |x|), p = 0.3:
+//
+//     Phi(-|x|) = exp(-x^2 / 2) (1/2 - w T(w))
+//
+// the form of Abramowitz and Stegun 7.1.26, made exact at 0. T is the minimax polynomial of degree 7
+// (scripts/reference/kernel_polynomials.py).
+CK_INLINE float ck_gaussian_tail(float x, float density) {
+    float px = 0.3f * fabsf(x);
+    px = px > 1e30f ? 1e30f : px;  // infinity / infinity would be NaN
+    float w = px / (1.0f + px);
+    float t = -0.0209382605f;
+    t = t * w + 0.0901969522f;
+    t = t * w - 0.0665610209f;
+    t = t * w - 0.137891993f;
+    t = t * w + 0.0539706685f;
+    t = t * w + 0.699671865f;
+    t = t * w - 1.44797981f;
+    t = t * w + 1.32980776f;
+    return density * (0.5f - w * t);
+}
+
+// db[j] += sum over `rows` rows of dy[r][j]. Eight rows at a time: one read and write of db, a short sum.
+CK_INLINE void ck_add_columns(const float *dy, size_t rows, size_t n, float *db) {
+    size_t r = 0;
+    for (; r + 8 <= rows; r += 8) {
+        const float *d = dy + r * n;
+        CK_INDEPENDENT
+        for (size_t j = 0; j < n; j++) {
+            float a = (d[j] + d[n + j]) + (d[2 * n + j] + d[3 * n + j]);
+            float b = (d[4 * n + j] + d[5 * n + j]) + (d[6 * n + j] + d[7 * n + j]);
+            db[j] += a + b;
+        }
+    }
+    for (; r + 2 <= rows; r += 2) {
+        const float *d = dy + r * n;
+        CK_INDEPENDENT
+        for (size_t j = 0; j < n; j++) db[j] += d[j] + d[n + j];
+    }
+    if (r < rows) {
+        const float *d = dy + r * n;
+        CK_INDEPENDENT
+        for (size_t j = 0; j < n; j++) db[j] += d[j];
+    }
+}
+
+#endif

@@ -1,0 +1,198 @@
+import Kernels
+
+/// Writes safetensors files.
+///
+/// Tensors are streamed from their sources in pieces; nothing is gathered in memory. The data begin at a multiple of 64
+/// bytes and tensors of wide elements come first, so each one is aligned to its element when the file is mapped. The
+/// same tensors and metadata give the same bytes. The file appears complete or not at all (``AtomicFile``).
+public enum SafetensorsWriter {
+    /// One tensor to write: a name, a shape, the type it gets in the file, and where its elements are.
+    public struct Tensor {
+        enum Source {
+            case floats([Float])
+            case floatMemory(UnsafePointer<Float>)
+            case integers([Int64])
+            case bytes([UInt8])
+        }
+
+        public let name: String
+        public let shape: [Int]
+        public let dtype: SafetensorsType
+        let source: Source
+
+        /// Types that float32 elements can be stored as.
+        public enum FloatStorage: Sendable {
+            /// As they are.
+            case f32
+            /// Rounded to nearest even.
+            case bf16, f16
+
+            var dtype: SafetensorsType {
+                switch self {
+                case .f32: .f32
+                case .bf16: .bf16
+                case .f16: .f16
+                }
+            }
+        }
+
+        /// Row-major float32 elements; as many as the shape holds.
+        public init(_ name: String, shape: [Int], floats: [Float], as storage: FloatStorage = .f32) {
+            (self.name, self.shape, dtype, source) = (name, shape, storage.dtype, .floats(floats))
+        }
+
+        /// Row-major float32 elements at `pointer`, which must stay valid and unchanged until the write returns.
+        public init(_ name: String, shape: [Int], pointer: UnsafePointer<Float>, as storage: FloatStorage = .f32) {
+            (self.name, self.shape, dtype, source) = (name, shape, storage.dtype, .floatMemory(pointer))
+        }
+
+        /// Row-major 64-bit integers, stored as I64.
+        public init(_ name: String, shape: [Int], integers: [Int64]) {
+            (self.name, self.shape, dtype, source) = (name, shape, .i64, .integers(integers))
+        }
+
+        /// Raw bytes, stored as U8.
+        public init(_ name: String, shape: [Int], bytes: [UInt8]) {
+            (self.name, self.shape, dtype, source) = (name, shape, .u8, .bytes(bytes))
+        }
+
+        /// Elements the source really has; nil when it is bare memory.
+        var sourceCount: Int? {
+            switch source {
+            case .floats(let values): values.count
+            case .floatMemory: nil
+            case .integers(let values): values.count
+            case .bytes(let values): values.count
+            }
+        }
+    }
+
+    /// Writes `tensors` and `metadata` to `path`, replacing what is there.
+    ///
+    /// - Throws: ``FileError`` when a name repeats, a shape does not match its elements, or the file cannot be written.
+    public static func write(
+        _ tensors: [Tensor], metadata: [String: String] = [:], to path: String
+    ) throws(FileError) {
+        // A stable sort: equal sizes keep the caller's order.
+        let ordered = tensors.enumerated().sorted {
+            ($1.element.dtype.size, $0.offset) < ($0.element.dtype.size, $1.offset)
+        }.map(\.element)
+        let header = try header(ordered, metadata: metadata, path: path)
+
+        let file = try AtomicFile(path: path)
+        try file.write(withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) })
+        try file.write(header)
+        for tensor in ordered { try write(tensor, to: file) }
+        try file.commit()
+    }
+
+    // MARK: - Header
+
+    private static func header(
+        _ tensors: [Tensor], metadata: [String: String], path: String
+    ) throws(FileError) -> [UInt8] {
+        var fields: [String] = []
+        if !metadata.isEmpty {
+            let pairs = metadata.sorted { $0.key < $1.key }.map {
+                "\(JSONText.quoted($0.key)):\(JSONText.quoted($0.value))"
+            }
+            fields.append("\"__metadata__\":{\(pairs.joined(separator: ","))}")
+        }
+        var names: Set<String> = ["__metadata__"]
+        var end = 0
+        for tensor in tensors {
+            guard names.insert(tensor.name).inserted else {
+                throw FileError(path: path, "cannot be written: two tensors have the name '\(tensor.name)'")
+            }
+            let bytes = try byteCount(of: tensor, path: path)
+            let (next, overflow) = end.addingReportingOverflow(bytes)
+            guard !overflow else { throw FileError(path: path, "cannot be written: the tensors are too large") }
+            let shape = tensor.shape.map(String.init).joined(separator: ",")
+            fields.append(
+                "\(JSONText.quoted(tensor.name)):{\"dtype\":\"\(tensor.dtype.rawValue)\",\"shape\":[\(shape)],"
+                    + "\"data_offsets\":[\(end),\(next)]}")
+            end = next
+        }
+        var header = Array("{\(fields.joined(separator: ","))}".utf8)
+        let padding = (64 - (8 + header.count) % 64) % 64
+        header.append(contentsOf: repeatElement(UInt8(ascii: " "), count: padding))
+        guard header.count <= SafetensorsHeader.maximumLength else {
+            throw FileError(
+                path: path,
+                "cannot be written: its header would take \(header.count) bytes, "
+                    + "at most \(SafetensorsHeader.maximumLength) are allowed")
+        }
+        return header
+    }
+
+    private static func byteCount(of tensor: Tensor, path: String) throws(FileError) -> Int {
+        var count = 1
+        var overflow = false
+        for extent in tensor.shape {
+            guard extent >= 0 else {
+                throw FileError(path: path, "cannot be written: tensor '\(tensor.name)' has the shape \(tensor.shape)")
+            }
+            let product = count.multipliedReportingOverflow(by: extent)
+            (count, overflow) = (product.partialValue, overflow || product.overflow)
+        }
+        let bytes = count.multipliedReportingOverflow(by: tensor.dtype.size)
+        guard !overflow, !bytes.overflow else {
+            throw FileError(
+                path: path, "cannot be written: tensor '\(tensor.name)' of shape \(tensor.shape) is too large")
+        }
+        if let given = tensor.sourceCount, given != count {
+            throw FileError(
+                path: path,
+                "cannot be written: tensor '\(tensor.name)' of shape \(tensor.shape) needs \(count) elements, "
+                    + "\(given) were given")
+        }
+        return bytes.partialValue
+    }
+
+    // MARK: - Data
+
+    private static func write(_ tensor: Tensor, to file: AtomicFile) throws(FileError) {
+        let count = tensor.shape.reduce(1, *)
+        let result: Result<Void, FileError>
+        switch tensor.source {
+        case .floats(let values):
+            result = values.withUnsafeBufferPointer { buffer in
+                guard let base = buffer.baseAddress else { return .success(()) }
+                return writeFloats(base, count, as: tensor.dtype, to: file)
+            }
+        case .floatMemory(let pointer): result = writeFloats(pointer, count, as: tensor.dtype, to: file)
+        case .integers(let values): result = values.withUnsafeBytes { writeBytes($0, to: file) }
+        case .bytes(let values): result = values.withUnsafeBytes { writeBytes($0, to: file) }
+        }
+        try result.get()
+    }
+
+    private static func writeFloats(
+        _ values: UnsafePointer<Float>, _ count: Int, as dtype: SafetensorsType, to file: AtomicFile
+    ) -> Result<Void, FileError> {
+        if dtype == .f32 {
+            return writeBytes(UnsafeRawBufferPointer(start: values, count: 4 * count), to: file)
+        }
+        return withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 32_768) { buffer in
+            guard let base = buffer.baseAddress else { return .success(()) }
+            var done = 0
+            while done < count {
+                let step = min(buffer.count, count - done)
+                if dtype == .bf16 {
+                    ck_f32_to_bf16(values + done, step, base)
+                } else {
+                    ck_f32_to_f16(values + done, step, base)
+                }
+                let result = writeBytes(UnsafeRawBufferPointer(start: base, count: 2 * step), to: file)
+                guard case .success = result else { return result }
+                done += step
+            }
+            return .success(())
+        }
+    }
+
+    /// Inside the standard library's rethrowing closures a typed error travels as a result.
+    private static func writeBytes(_ bytes: UnsafeRawBufferPointer, to file: AtomicFile) -> Result<Void, FileError> {
+        do throws(FileError) { return .success(try file.write(bytes)) } catch { return .failure(error) }
+    }
+}

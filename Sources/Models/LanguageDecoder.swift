@@ -1,0 +1,82 @@
+internal import Tensors
+
+/// A pre-norm decoder of the Qwen2 / Llama family: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+///
+/// B sequences of T tokens, D width. Tensor names are those of transformers under `language_model.`.
+struct LanguageDecoder {
+    private struct Layer {
+        let inputNorm: Int
+        let q: LinearLayer
+        let k: LinearLayer
+        let v: LinearLayer
+        let o: LinearLayer
+        let postNorm: Int
+        let gate: LinearLayer
+        let up: LinearLayer
+        let down: LinearLayer
+    }
+
+    let config: ModelConfig.Decoder
+    /// Token embeddings, [vocabulary, D].
+    let embedding: Int
+    /// Output head, [vocabulary, D]: the embeddings themselves when tied.
+    let head: Int
+    private let layers: [Layer]
+    private let norm: Int
+
+    init(_ config: ModelConfig.Decoder, declaring root: ParameterDeclarer) {
+        self.config = config
+        let (d, width, kvWidth) = (
+            config.hiddenSize, config.heads * config.headDim, config.keyValueHeads * config.headDim
+        )
+        let scope = root.scoped("language_model").scoped("model")
+        embedding = scope.tensor("embed_tokens.weight", [config.vocabularySize, d])
+        head =
+            config.tiesWordEmbeddings
+            ? embedding : root.scoped("language_model").tensor("lm_head.weight", [config.vocabularySize, d])
+        layers = (0..<config.layers).map { index in
+            let layer = scope.scoped("layers.\(index)")
+            let (attention, mlp) = (layer.scoped("self_attn"), layer.scoped("mlp"))
+            return Layer(
+                inputNorm: layer.tensor("input_layernorm.weight", [d]),
+                q: attention.linear("q_proj", inputs: d, outputs: width, bias: config.hasAttentionBias),
+                k: attention.linear("k_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
+                v: attention.linear("v_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
+                o: attention.linear("o_proj", inputs: width, outputs: d, bias: false),
+                postNorm: layer.tensor("post_attention_layernorm.weight", [d]),
+                gate: mlp.linear("gate_proj", inputs: d, outputs: config.intermediateSize, bias: false),
+                up: mlp.linear("up_proj", inputs: d, outputs: config.intermediateSize, bias: false),
+                down: mlp.linear("down_proj", inputs: config.intermediateSize, outputs: d, bias: false))
+        }
+        norm = scope.tensor("norm.weight", [d])
+    }
+
+    /// - `embeddings`: [B * T, D]. `lengths`: valid tokens of each sequence, padding at the end.
+    /// - Returns layers + 1 hidden states [B * T, D]: the embeddings, each layer's output, the last one normalised.
+    func callAsFunction(
+        _ embeddings: Tensor, batch: Int, lengths: [Int], rotary: RotaryTable, on run: ForwardRun
+    ) -> [Tensor] {
+        let tape = run.tape
+        let tokens = embeddings.rows / batch
+        let epsilon = Float(config.rmsNormEps)
+        let shape = AttentionShape(
+            batch: batch, tokens: tokens, heads: config.heads, keyValueHeads: config.keyValueHeads,
+            headDim: config.headDim, isCausal: config.isCausal, keyLengths: config.isCausal ? [] : lengths)
+        let positions = (0..<batch).flatMap { _ in (0..<Int32(tokens)) }
+        var x = embeddings
+        var states = [x]
+        for (index, layer) in layers.enumerated() {
+            let normed = tape.rmsNorm(x, weight: layer.inputNorm, epsilon: epsilon)
+            let (q, k, v) = (layer.q(normed, on: run), layer.k(normed, on: run), layer.v(normed, on: run))
+            tape.rotateInPlace(q, table: rotary, positions: positions, pairing: .splitHalf)
+            tape.rotateInPlace(k, table: rotary, positions: positions, pairing: .splitHalf)
+            let mixed = tape.attention(q: ColumnBlock(q), k: ColumnBlock(k), v: ColumnBlock(v), shape: shape)
+            x = layer.o(mixed, on: run, residual: x)
+            let hidden = tape.rmsNorm(x, weight: layer.postNorm, epsilon: epsilon)
+            x = layer.down(
+                tape.swiGLU(gate: layer.gate(hidden, on: run), up: layer.up(hidden, on: run)), on: run, residual: x)
+            states.append(index == layers.count - 1 ? tape.rmsNorm(x, weight: norm, epsilon: epsilon) : x)
+        }
+        return states
+    }
+}

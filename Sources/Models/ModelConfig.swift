@@ -1,0 +1,247 @@
+public import Foundation
+
+/// The architecture of a VLA, read from a model folder's `config.json`.
+///
+/// The file has the fields of a released VLA-Adapter configuration. `text_config` describes the decoder; `craft_small`
+/// describes what released models imply by name: towers, projector widths, queries and policy.
+public struct ModelConfig: Sendable, Equatable {
+    /// A vision transformer with timm's tensor names under `vision_backbone.<prefix>.`.
+    public struct Tower: Sendable, Equatable, Codable {
+        public var kind: String
+        public var prefix: String
+        public var dim: Int
+        public var depth: Int
+        public var heads: Int
+        public var mlp: Int
+        public var classToken: Bool
+        public var registerTokens: Int
+        public var layerScale: Bool
+        public var attnPool: Bool
+        /// 0-based block whose output is used, without the final norm.
+        public var outputBlock: Int
+        public var layerNormEps: Double
+
+        public var prefixTokens: Int { (classToken ? 1 : 0) + registerTokens }
+    }
+
+    /// The action head.
+    public struct Policy: Sendable, Equatable, Codable {
+        /// Separate projections per source and rotary positions (the Pro head).
+        public var pro: Bool
+        public var dim: Int
+        public var heads: Int
+        public var blocks: Int
+        public var layerNormEps: Double
+    }
+
+    /// The language model, in the terms of a Hugging Face `text_config`.
+    public struct Decoder: Sendable, Equatable {
+        public var modelType: String
+        public var hiddenSize: Int
+        public var layers: Int
+        public var heads: Int
+        public var keyValueHeads: Int
+        public var headDim: Int
+        public var intermediateSize: Int
+        public var vocabularySize: Int
+        public var rmsNormEps: Double
+        public var ropeTheta: Double
+        public var tiesWordEmbeddings: Bool
+        /// Whether q, k and v have a bias (Qwen2: yes; Llama: `attention_bias`).
+        public var hasAttentionBias: Bool
+        /// Whether a position sees only earlier ones. Explicit: `craft_causal`, by default true.
+        public var isCausal: Bool
+        public var maxPositions: Int
+    }
+
+    public var imageSize: Int
+    public var patchSize: Int
+    public var cameras: Int
+    public var towers: [Tower]
+    /// Widths from the fused tower features to the decoder; layer k is `projector.fc{k}`.
+    public var projectorDims: [Int]
+    public var queries: Int
+    public var actionDim: Int
+    public var chunk: Int
+    public var proprioDim: Int
+    public var policy: Policy
+    public var decoder: Decoder
+    /// Text around an instruction, with `{instruction}` in its place.
+    public var promptTemplate: String
+    /// Text around a question, with `{question}` in its place.
+    public var questionTemplate: String
+
+    /// The file's bytes, written back unchanged beside saved weights.
+    public var source: Data
+
+    public var patchesPerImage: Int { (imageSize / patchSize) * (imageSize / patchSize) }
+
+    /// The chat prompt that VLA-Adapter's Qwen models are trained with.
+    public static let chatPrompt =
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+        + "<|im_start|>user\nWhat action should the robot take to {instruction}?<|im_end|>\n<|im_start|>assistant\n"
+
+    /// A question in the same chat format.
+    public static let chatQuestion =
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+        + "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+
+    /// Reads `config.json` of a model folder.
+    public init(folder: String) throws(ModelError) {
+        let path = folder + "/config.json"
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw ModelError("\(path): no such file; a model folder has a config.json beside its model.safetensors")
+        }
+        let file: File
+        do {
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            file = try decoder.decode(File.self, from: data)
+        } catch let error as DecodingError {
+            throw ModelError("\(path): \(error.sentence)")
+        } catch {
+            throw ModelError("\(path): not a JSON file: \(error.localizedDescription)")
+        }
+        let small = file.craftSmall
+        let text = file.textConfig
+        imageSize = small.imageSize
+        patchSize = small.patchSize
+        cameras = small.cameras
+        towers = small.towers
+        projectorDims = small.projectorDims
+        queries = small.numQueries
+        actionDim = small.actionDim
+        chunk = small.chunk
+        proprioDim = small.proprioDim
+        policy = small.policy
+        promptTemplate = small.promptTemplate ?? Self.chatPrompt
+        questionTemplate = small.questionTemplate ?? Self.chatQuestion
+        decoder = Decoder(
+            modelType: text.modelType, hiddenSize: text.hiddenSize, layers: text.numHiddenLayers,
+            heads: text.numAttentionHeads, keyValueHeads: text.numKeyValueHeads ?? text.numAttentionHeads,
+            headDim: text.headDim ?? text.hiddenSize / max(1, text.numAttentionHeads),
+            intermediateSize: text.intermediateSize, vocabularySize: text.vocabSize,
+            rmsNormEps: text.rmsNormEps ?? 1e-6, ropeTheta: text.ropeTheta ?? 10_000,
+            tiesWordEmbeddings: text.tieWordEmbeddings ?? false,
+            hasAttentionBias: text.attentionBias ?? (text.modelType == "qwen2"),
+            isCausal: file.craftCausal ?? true, maxPositions: text.maxPositionEmbeddings ?? 32_768)
+        source = data
+        try check(path)
+    }
+
+    private func check(_ path: String) throws(ModelError) {
+        func fail(_ sentence: String) -> ModelError { ModelError("\(path): \(sentence)") }
+        let positive: [(String, Int)] =
+            [
+                ("image_size", imageSize), ("patch_size", patchSize), ("cameras", cameras), ("num_queries", queries),
+                ("action_dim", actionDim), ("chunk", chunk), ("proprio_dim", proprioDim), ("policy.dim", policy.dim),
+                ("policy.heads", policy.heads), ("policy.blocks", policy.blocks),
+                ("text_config.hidden_size", decoder.hiddenSize), ("text_config.num_hidden_layers", decoder.layers),
+                ("text_config.num_attention_heads", decoder.heads), ("text_config.head_dim", decoder.headDim),
+                ("text_config.num_key_value_heads", decoder.keyValueHeads),
+                ("text_config.intermediate_size", decoder.intermediateSize),
+                ("text_config.vocab_size", decoder.vocabularySize),
+            ]
+            + towers.flatMap {
+                [("\($0.prefix).dim", $0.dim), ("\($0.prefix).heads", $0.heads), ("\($0.prefix).mlp", $0.mlp)]
+            } + projectorDims.map { ("projector_dims", $0) }
+        for (name, value) in positive where value < 1 || value > 1 << 24 {
+            throw fail("\(name) is \(value); expected a number from 1 to \(1 << 24)")
+        }
+        guard imageSize % patchSize == 0 else {
+            throw fail("image_size \(imageSize) is not a multiple of patch_size \(patchSize)")
+        }
+        guard (1...3).contains(cameras) else { throw fail("cameras is \(cameras); expected 1 to 3") }
+        guard (1...2).contains(towers.count) else { throw fail("\(towers.count) towers; expected one or two") }
+        for tower in towers {
+            guard tower.dim % tower.heads == 0 else {
+                throw fail("tower \(tower.prefix): dim \(tower.dim) is not a multiple of heads \(tower.heads)")
+            }
+            guard tower.outputBlock >= 0, tower.outputBlock < tower.depth, tower.registerTokens >= 0 else {
+                throw fail("tower \(tower.prefix): output_block \(tower.outputBlock) is outside 0 ..< \(tower.depth)")
+            }
+        }
+        let fused = towers.reduce(0) { $0 + $1.dim }
+        guard projectorDims.count >= 2, projectorDims.first == fused, projectorDims.last == decoder.hiddenSize else {
+            throw fail(
+                "projector_dims \(projectorDims) must start at \(fused), the towers' joint width, "
+                    + "and end at hidden_size \(decoder.hiddenSize)")
+        }
+        guard decoder.heads % decoder.keyValueHeads == 0, decoder.headDim % 2 == 0 else {
+            throw fail(
+                "num_attention_heads \(decoder.heads) must be a multiple of num_key_value_heads "
+                    + "\(decoder.keyValueHeads), and head_dim \(decoder.headDim) even")
+        }
+        guard ["qwen2", "llama", "mistral"].contains(decoder.modelType) else {
+            throw fail("text_config.model_type is \(decoder.modelType); expected qwen2, llama or mistral")
+        }
+        guard policy.dim == decoder.hiddenSize, policy.dim % policy.heads == 0 else {
+            throw fail(
+                "policy.dim \(policy.dim) must equal hidden_size \(decoder.hiddenSize) "
+                    + "and be a multiple of policy.heads \(policy.heads)")
+        }
+        guard policy.blocks <= decoder.layers else {
+            throw fail("policy.blocks is \(policy.blocks), but the decoder has \(decoder.layers) layers to read")
+        }
+        guard promptTemplate.contains("{instruction}") else {
+            throw fail("prompt_template has no {instruction} in it")
+        }
+        guard questionTemplate.contains("{question}") else {
+            throw fail("question_template has no {question} in it")
+        }
+    }
+
+    /// The file as it is written, before checks.
+    private struct File: Decodable {
+        struct Small: Decodable {
+            var imageSize: Int
+            var patchSize: Int
+            var cameras: Int
+            var towers: [Tower]
+            var projectorDims: [Int]
+            var numQueries: Int
+            var actionDim: Int
+            var chunk: Int
+            var proprioDim: Int
+            var policy: Policy
+            var promptTemplate: String?
+            var questionTemplate: String?
+        }
+        struct Text: Decodable {
+            var modelType: String
+            var hiddenSize: Int
+            var numHiddenLayers: Int
+            var numAttentionHeads: Int
+            var numKeyValueHeads: Int?
+            var headDim: Int?
+            var intermediateSize: Int
+            var vocabSize: Int
+            var rmsNormEps: Double?
+            var ropeTheta: Double?
+            var tieWordEmbeddings: Bool?
+            var attentionBias: Bool?
+            var maxPositionEmbeddings: Int?
+        }
+        var craftSmall: Small
+        var textConfig: Text
+        var craftCausal: Bool?
+    }
+}
+
+extension DecodingError {
+    /// The key and what is wrong with it.
+    fileprivate var sentence: String {
+        func path(_ context: Context, _ key: (any CodingKey)? = nil) -> String {
+            (context.codingPath + (key.map { [$0] } ?? [])).map(\.stringValue).joined(separator: ".")
+        }
+        switch self {
+        case .keyNotFound(let key, let context): return "\(path(context, key)) is missing"
+        case .typeMismatch(let type, let context): return "\(path(context)) is not of type \(type)"
+        case .valueNotFound(let type, let context): return "\(path(context)) is null; expected \(type)"
+        case .dataCorrupted(let context):
+            return context.codingPath.isEmpty
+                ? "not valid JSON (\(context.debugDescription))" : "\(path(context)): \(context.debugDescription)"
+        @unknown default: return "cannot be read: \(self)"
+        }
+    }
+}

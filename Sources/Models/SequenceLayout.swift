@@ -1,0 +1,122 @@
+public import Tensors
+
+/// Where the tokens of a batch stand: token 0, visual tokens, tokens 1 ..< P, action queries, padding.
+///
+/// Positions come from each sample's own prompt length, never from the padded one.
+public struct SequenceLayout: Sendable {
+    /// Visual tokens per sample, all cameras (N).
+    public let visual: Int
+    /// Action queries per sample (Q), 0 when the sequence has none.
+    public let queries: Int
+    /// Prompt tokens of each sample.
+    public let promptLengths: [Int]
+    /// Rows per sample, padding included.
+    public let tokens: Int
+
+    public init(visual: Int, queries: Int, promptLengths: [Int]) {
+        self.visual = visual
+        self.queries = queries
+        self.promptLengths = promptLengths
+        tokens = visual + queries + (promptLengths.max() ?? 0)
+    }
+
+    public var batch: Int { promptLengths.count }
+
+    /// Tokens of a sample that count.
+    public func length(_ sample: Int) -> Int { visual + promptLengths[sample] + queries }
+
+    /// Rows of a sample's visual tokens in a [batch * tokens, D] matrix, the true patch positions.
+    public func visualRows(_ sample: Int) -> Range<Int> { rows(sample, 1, visual) }
+
+    /// Rows of a sample's prompt tokens after the visual ones.
+    public func promptRows(_ sample: Int) -> Range<Int> { rows(sample, visual + 1, promptLengths[sample] - 1) }
+
+    /// Rows of a sample's action queries.
+    public func queryRows(_ sample: Int) -> Range<Int> { rows(sample, visual + promptLengths[sample], queries) }
+
+    /// Row of a sample's last prompt token, where an answer is read.
+    public func answerRow(_ sample: Int) -> Int { sample * tokens + visual + promptLengths[sample] - 1 }
+
+    /// The policy's "task" window: positions 0 ..< N. One too early, as released weights expect.
+    public func taskWindow(_ sample: Int) -> Range<Int> { rows(sample, 0, visual) }
+
+    /// The policy's "adapter" window: the last prompt token and all queries but the last, as released weights expect.
+    public func adapterWindow(_ sample: Int) -> Range<Int> {
+        rows(sample, visual + promptLengths[sample] - 1, queries)
+    }
+
+    func rows(of tokens: FeatureTap.Tokens, _ sample: Int) -> Range<Int> {
+        switch tokens {
+        case .visual: visualRows(sample)
+        case .visualAndPrompt: visualRows(sample).lowerBound..<max(visualRows(sample).upperBound, promptRows(sample).upperBound)
+        case .prompt: promptRows(sample)
+        case .query: queryRows(sample)
+        case .all: rows(sample, 0, length(sample))
+        }
+    }
+
+    private func rows(_ sample: Int, _ start: Int, _ count: Int) -> Range<Int> {
+        let first = sample * tokens + start
+        return first..<(first + max(0, count))
+    }
+}
+
+/// Features that a plugin asked for: tokens of one hidden state, pooled or not.
+public struct FeatureTap: Sendable, Equatable, Codable {
+    /// Which tokens; raw values are those of the plugin interface.
+    public enum Tokens: Int, Sendable, Codable, CaseIterable {
+        case visual = 0
+        case visualAndPrompt = 1
+        case prompt = 2
+        case query = 3
+        case all = 4
+    }
+
+    public var name: String
+    /// Index into the hidden states; 0 is the embeddings, the last is normalised.
+    public var layer: Int
+    public var tokens: Tokens
+    /// 0 keeps every token, zero-padded to the longest sample; else the raw value of a ``Pooling``.
+    public var pooling: Int
+
+    public init(name: String, layer: Int, tokens: Tokens, pooling: Int) {
+        self.name = name
+        self.layer = layer
+        self.tokens = tokens
+        self.pooling = pooling
+    }
+}
+
+/// A tapped feature: [batch * tokens, D], with tokens = 1 when pooled.
+public struct TappedFeature {
+    public let tensor: Tensor
+    public let tokens: Int
+    /// 1 where a row holds a token, 0 where it pads, [batch, tokens].
+    public let mask: Tensor
+}
+
+extension FeatureTap {
+    /// Takes the tap out of the hidden states.
+    func apply(to states: [Tensor], layout: SequenceLayout, on tape: Tape) -> TappedFeature {
+        let state = states[layer]
+        let spans = (0..<layout.batch).map { layout.rows(of: tokens, $0) }
+        if let kind = Pooling(rawValue: pooling) {
+            let mask = tape.constant(rows: layout.batch, columns: 1)
+            mask.values.update(repeating: 1, count: mask.count)
+            return TappedFeature(
+                tensor: tape.poolRows(state, spans: spans, pooling: kind), tokens: 1, mask: mask)
+        }
+        let longest = spans.map(\.count).max() ?? 0
+        let mask = tape.constant(rows: layout.batch, columns: longest)
+        var rows: [RowReference] = []
+        for span in spans {
+            for index in 0..<longest {
+                let isToken = index < span.count
+                mask.values[rows.count] = isToken ? 1 : 0
+                rows.append(isToken ? RowReference(source: 0, row: span.lowerBound + index) : .zero)
+            }
+        }
+        return TappedFeature(
+            tensor: tape.gatherRows(rows, from: [.tensor(state)], columns: state.columns), tokens: longest, mask: mask)
+    }
+}

@@ -1,0 +1,224 @@
+internal import Foundation
+public import Tensors
+
+/// Which parts of a model the optimizer may change.
+public enum FineTuning: Sendable, Equatable {
+    /// Every tensor that takes part.
+    case full
+    /// Low-rank adapters on the vision-language model's linear layers; queries, policy and proprioception in full.
+    case lowRank(AdapterSettings)
+}
+
+/// Inputs of one forward pass. B samples, C cameras, S pixels a side.
+public struct ModelInput {
+    /// 8-bit RGB images [B, C, S, S, 3], or pixels already normalised, [B, 3 * towers * C, S, S], camera-major.
+    public enum Images {
+        case rgb([UInt8])
+        case normalised([Float])
+    }
+
+    public var images: Images
+    public var cameras: Int
+    /// Token ids of each sample's prompt, at least one each.
+    public var prompts: [[Int32]]
+    /// What the policy reads besides the hidden states; nil runs the vision-language model alone, without queries.
+    public var action: ActionInput?
+    /// Whether logits over the vocabulary are computed at each sample's last prompt token.
+    public var wantsAnswer: Bool
+
+    public struct ActionInput {
+        /// Normalised proprioception, [B, 8].
+        public var proprio: [Float]
+        /// Policy input, [chunk, actionDim * D], the same for every sample; empty means zeros, as at inference.
+        public var policyInput: [Float]
+        /// Whether the policy runs; without it the sequence still has queries, for their features.
+        public var runsPolicy: Bool
+
+        public init(proprio: [Float], policyInput: [Float] = [], runsPolicy: Bool = true) {
+            self.proprio = proprio
+            self.policyInput = policyInput
+            self.runsPolicy = runsPolicy
+        }
+    }
+
+    public init(
+        images: Images, cameras: Int, prompts: [[Int32]], action: ActionInput? = nil, wantsAnswer: Bool = false
+    ) {
+        self.images = images
+        self.cameras = cameras
+        self.prompts = prompts
+        self.action = action
+        self.wantsAnswer = wantsAnswer
+    }
+}
+
+/// Results of one forward pass, valid until the tape is reset.
+public struct ModelOutput {
+    public let layout: SequenceLayout
+    /// Decoder layers + 1 matrices [B * T, D].
+    public let hiddenStates: [Tensor]
+    /// Visual tokens after the projector, [B * N, D].
+    public let projectedPatches: Tensor
+    /// [B * chunk, actionDim], normalised; nil when the policy did not run.
+    public let predictedActions: Tensor?
+    /// [B, vocabulary]; nil unless asked for.
+    public let answerLogits: Tensor?
+    /// Taps in the order they were asked for.
+    public let features: [TappedFeature]
+}
+
+/// A vision-language-action model of the VLA-Adapter family: towers, projector, decoder, queries, bridge policy.
+public final class VLAModel {
+    public let config: ModelConfig
+    public let fineTuning: FineTuning
+    public let parameters = ParameterSet()
+    /// The action queries, [Q, D].
+    public let actionQueries: Int
+    let towers: [VisionTower]
+    let decoder: LanguageDecoder
+    private let projector: [LinearLayer]
+    private let policy: BridgePolicy
+    private let proprio: (fc1: LinearLayer, fc2: LinearLayer)
+    private let policyRotary: RotaryTable?
+    private var rotary: RotaryTable
+
+    /// Declares the model's parameters and makes zero-filled storage for them.
+    public init(config: ModelConfig, fineTuning: FineTuning) {
+        self.config = config
+        self.fineTuning = fineTuning
+        let adapters: AdapterSettings? = if case .lowRank(let settings) = fineTuning { settings } else { nil }
+        let vlm = ParameterDeclarer(
+            parameters: parameters, prefix: "", isTrainable: fineTuning == .full, adapters: adapters)
+        let head = ParameterDeclarer(parameters: parameters, prefix: "", isTrainable: true, adapters: nil)
+        towers = config.towers.map { VisionTower($0, of: config, declaring: vlm) }
+        let projectorScope = vlm.scoped("projector")
+        projector = (1..<config.projectorDims.count).map {
+            projectorScope.linear("fc\($0)", inputs: config.projectorDims[$0 - 1], outputs: config.projectorDims[$0])
+        }
+        decoder = LanguageDecoder(config.decoder, declaring: vlm)
+        let d = config.decoder.hiddenSize
+        actionQueries = head.tensor("action_queries.weight", [config.queries, d])
+        policy = BridgePolicy(config, declaring: head)
+        let proprioScope = head.scoped("proprio_projector")
+        proprio = (
+            proprioScope.linear("fc1", inputs: config.proprioDim, outputs: d),
+            proprioScope.linear("fc2", inputs: d, outputs: d)
+        )
+        parameters.seal()
+        let visual = config.patchesPerImage * config.cameras
+        policyRotary =
+            config.policy.pro
+            ? RotaryTable(
+                positions: max(visual, config.queries + 1, config.chunk),
+                headDim: config.policy.dim / config.policy.heads, base: 10_000) : nil
+        rotary = RotaryTable(
+            positions: visual + config.queries + 64, headDim: config.decoder.headDim, base: config.decoder.ropeTheta)
+    }
+
+    /// Parameter ids of the vision-language model, queries and adapters included: what an anchor keeps.
+    public var backboneParameters: [Int] {
+        parameters.parameters.indices.filter { !isHead(parameters[$0].name) }
+    }
+
+    /// Width of one row of the policy's input.
+    public var policyInputCount: Int { config.chunk * policy.inputWidth }
+
+    func isHead(_ name: String) -> Bool { isHeadParameter(name) }
+
+    /// Whether a parameter belongs to the action head or the proprioception projector.
+    public func isHeadParameter(_ name: String) -> Bool { name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.") }
+
+    /// Runs the model on a tape that has been reset.
+    ///
+    /// - `usesAdapters`: false leaves low-rank updates out.
+    /// - `taps`: features to take; layers index the hidden states.
+    public func forward(
+        _ input: ModelInput, taps: [FeatureTap] = [], usesAdapters: Bool = true, on tape: Tape
+    ) -> ModelOutput {
+        let run = ForwardRun(tape: tape, usesAdapters: usesAdapters)
+        let batch = input.prompts.count
+        precondition(batch > 0 && input.prompts.allSatisfy { !$0.isEmpty }, "every sample has a prompt")
+        let visual = config.patchesPerImage * input.cameras
+        let layout = SequenceLayout(
+            visual: visual, queries: input.action == nil ? 0 : config.queries, promptLengths: input.prompts.map(\.count))
+        if layout.tokens > rotary.positions {
+            rotary = RotaryTable(
+                positions: layout.tokens + 64, headDim: config.decoder.headDim, base: config.decoder.ropeTheta)
+        }
+
+        var features: Tensor?
+        for (index, tower) in towers.enumerated() {
+            let pixels = input.images.patches(
+                tower: index, of: config, batch: batch, cameras: input.cameras, on: tape)
+            let output = tower(pixels, on: run)
+            features = features.map { tape.concatenateColumns($0, output) } ?? output
+        }
+        guard var projected = features else { preconditionFailure("a model has at least one tower") }
+        for (index, layer) in projector.enumerated() {
+            projected = layer(projected, on: run)
+            if index < projector.count - 1 { projected = tape.gelu(projected) }
+        }
+        let embeddings = assemble(projected, prompts: input.prompts, layout: layout, on: tape)
+        let states = decoder(
+            embeddings, batch: batch, lengths: (0..<batch).map(layout.length), rotary: rotary, on: run)
+        let tapped = taps.map { $0.apply(to: states, layout: layout, on: tape) }
+        let predicted = input.action.flatMap { action in
+            action.runsPolicy ? runPolicy(action, states: states, layout: layout, on: run) : nil
+        }
+        var logits: Tensor?
+        if input.wantsAnswer {
+            let rows = (0..<batch).map { RowReference(source: 0, row: layout.answerRow($0)) }
+            let last = tape.gatherRows(rows, from: [.tensor(states[states.count - 1])], columns: projected.columns)
+            logits = tape.linear(last, weight: decoder.head)
+        }
+        return ModelOutput(
+            layout: layout, hiddenStates: states, projectedPatches: projected, predictedActions: predicted,
+            answerLogits: logits, features: tapped)
+    }
+
+    private func runPolicy(
+        _ action: ModelInput.ActionInput, states: [Tensor], layout: SequenceLayout, on run: ForwardRun
+    ) -> Tensor {
+        let tape = run.tape
+        let (batch, d) = (layout.batch, config.decoder.hiddenSize)
+        precondition(action.proprio.count == batch * config.proprioDim)
+        precondition(action.policyInput.isEmpty || action.policyInput.count == policyInputCount)
+        let state = tape.constant(rows: batch, columns: config.proprioDim)
+        state.values.update(from: action.proprio, count: state.count)
+        let embedded = proprio.fc2(tape.gelu(proprio.fc1(state, on: run)), on: run)
+        let start = tape.constant(rows: config.chunk, columns: policy.inputWidth)
+        if action.policyInput.isEmpty {
+            start.values.update(repeating: 0, count: start.count)
+        } else {
+            start.values.update(from: action.policyInput, count: start.count)
+        }
+        func window(_ state: Tensor, _ rows: (Int) -> Range<Int>) -> Tensor {
+            tape.gatherRows(
+                (0..<batch).flatMap { sample in rows(sample).map { RowReference(source: 0, row: $0) } },
+                from: [.tensor(state)], columns: d)
+        }
+        let conditions = (0..<config.policy.blocks).map { block in
+            (task: window(states[block + 1], layout.taskWindow), adapter: window(states[block + 1], layout.adapterWindow))
+        }
+        return policy(
+            input: start, conditions: conditions, proprio: embedded, batch: batch, rotary: policyRotary, on: run)
+    }
+
+    private func assemble(
+        _ projected: Tensor, prompts: [[Int32]], layout: SequenceLayout, on tape: Tape
+    ) -> Tensor {
+        var rows: [RowReference] = []
+        rows.reserveCapacity(layout.batch * layout.tokens)
+        for (sample, prompt) in prompts.enumerated() {
+            let embedded = prompt.map { RowReference(source: 0, row: Int($0)) }
+            rows.append(embedded[0])
+            rows += (0..<layout.visual).map { RowReference(source: 1, row: sample * layout.visual + $0) }
+            rows += embedded.dropFirst()
+            rows += (0..<layout.queries).map { RowReference(source: 2, row: $0) }
+            rows += Array(repeating: .zero, count: layout.tokens - layout.length(sample))
+        }
+        return tape.gatherRows(
+            rows, from: [.parameter(decoder.embedding), .tensor(projected), .parameter(actionQueries)],
+            columns: projected.columns)
+    }
+}

@@ -1,0 +1,112 @@
+internal import Tensors
+
+/// A pre-norm vision transformer (Dosovitskiy et al. 2021) with timm's tensor names, run up to its output block.
+///
+/// B images, N patches, R prefix tokens, D width. Position embeddings are added to patches before the class and register
+/// tokens are put in front, as in DINOv2 with registers.
+struct VisionTower {
+    private struct Block {
+        let norm1: (weight: Int, bias: Int)
+        let qkv: LinearLayer
+        let proj: LinearLayer
+        let scale1: Int?
+        let norm2: (weight: Int, bias: Int)
+        let fc1: LinearLayer
+        let fc2: LinearLayer
+        let scale2: Int?
+    }
+
+    let config: ModelConfig.Tower
+    private let patches: Int
+    private let patchEmbedding: LinearLayer
+    private let positions: Int
+    private let classToken: Int?
+    private let registerTokens: Int?
+    private let blocks: [Block]
+
+    init(_ tower: ModelConfig.Tower, of model: ModelConfig, declaring root: ParameterDeclarer) {
+        config = tower
+        patches = model.patchesPerImage
+        let scope = root.scoped("vision_backbone").scoped(tower.prefix)
+        let dim = tower.dim
+        classToken = tower.classToken ? scope.tensor("cls_token", [1, 1, dim]) : nil
+        registerTokens = tower.registerTokens > 0 ? scope.tensor("reg_token", [1, tower.registerTokens, dim]) : nil
+        positions = scope.tensor("pos_embed", [1, patches, dim])
+        patchEmbedding = scope.linear(
+            "patch_embed.proj", inputs: [3, model.patchSize, model.patchSize], outputs: dim, bias: true)
+        blocks = (0...tower.outputBlock).map { index in
+            let block = scope.scoped("blocks.\(index)")
+            return Block(
+                norm1: block.norm("norm1", dim),
+                qkv: block.linear("attn.qkv", inputs: dim, outputs: 3 * dim),
+                proj: block.linear("attn.proj", inputs: dim, outputs: dim),
+                scale1: tower.layerScale ? block.tensor("ls1.scale_factor", [dim]) : nil,
+                norm2: block.norm("norm2", dim),
+                fc1: block.linear("mlp.fc1", inputs: dim, outputs: tower.mlp),
+                fc2: block.linear("mlp.fc2", inputs: tower.mlp, outputs: dim),
+                scale2: tower.layerScale ? block.tensor("ls2.scale_factor", [dim]) : nil)
+        }
+    }
+
+    /// - `pixels`: flattened normalised patches, [B * N, 3 * patch * patch], channel first.
+    /// - Returns features of the patches, [B * N, D].
+    func callAsFunction(_ pixels: Tensor, on run: ForwardRun) -> Tensor {
+        let tape = run.tape
+        let images = pixels.rows / patches
+        let embedded = patchEmbedding(pixels, on: run)
+        var x = assemble(embedded, images: images, on: tape)
+        let tokens = patches + config.prefixTokens
+        let shape = AttentionShape(
+            batch: images, tokens: tokens, heads: config.heads, keyValueHeads: config.heads,
+            headDim: config.dim / config.heads, isCausal: false)
+        let epsilon = Float(config.layerNormEps)
+        for block in blocks {
+            let qkv = block.qkv(
+                tape.layerNorm(x, weight: block.norm1.weight, bias: block.norm1.bias, epsilon: epsilon), on: run)
+            let mixed = tape.attention(
+                q: ColumnBlock(qkv), k: ColumnBlock(qkv, offset: config.dim), v: ColumnBlock(qkv, offset: 2 * config.dim),
+                shape: shape)
+            x = residual(x, through: block.proj, of: mixed, scale: block.scale1, on: run)
+            let hidden = tape.gelu(
+                block.fc1(
+                    tape.layerNorm(x, weight: block.norm2.weight, bias: block.norm2.bias, epsilon: epsilon), on: run))
+            x = residual(x, through: block.fc2, of: hidden, scale: block.scale2, on: run)
+        }
+        guard config.prefixTokens > 0 else { return x }
+        let rows = (0..<images).flatMap { image in
+            (0..<patches).map { RowReference(source: 0, row: image * tokens + config.prefixTokens + $0) }
+        }
+        return tape.gatherRows(rows, from: [.tensor(x)], columns: config.dim)
+    }
+
+    private func residual(
+        _ x: Tensor, through layer: LinearLayer, of h: Tensor, scale: Int?, on run: ForwardRun
+    ) -> Tensor {
+        guard let scale else { return layer(h, on: run, residual: x) }
+        return run.tape.layerScaleResidual(x, layer(h, on: run), gamma: scale)
+    }
+
+    private func assemble(_ embedded: Tensor, images: Int, on tape: Tape) -> Tensor {
+        var sources: [RowSource] = [.tensor(embedded), .parameter(positions)]
+        var prefix: [RowReference] = []
+        if let classToken {
+            prefix.append(RowReference(source: sources.count, row: 0))
+            sources.append(.parameter(classToken))
+        }
+        if let registerTokens {
+            prefix += (0..<config.registerTokens).map { RowReference(source: sources.count, row: $0) }
+            sources.append(.parameter(registerTokens))
+        }
+        var rows: [RowReference] = []
+        var addends: [RowReference] = []
+        for image in 0..<images {
+            rows += prefix
+            addends += prefix.map { _ in .zero }
+            for patch in 0..<patches {
+                rows.append(RowReference(source: 0, row: image * patches + patch))
+                addends.append(RowReference(source: 1, row: patch))
+            }
+        }
+        return tape.gatherRows(rows, adding: addends, from: sources, columns: config.dim)
+    }
+}

@@ -1,0 +1,53 @@
+internal import COpenBLAS
+internal import Dispatch
+
+/// The one parallel-for of the trainer.
+///
+/// Work is cut into a few more chunks than threads, so that a busy neighbour on one core slows a step in proportion and
+/// does not stall it. OpenBLAS is held to one thread: a second pool inside ours would spin against it.
+public struct Parallel: Sendable {
+    /// How many threads may work at once, the caller included.
+    public let threads: Int
+
+    public init(threads: Int) {
+        self.threads = max(1, threads)
+        openblas_set_num_threads(1)
+    }
+
+    /// Runs `body(0) ... body(chunks - 1)`, in any order, and returns when all are done.
+    @inline(__always)
+    public func run(chunks: Int, _ body: (Int) -> Void) {
+        if threads == 1 || chunks == 1 {
+            for chunk in 0..<chunks { body(chunk) }
+        } else if chunks > 1 {
+            // The call returns only when every iteration has: the closure neither escapes nor outlives what it captures.
+            withoutActuallyEscaping(body) { body in
+                nonisolated(unsafe) let work = body
+                DispatchQueue.concurrentPerform(iterations: chunks) { work($0) }
+            }
+        }
+    }
+
+    /// Splits `0 ..< count` into contiguous ranges of at least `grain` and runs `body` on each.
+    ///
+    /// The split depends on `count`, `grain` and the thread count alone, so results repeat bit for bit.
+    @inline(__always)
+    public func ranges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
+        let chunks = chunkCount(count, grain: grain)
+        if chunks <= 1 {
+            if count > 0 { body(0..<count) }
+            return
+        }
+        run(chunks: chunks) { chunk in body(Self.range(chunk, of: chunks, count: count)) }
+    }
+
+    /// How many chunks ``ranges(_:grain:_:)`` makes.
+    public func chunkCount(_ count: Int, grain: Int) -> Int {
+        threads == 1 ? 1 : min(threads * 2, max(1, count / max(1, grain)))
+    }
+
+    /// Chunk `index` of `0 ..< count` cut into `chunks` contiguous parts of almost equal size.
+    public static func range(_ index: Int, of chunks: Int, count: Int) -> Range<Int> {
+        (count * index / chunks)..<(count * (index + 1) / chunks)
+    }
+}

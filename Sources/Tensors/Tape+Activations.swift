@@ -1,0 +1,135 @@
+internal import Kernels
+
+private let elementGrain = 32_768
+
+extension Tape {
+    /// GELU with the exact Gaussian distribution function (Hendrycks & Gimpel 2016), elementwise.
+    public func gelu(_ x: Tensor) -> Tensor { activation(x, .gelu) }
+
+    /// max(0, x), elementwise.
+    public func relu(_ x: Tensor) -> Tensor { activation(x, .relu) }
+
+    private func activation(_ x: Tensor, _ kind: Activation.Kind) -> Tensor {
+        let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: x.needsGradient)
+        parallel.ranges(x.count, grain: elementGrain) { range in
+            let start = range.lowerBound
+            switch kind {
+            case .gelu: ck_gelu(x.values + start, range.count, y.values + start)
+            case .relu: ck_relu(x.values + start, range.count, y.values + start)
+            }
+        }
+        record(Activation(output: y, x: x, kind: kind))
+        return y
+    }
+
+    /// SwiGLU (Shazeer 2020): `silu(gate) * up`, elementwise on tensors of one shape.
+    public func swiGLU(gate: Tensor, up: Tensor) -> Tensor {
+        precondition(gate.count == up.count)
+        let y = makeTensor(
+            rows: gate.rows, columns: gate.columns, needsGradient: gate.needsGradient || up.needsGradient)
+        parallel.ranges(y.count, grain: elementGrain) { range in
+            let start = range.lowerBound
+            ck_swiglu(gate.values + start, up.values + start, range.count, y.values + start)
+        }
+        record(SwiGLU(output: y, gate: gate, up: up))
+        return y
+    }
+
+    /// LayerScale residual (Touvron et al. 2021): `x + gamma * h`, with the parameter gamma [N] over rows of [M, N].
+    public func layerScaleResidual(_ x: Tensor, _ h: Tensor, gamma: Int) -> Tensor {
+        precondition(x.rows == h.rows && x.columns == h.columns)
+        let y = makeTensor(
+            rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || h.needsGradient || isTrainable(gamma))
+        let n = x.columns
+        parallel.ranges(x.rows, grain: max(1, elementGrain / max(1, n))) { rows in
+            let start = rows.lowerBound * n
+            ck_layer_scale(x.values + start, h.values + start, weights[gamma], rows.count, n, y.values + start)
+        }
+        record(LayerScale(output: y, x: x, h: h, gamma: gamma, values: weights[gamma]))
+        return y
+    }
+
+    /// `x + h` for tensors of one shape.
+    public func add(_ x: Tensor, _ h: Tensor) -> Tensor {
+        precondition(x.rows == h.rows && x.columns == h.columns)
+        let y = makeTensor(
+            rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || h.needsGradient)
+        parallel.ranges(y.count, grain: elementGrain) { range in
+            let start = range.lowerBound
+            ck_add(x.values + start, h.values + start, range.count, y.values + start)
+        }
+        record(Addition(output: y, x: x, h: h))
+        return y
+    }
+}
+
+private struct Activation: Operation {
+    enum Kind { case gelu, relu }
+    let output: Tensor
+    let x: Tensor
+    let kind: Kind
+
+    func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
+        let (dx, accumulate) = pass.gradient(of: x)
+        let add: Int32 = accumulate ? 1 : 0
+        pass.parallel.ranges(x.count, grain: elementGrain) { range in
+            let start = range.lowerBound
+            switch kind {
+            case .gelu: ck_gelu_backward(dy + start, x.values + start, range.count, dx + start, add)
+            case .relu: ck_relu_backward(dy + start, output.values + start, range.count, dx + start, add)
+            }
+        }
+    }
+}
+
+private struct SwiGLU: Operation {
+    let output: Tensor
+    let gate: Tensor
+    let up: Tensor
+
+    func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
+        let (dGate, accumulateGate) = pass.gradient(of: gate)
+        let (dUp, accumulateUp) = pass.gradient(of: up)
+        // Gate and up are made for this operation alone; a second reader would need separate flags in the kernel.
+        precondition(accumulateGate == accumulateUp, "gate and up of a SwiGLU are read elsewhere by one of them only")
+        pass.parallel.ranges(output.count, grain: elementGrain) { range in
+            let start = range.lowerBound
+            ck_swiglu_backward(
+                dy + start, gate.values + start, up.values + start, range.count, dGate + start, dUp + start,
+                accumulateGate ? 1 : 0)
+        }
+    }
+}
+
+private struct LayerScale: Operation {
+    let output: Tensor
+    let x: Tensor
+    let h: Tensor
+    let gamma: Int
+    let values: UnsafePointer<Float>
+
+    func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
+        let n = x.columns
+        let scratch = h.needsGradient ? nil : pass.tape.pool.take(h.count)
+        let target = scratch.map { ($0, false) } ?? pass.gradient(of: h)
+        let (dh, accumulate) = (target.0, target.1)
+        ck_layer_scale_backward(
+            dy, h.values, values, x.rows, n, dh, accumulate ? 1 : 0, pass.parameterGradient(gamma))
+        if let scratch { pass.tape.pool.give(scratch, count: h.count) }
+        pass.pass(output, to: x)
+    }
+}
+
+private struct Addition: Operation {
+    let output: Tensor
+    let x: Tensor
+    let h: Tensor
+
+    func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
+        if h.needsGradient {
+            let (dh, accumulate) = pass.gradient(of: h)
+            if accumulate { ck_add(dh, dy, h.count, dh) } else { dh.update(from: dy, count: h.count) }
+        }
+        pass.pass(output, to: x)
+    }
+}

@@ -1,0 +1,161 @@
+internal import Glibc
+internal import Kernels
+
+/// Keys and values of one source of a bridge attention, [batch * tokens, heads * headDim] each.
+public struct BridgeSource {
+    public let keys: Tensor
+    public let values: Tensor
+
+    public init(keys: Tensor, values: Tensor) {
+        self.keys = keys
+        self.values = values
+    }
+}
+
+extension Tape {
+    /// Bridge attention of the VLA-Adapter policy (Wang et al. 2025): one softmax over the keys of three sources.
+    ///
+    ///     softmax([q·k_self, q·k_adapter, tanh(g) q·k_task] / √d) [v_self; v_adapter; v_task]
+    ///
+    /// The gate multiplies logits, not outputs: at g = 0 the task keys keep a logit of 0 each and a share of the
+    /// softmax, as released weights expect.
+    ///
+    /// - `q`: [batch * queries, heads * headDim]. `gate`: a parameter of one value.
+    public func bridgeAttention(
+        q: Tensor, current: BridgeSource, adapter: BridgeSource, task: BridgeSource, gate: Int, batch: Int, heads: Int
+    ) -> Tensor {
+        let sources = [current, adapter, task]
+        let needs =
+            q.needsGradient || isTrainable(gate)
+            || sources.contains { $0.keys.needsGradient || $0.values.needsGradient }
+        let y = makeTensor(rows: q.rows, columns: q.columns, needsGradient: needs)
+        let operation = BridgeAttention(
+            output: y, q: q, sources: sources, gate: gate, gateValue: tanhf(weights[gate][0]), batch: batch,
+            heads: heads, probabilities: arena.allocate(heads * q.rows * sources.reduce(0) { $0 + $1.keys.rows / batch }))
+        operation.forward(parallel)
+        record(operation)
+        return y
+    }
+}
+
+private struct BridgeAttention: Operation {
+    let output: Tensor
+    let q: Tensor
+    let sources: [BridgeSource]
+    let gate: Int
+    /// tanh(g).
+    let gateValue: Float
+    let batch: Int
+    let heads: Int
+    /// [batch, heads, queries, keys of all sources].
+    let probabilities: UnsafeMutablePointer<Float>
+
+    private var queries: Int { q.rows / batch }
+    private var headDim: Int { q.columns / heads }
+    private var keyCount: Int { sources.reduce(0) { $0 + $1.keys.rows / batch } }
+    private var scale: Float { 1 / Float(headDim).squareRoot() }
+
+    /// Calls `body` for each source with its tokens, first column among the keys and factor on the logits.
+    private func forEachSource(_ body: (BridgeSource, _ tokens: Int, _ column: Int, _ factor: Float, _ last: Bool) -> Void) {
+        var column = 0
+        for (index, source) in sources.enumerated() {
+            let tokens = source.keys.rows / batch
+            let isTask = index == sources.count - 1
+            body(source, tokens, column, isTask ? gateValue : 1, isTask)
+            column += tokens
+        }
+    }
+
+    func forward(_ parallel: Parallel) {
+        let (t, d, width, all) = (queries, headDim, q.columns, keyCount)
+        parallel.ranges(batch * heads, grain: 1) { tasks in
+            for task in tasks {
+                let (sample, head) = (task / heads, task % heads)
+                let p = probabilities + task * t * all
+                forEachSource { source, tokens, column, factor, _ in
+                    gemm(
+                        .normal, .transposed, m: t, n: tokens, k: d, alpha: factor,
+                        a: q.values + sample * t * width + head * d, lda: width,
+                        b: source.keys.values + sample * tokens * width + head * d, ldb: width,
+                        beta: 0, c: p + column, ldc: all)
+                }
+                ck_softmax_rows(p, t, all, all, scale, -1)
+                forEachSource { source, tokens, column, _, _ in
+                    gemm(
+                        .normal, .normal, m: t, n: d, k: tokens, a: p + column, lda: all,
+                        b: source.values.values + sample * tokens * width + head * d, ldb: width,
+                        beta: column == 0 ? 0 : 1, c: output.values + sample * t * width + head * d, ldc: width)
+                }
+            }
+        }
+    }
+
+    func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
+        let (t, d, width, all) = (queries, headDim, q.columns, keyCount)
+        let pool = pass.tape.pool
+        let tasks = batch * heads
+        let logits = pool.take(2 * tasks * t * all)
+        let gateParts = pool.take(tasks)
+        // Sources that need no gradient (a frozen model under a new policy) get a buffer that is thrown away.
+        var spare: [(UnsafeMutablePointer<Float>, Int)] = []
+        func target(_ tensor: Tensor) -> UnsafeMutablePointer<Float> {
+            if tensor.needsGradient { return pass.clearedGradient(of: tensor) }
+            let buffer = pool.take(tensor.count)
+            spare.append((buffer, tensor.count))
+            return buffer
+        }
+        let dq = target(q)
+        let dKeys = sources.map { target($0.keys) }
+        let dValues = sources.map { target($0.values) }
+        pass.parallel.ranges(tasks, grain: 1) { range in
+            for task in range {
+                let (sample, head) = (task / heads, task % heads)
+                let p = probabilities + task * t * all
+                let ds = logits + 2 * task * t * all
+                let raw = ds + t * all
+                let dOut = dy + sample * t * width + head * d
+                let queryOffset = sample * t * width + head * d
+                var index = 0
+                forEachSource { source, tokens, column, _, _ in
+                    let offset = sample * tokens * width + head * d
+                    gemm(
+                        .normal, .transposed, m: t, n: tokens, k: d, a: dOut, lda: width,
+                        b: source.values.values + offset, ldb: width, beta: 0, c: ds + column, ldc: all)
+                    gemm(
+                        .transposed, .normal, m: tokens, n: d, k: t, a: p + column, lda: all, b: dOut, ldb: width,
+                        beta: 1, c: dValues[index] + offset, ldc: width)
+                    index += 1
+                }
+                ck_softmax_backward_rows(p, ds, t, all, all, scale)
+                index = 0
+                forEachSource { source, tokens, column, factor, isTask in
+                    let offset = sample * tokens * width + head * d
+                    if isTask {
+                        // d loss / d tanh(g) = Σ ds · (q·k); the kernel has folded the scale into ds.
+                        gemm(
+                            .normal, .transposed, m: t, n: tokens, k: d, a: q.values + queryOffset, lda: width,
+                            b: source.keys.values + offset, ldb: width, beta: 0, c: raw, ldc: tokens)
+                        var sum = 0.0
+                        for row in 0..<t { sum += ck_dot_f64(ds + row * all + column, raw + row * tokens, tokens) }
+                        gateParts[task] = Float(sum)
+                    }
+                    gemm(
+                        .normal, .normal, m: t, n: d, k: tokens, alpha: factor, a: ds + column, lda: all,
+                        b: source.keys.values + offset, ldb: width, beta: 1, c: dq + queryOffset, ldc: width)
+                    gemm(
+                        .transposed, .normal, m: tokens, n: d, k: t, alpha: factor, a: ds + column, lda: all,
+                        b: q.values + queryOffset, ldb: width, beta: 1, c: dKeys[index] + offset, ldc: width)
+                    index += 1
+                }
+            }
+        }
+        if let dGate = pass.parameterGradient(gate) {
+            var sum = 0.0
+            for task in 0..<tasks { sum += Double(gateParts[task]) }
+            dGate[0] += Float(sum) * (1 - gateValue * gateValue)
+        }
+        for (buffer, count) in spare { pool.give(buffer, count: count) }
+        pool.give(logits, count: 2 * tasks * t * all)
+        pool.give(gateParts, count: tasks)
+    }
+}

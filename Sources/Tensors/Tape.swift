@@ -1,0 +1,178 @@
+internal import Kernels
+
+/// A matrix of float32 values, [rows, columns], row major, in the memory of the ``Tape`` that made it.
+public struct Tensor {
+    /// Index among the tape's tensors.
+    public let id: Int
+    public let rows: Int
+    public let columns: Int
+    public let values: UnsafeMutablePointer<Float>
+    /// Whether a backward pass may send a cotangent here.
+    public let needsGradient: Bool
+
+    public var count: Int { rows * columns }
+}
+
+/// One recorded operation: what its backward pass needs.
+protocol Operation {
+    var output: Tensor { get }
+    /// Whether `output` was made by this operation (true) or changed in place (false: its cotangent lives on).
+    var ownsOutput: Bool { get }
+    /// Sends `dy`, the cotangent of `output`, to the inputs and parameters.
+    func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass)
+}
+
+extension Operation {
+    var ownsOutput: Bool { true }
+}
+
+/// Runs operations and records what a backward pass needs.
+///
+/// Values live in an arena that ``reset(weights:recording:)`` reuses. After one forward pass any number of backward
+/// passes may be run, each with its own cotangents; they read the same recorded values.
+public final class Tape {
+    public let parallel: Parallel
+    let arena = Arena()
+    let pool = BufferPool()
+    private(set) var operations: [any Operation] = []
+    private(set) var tensorCount = 0
+    /// Values of every parameter for this forward pass, by id.
+    public private(set) var weights: [UnsafePointer<Float>] = []
+    /// Whether operations are recorded. Without it values are computed all the same.
+    public private(set) var isRecording = true
+    let parameters: ParameterSet
+
+    public init(parameters: ParameterSet, parallel: Parallel) {
+        self.parameters = parameters
+        self.parallel = parallel
+    }
+
+    /// Forgets the last forward pass and starts another.
+    ///
+    /// - `weights`: values of every parameter, by id; they must outlive the backward passes.
+    public func reset(weights: [UnsafePointer<Float>], recording: Bool) {
+        arena.reset()
+        operations.removeAll(keepingCapacity: true)
+        tensorCount = 0
+        self.weights = weights
+        isRecording = recording
+    }
+
+    /// Bytes of memory held for values and cotangents.
+    public var bytes: Int { arena.bytes + pool.bytes }
+
+    /// A tensor without history, with undefined values for the caller to fill.
+    public func constant(rows: Int, columns: Int) -> Tensor {
+        makeTensor(rows: rows, columns: columns, needsGradient: false)
+    }
+
+    /// Sends cotangents back through the recorded operations.
+    ///
+    /// - `seeds`: a cotangent per tensor, each with the tensor's count.
+    /// - `scale`: factor applied to every seed, 1/K when K micro-batches make a step.
+    /// - `gradients`: where parameter gradients are added.
+    public func backward(
+        seeds: [(tensor: Tensor, cotangent: UnsafePointer<Float>)], scale: Float, into gradients: GradientAccumulator
+    ) {
+        precondition(isRecording, "a forward pass without recording has no backward pass")
+        let pass = BackwardPass(tape: self, gradients: gradients)
+        for seed in seeds where seed.tensor.needsGradient {
+            let (buffer, accumulate) = pass.gradient(of: seed.tensor)
+            if accumulate {
+                ck_axpy(scale, seed.cotangent, seed.tensor.count, buffer)
+            } else {
+                ck_scale(scale, seed.cotangent, seed.tensor.count, buffer)
+            }
+        }
+        for operation in operations.reversed() {
+            guard let dy = pass.cotangents[operation.output.id] else { continue }
+            operation.backward(dy, pass)
+            if operation.ownsOutput { pass.release(operation.output) }
+        }
+        pass.releaseAll()
+    }
+
+    func makeTensor(rows: Int, columns: Int, needsGradient: Bool) -> Tensor {
+        defer { tensorCount += 1 }
+        return Tensor(
+            id: tensorCount, rows: rows, columns: columns, values: arena.allocate(rows * columns),
+            needsGradient: needsGradient && isRecording)
+    }
+
+    func record(_ operation: any Operation) {
+        if isRecording && operation.output.needsGradient { operations.append(operation) }
+    }
+
+    func isTrainable(_ id: Int?) -> Bool {
+        guard let id else { return false }
+        return parameters[id].isTrainable
+    }
+}
+
+/// One backward pass: cotangents by tensor, gradients by parameter.
+final class BackwardPass {
+    let tape: Tape
+    let gradients: GradientAccumulator
+    fileprivate(set) var cotangents: [UnsafeMutablePointer<Float>?]
+    private var counts: [Int]
+    var parallel: Parallel { tape.parallel }
+
+    init(tape: Tape, gradients: GradientAccumulator) {
+        self.tape = tape
+        self.gradients = gradients
+        cotangents = Array(repeating: nil, count: tape.tensorCount)
+        counts = Array(repeating: 0, count: tape.tensorCount)
+    }
+
+    /// The cotangent buffer of `tensor`, and whether it holds something to be added to (else: overwrite all of it).
+    func gradient(of tensor: Tensor) -> (buffer: UnsafeMutablePointer<Float>, accumulate: Bool) {
+        if let buffer = cotangents[tensor.id] { return (buffer, true) }
+        let buffer = tape.pool.take(tensor.count)
+        cotangents[tensor.id] = buffer
+        counts[tensor.id] = tensor.count
+        return (buffer, false)
+    }
+
+    /// The cotangent buffer of `tensor`, cleared when new, for operations that reach only some of its rows.
+    func clearedGradient(of tensor: Tensor) -> UnsafeMutablePointer<Float> {
+        let (buffer, accumulate) = gradient(of: tensor)
+        if !accumulate { ck_fill(0, tensor.count, buffer) }
+        return buffer
+    }
+
+    /// Adds the cotangent of `output` to `tensor`; when `tensor` has none yet it takes the buffer over without a copy.
+    func pass(_ output: Tensor, to tensor: Tensor) {
+        guard let dy = cotangents[output.id], tensor.needsGradient else { return }
+        if let buffer = cotangents[tensor.id] {
+            tape.parallel.ranges(tensor.count, grain: 65_536) { range in
+                ck_add(buffer + range.lowerBound, dy + range.lowerBound, range.count, buffer + range.lowerBound)
+            }
+        } else {
+            cotangents[tensor.id] = dy
+            counts[tensor.id] = tensor.count
+            cotangents[output.id] = nil
+        }
+    }
+
+    /// Where the gradient of a parameter is added; nil when it is frozen.
+    func parameterGradient(_ id: Int?) -> UnsafeMutablePointer<Float>? {
+        guard let id else { return nil }
+        let parameter = tape.parameters[id]
+        guard parameter.isTrainable else { return nil }
+        gradients.isReached[id] = true
+        return gradients.values.base + parameter.offset
+    }
+
+    func release(_ tensor: Tensor) {
+        guard let buffer = cotangents[tensor.id] else { return }
+        tape.pool.give(buffer, count: counts[tensor.id])
+        cotangents[tensor.id] = nil
+    }
+
+    func releaseAll() {
+        for id in cotangents.indices {
+            if let buffer = cotangents[id] { tape.pool.give(buffer, count: counts[id]) }
+            cotangents[id] = nil
+        }
+    }
+}

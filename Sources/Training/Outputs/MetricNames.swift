@@ -1,0 +1,36 @@
+/// The names under which metrics are logged: those of the original fine-tuning script, so that dashboards and scripts
+/// made for it keep working.
+///
+/// Inside craft a metric has the name of the value that a hook declares (`loss.retention`, `conflict_ratio`). What the
+/// original does not know gets a name in the same style, or `Plugin/<name>` when it comes from a plugin of the user's.
+public enum MetricNames {
+    /// `(internal name, name in the logs)`, in the order of the original's documentation.
+    public static let table: [(name: String, display: String)] = [
+        ("loss.action", "VLA Train/Loss"),
+        ("curr_action_l1", "VLA Train/Curr Action L1 Loss"),
+        ("next_actions_l1", "VLA Train/Next Actions L1 Loss"),
+        ("gradient_norm", "VLA Train/Gradient Norm"),
+        ("learning_rate", "VLA Train/Learning Rate"),
+        ("loss.retention", "CRaFT/Retention Loss"),
+        ("retention_nonfinite", "CRaFT/Retention NonFinite"),
+        ("retention_budget", "CRaFT/Retention Budget"),
+        ("lambda.retention", "CRaFT/Lambda"),
+        ("lambda.retention@prev", "CRaFT/Lambda Before"),
+        ("lambda.retention@next", "CRaFT/Lambda After"),
+        ("conflict_ratio", "CRaFT/Conflict Ratio"),
+        // A conflict ratio between 0.3 and 0.5 is what the signs of noise give; the cosine tells the two apart.
+        ("gradient_cosine", "CRaFT/Gradient Cosine"),
+        ("gradient_norm_ratio", "CRaFT/Gradient Norm Ratio"),
+        ("retention_over_budget", "CRaFT/Retention Over Budget"),
+    ]
+
+    private static let displayNames = Dictionary(uniqueKeysWithValues: table.map { ($0.name, $0.display) })
+
+    /// The name in the logs of the metric that is called `name` inside craft.
+    ///
+    /// A name that already has a section (`CRaFT/Lambda`) is kept as it is.
+    public static func display(_ name: String) -> String {
+        if let known = displayNames[name] { return known }
+        return name.contains("/") ? name : "Plugin/\(name)"
+    }
+}

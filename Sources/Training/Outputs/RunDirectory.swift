@@ -1,0 +1,127 @@
+import Foundation
+public import Models
+
+/// The folder of one training run, and the names of what is in it.
+///
+///     RUN/run.json              what makes the folder a run: format, identifier, when it was created
+///     RUN/config.json           the resolved settings
+///     RUN/plan.json             the resolved data flow between plugins, and the hashes of the plugin files
+///     RUN/metrics.jsonl         one JSON object per step (MetricsLog)
+///     RUN/train_progress.log    the console's progress lines
+///     RUN/tensorboard/          event files (TensorBoardWriter)
+///     RUN/checkpoints/          one folder per checkpoint (CheckpointFolders)
+///
+/// While the object lives it holds a lock on `run.json`, so that two trainers cannot write to the same run. The lock
+/// goes away with the process, however it ends.
+public final class RunDirectory {
+    /// The content of `run.json`.
+    public struct Identity: Codable, Sendable, Equatable {
+        /// Version of the folder's layout.
+        public var format: Int
+        /// Random, unique to the run, kept when it resumes.
+        public var id: String
+        /// ISO 8601, UTC.
+        public var created: String
+    }
+
+    /// The version of the layout that this craft writes and reads.
+    public static let format = 1
+
+    public let path: String
+    public let identity: Identity
+    private let lock: Int32
+
+    public var configPath: String { "\(path)/config.json" }
+    public var planPath: String { "\(path)/plan.json" }
+    public var metricsPath: String { Self.metricsPath(of: path) }
+    public var progressPath: String { "\(path)/train_progress.log" }
+    public var tensorboardPath: String { "\(path)/tensorboard" }
+    public var checkpointsPath: String { Self.checkpointsPath(of: path) }
+    public var checkpoints: CheckpointFolders { CheckpointFolders(path: checkpointsPath) }
+
+    /// The paths that tools which only read a run need.
+    public static func metricsPath(of run: String) -> String { "\(run)/metrics.jsonl" }
+    public static func checkpointsPath(of run: String) -> String { "\(run)/checkpoints" }
+
+    /// Creates the folder of a new run. It may exist when it is empty.
+    ///
+    /// - Throws: ``FileError`` when there is something in it already, a run or anything else.
+    public static func create(at path: String) throws(FileError) -> RunDirectory {
+        try makeFolder(path)
+        let names = try contents(of: path).filter { !$0.hasSuffix(".partial") }
+        if names.contains("run.json") {
+            throw FileError(
+                path: path, "already holds a run; resume it, or choose another folder for the new run")
+        }
+        if let name = names.min() {
+            throw FileError(
+                path: path,
+                "is not empty (it holds '\(name)'\(names.count > 1 ? " and \(names.count - 1) more" : "")); "
+                    + "a new run needs an empty folder or one that does not exist yet")
+        }
+        let identity = Identity(
+            format: format, id: UUID().uuidString.lowercased(), created: ISO8601DateFormatter().string(from: Date()))
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        let json: Data
+        do { json = try encoder.encode(identity) } catch {
+            throw FileError(path: path, "could not describe the run: \(error)")
+        }
+        try AtomicFile.write(Array(json) + [UInt8(ascii: "\n")], to: "\(path)/run.json")
+        return try RunDirectory(opening: path)
+    }
+
+    /// Opens the folder of a run that exists, to continue it.
+    ///
+    /// - Throws: ``FileError`` when it is not a run's folder, comes from a newer craft, or is in use by another process.
+    public static func resume(at path: String) throws(FileError) -> RunDirectory {
+        try RunDirectory(opening: path)
+    }
+
+    private init(opening path: String) throws(FileError) {
+        self.path = path
+        identity = try Self.identity(of: path)
+        lock = open("\(path)/run.json", O_RDONLY | O_CLOEXEC)
+        guard lock >= 0 else { throw FileError(path: "\(path)/run.json", couldNot: "open it", code: errno) }
+        do throws(FileError) {
+            if flock(lock, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+                throw FileError(path: path, "is in use by another process that trains this run; stop that one first")
+            }
+            try Self.makeFolder(tensorboardPath)
+            try Self.makeFolder(checkpointsPath)
+        } catch {
+            close(lock)
+            throw error
+        }
+    }
+
+    deinit { close(lock) }
+
+    /// The identity of the run in a folder, without locking it.
+    public static func identity(of path: String) throws(FileError) -> Identity {
+        guard let data = FileManager.default.contents(atPath: "\(path)/run.json") else {
+            throw FileError(path: path, "is not the folder of a run: it has no run.json")
+        }
+        guard let identity = try? JSONDecoder().decode(Identity.self, from: data) else {
+            throw FileError(path: "\(path)/run.json", "expected a JSON object with 'format', 'id' and 'created'")
+        }
+        guard identity.format <= format else {
+            throw FileError(
+                path: "\(path)/run.json",
+                "has format \(identity.format), but this craft knows formats up to \(format); use a newer craft")
+        }
+        return identity
+    }
+
+    private static func makeFolder(_ path: String) throws(FileError) {
+        do { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) } catch {
+            throw FileError(path: path, "could not create the folder: \(error.localizedDescription)")
+        }
+    }
+
+    private static func contents(of path: String) throws(FileError) -> [String] {
+        do { return try FileManager.default.contentsOfDirectory(atPath: path) } catch {
+            throw FileError(path: path, "could not read the folder: \(error.localizedDescription)")
+        }
+    }
+}

@@ -1,0 +1,81 @@
+internal import Data
+internal import Foundation
+internal import Models
+
+/// Micro-batches of demonstrations.
+final class DemonstrationSource: BatchSource {
+    private let sampler: DemonstrationSampler
+    private let prompts: PromptEncoder
+    private var encoded: [String: [Int32]] = [:]
+
+    init(_ sampler: DemonstrationSampler, prompts: PromptEncoder) {
+        self.sampler = sampler
+        self.prompts = prompts
+    }
+
+    func next(policyInput: [Float]) throws -> TrainingBatch {
+        let batch = try sampler.next()
+        let ids = batch.instructions.map { instruction in
+            if let known = encoded[instruction] { return known }
+            let ids = prompts.action(instruction)
+            encoded[instruction] = ids
+            return ids
+        }
+        return .demonstrations(batch, prompts: ids, policyInput: policyInput)
+    }
+
+    var cursor: String { CursorText.encode(sampler.cursor) }
+
+    func restore(cursor: String) throws { sampler.cursor = try CursorText.decode(cursor) }
+}
+
+extension TrainingBatch {
+    static func demonstrations(
+        _ batch: DemonstrationBatch, prompts: [[Int32]], policyInput: [Float]
+    ) -> TrainingBatch {
+        TrainingBatch(
+            input: ModelInput(
+                images: .rgb(batch.images), cameras: batch.cameras.count, prompts: prompts,
+                action: .init(proprio: batch.proprio, policyInput: policyInput)),
+            targetActions: batch.actions)
+    }
+}
+
+/// Micro-batches of questions about images.
+final class QuestionSource: BatchSource {
+    private let sampler: VQASampler
+    private let prompts: PromptEncoder
+
+    init(_ sampler: VQASampler, prompts: PromptEncoder) {
+        self.sampler = sampler
+        self.prompts = prompts
+    }
+
+    func next(policyInput: [Float]) throws -> TrainingBatch {
+        let batch = try sampler.next()
+        return TrainingBatch(
+            input: ModelInput(images: .rgb(batch.images), cameras: 1, prompts: batch.questions.map(prompts.question)),
+            answerIDs: try batch.answers.map { Int64(try prompts.answer($0)) })
+    }
+
+    var cursor: String { CursorText.encode(sampler.cursor) }
+
+    func restore(cursor: String) throws { sampler.cursor = try CursorText.decode(cursor) }
+}
+
+/// A data cursor as the text kept in a checkpoint.
+private enum CursorText {
+    static func encode(_ cursor: some Encodable) -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        return (try? encoder.encode(cursor)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
+    }
+
+    static func decode<Cursor: Decodable>(_ text: String) throws -> Cursor {
+        do {
+            return try JSONDecoder().decode(Cursor.self, from: Data(text.utf8))
+        } catch {
+            throw TrainingError("the checkpoint's data cursor cannot be read (\(text)): \(error)")
+        }
+    }
+}

@@ -1,0 +1,46 @@
+internal import Data
+internal import Foundation
+internal import Models
+
+/// Turns instructions and questions into the token sequences a model was trained with.
+struct PromptEncoder {
+    private let tokenizer: Tokenizer
+    private let actionTemplate: String
+    private let questionTemplate: String
+    private let vocabulary: Int
+    private let source: String
+
+    init(folder: ModelFolder) throws {
+        tokenizer = try Tokenizer(contentsOf: folder.tokenizerPath)
+        actionTemplate = folder.config.promptTemplate
+        questionTemplate = folder.config.questionTemplate
+        vocabulary = folder.config.decoder.vocabularySize
+        source = folder.tokenizerPath
+        guard tokenizer.vocabularySize <= vocabulary else {
+            throw TrainingError(
+                "\(source): \(tokenizer.vocabularySize) tokens, but the model has embeddings for \(vocabulary); "
+                    + "is it the tokeniser of another model?")
+        }
+    }
+
+    /// An instruction in the action prompt: lower case, without a final full stop.
+    func action(_ instruction: String) -> [Int32] {
+        var text = instruction.lowercased().trimmingCharacters(in: .whitespacesAndNewlines)
+        if text.hasSuffix(".") { text.removeLast() }
+        return tokenizer.encode(actionTemplate.replacingOccurrences(of: "{instruction}", with: text))
+    }
+
+    func question(_ text: String) -> [Int32] {
+        tokenizer.encode(questionTemplate.replacingOccurrences(of: "{question}", with: text))
+    }
+
+    /// The one token of an answer.
+    func answer(_ text: String) throws -> Int32 {
+        let ids = tokenizer.encode(text)
+        guard ids.count == 1 else {
+            throw TrainingError(
+                "\(source): the answer '\(text)' is \(ids.count) tokens; questions are answered with a single one")
+        }
+        return ids[0]
+    }
+}

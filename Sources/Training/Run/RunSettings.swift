@@ -1,0 +1,108 @@
+internal import Foundation
+public import Models
+public import PluginRuntime
+
+/// Everything that determines a run, as written to `RUN/config.json`.
+///
+/// The same seed, settings, files, thread count and kind of processor give the same run bit for bit.
+public struct RunSettings: Codable, Sendable, Equatable {
+    /// What the model learns from.
+    public enum Task: String, Codable, Sendable {
+        /// Demonstrations: predict action chunks.
+        case demonstrations
+        /// Questions about images: predict a one-token answer.
+        case questions
+    }
+
+    public var task: Task = .demonstrations
+    /// Folder of the pretrained model.
+    public var model = ""
+    /// Whether the model's values are drawn afresh instead of read (pretraining).
+    public var startsFresh = false
+    /// Root of the data, and the data set's name below it.
+    public var data = ""
+    public var dataset = ""
+    public var plugins: [PluginRequest] = []
+    public var pluginPath: [String] = []
+    public var steps = 0
+    public var seed: UInt64 = 0
+    public var batchSize = 8
+    public var accumulation = 1
+    public var learningRate = 2e-4
+    public var schedule: LearningRateSchedule.Kind = .constant
+    public var warmupSteps = 0
+    public var decayStep = 100_000
+    public var optimizer = AdamWSettings()
+    public var clipNorm = 0.0
+    public var adapter: AdapterSettings?
+    public var cameras = ["image", "wrist_image"]
+    public var augments = true
+    /// Every k-th episode is kept for evaluation; 0 keeps none.
+    public var holdOutEvery = 0
+    /// Episodes per instruction; nil uses all.
+    public var shots: Int?
+    public var saveEvery = 0
+    public var logEvery = 1
+    public var threads = ProcessInfo.processInfo.activeProcessorCount
+    public var anchor: AnchorChoice = .automatic
+    public var skipsNonFinite = false
+    /// Questions that measure what is retained; empty leaves the measure out.
+    public var questions = ""
+    /// How many of them.
+    public var questionLimit = 1000
+
+    /// Where anchor features come from; `automatic` takes the way that needs least memory.
+    public enum AnchorChoice: String, Codable, Sendable, CaseIterable {
+        case automatic, adaptersOff, mapped, copy
+    }
+
+    public init() {}
+
+    /// Refuses values that cannot work, all of them in one error.
+    public func check() throws {
+        var problems: [String] = []
+        func need(_ condition: Bool, _ sentence: String) { if !condition { problems.append(sentence) } }
+        need(steps >= 1, "--steps is \(steps); expected at least 1")
+        need((1...65_536).contains(batchSize), "--batch-size is \(batchSize); expected 1 to 65536")
+        need((1...65_536).contains(accumulation), "--accumulation is \(accumulation); expected 1 to 65536")
+        need(
+            learningRate.isFinite && learningRate > 0 && learningRate <= 10,
+            "--lr is \(learningRate); expected a number above 0 and at most 10")
+        need(warmupSteps >= 0, "--warmup is \(warmupSteps); expected 0 or more")
+        need(decayStep >= 0, "--decay-step is \(decayStep); expected 0 or more")
+        need(clipNorm.isFinite && clipNorm >= 0, "--clip is \(clipNorm); expected 0 (off) or a positive number")
+        need(
+            optimizer.weightDecay.isFinite && (0...1).contains(optimizer.weightDecay),
+            "--weight-decay is \(optimizer.weightDecay); expected 0 to 1")
+        need(saveEvery >= 0, "--save-every is \(saveEvery); expected 0 (last step only) or more")
+        need(logEvery >= 1, "--log-every is \(logEvery); expected at least 1")
+        need((1...64).contains(threads), "--threads is \(threads); expected 1 to 64")
+        need(holdOutEvery == 0 || holdOutEvery >= 2, "--hold-out-every is \(holdOutEvery); expected 0 (none) or at least 2")
+        need(shots.map { $0 >= 1 } ?? true, "--shots is \(shots ?? 0); expected at least 1")
+        need((1...3).contains(cameras.count), "--cameras names \(cameras.count) cameras; expected 1 to 3")
+        if let adapter {
+            need((1...4096).contains(adapter.rank), "--lora-rank is \(adapter.rank); expected 1 to 4096")
+            need(adapter.alpha.isFinite && adapter.alpha > 0, "--lora-alpha is \(adapter.alpha); expected a positive number")
+        }
+        need(adapter != nil || anchor != .adaptersOff, "--anchor adaptersOff needs --lora-rank: without adapters there is nothing to switch off")
+        need(!plugins.isEmpty, "--plugins is empty; name at least one, BaselineL1 for instance")
+        guard problems.isEmpty else { throw TrainingError(problems.joined(separator: "\n")) }
+    }
+
+    public static func read(_ path: String) throws -> RunSettings {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw TrainingError("\(path): no such file; a run folder holds its settings there")
+        }
+        do {
+            return try JSONDecoder().decode(RunSettings.self, from: data)
+        } catch {
+            throw TrainingError("\(path): not the settings of a run: \(error)")
+        }
+    }
+
+    func write(to path: String) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        try AtomicFile.write([UInt8](try encoder.encode(self)) + [10], to: path)
+    }
+}

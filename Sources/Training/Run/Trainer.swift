@@ -1,0 +1,192 @@
+internal import Data
+internal import Foundation
+public import Models
+internal import PluginRuntime
+internal import Tensors
+
+/// What a run reports while it goes on.
+public enum TrainingEvent {
+    /// A step is done. `elapsed` is the time of all steps of this process, in seconds.
+    case step(StepReport, total: Int, elapsed: Double, stepsDone: Int)
+    /// A measure of the model, by internal metric name, before or after training.
+    case evaluation(name: String, value: Double, step: Int)
+    /// A checkpoint is on the disk.
+    case saved(path: String, step: Int)
+    /// Something the user should know.
+    case note(String)
+}
+
+/// How a run ended.
+public struct RunSummary: Sendable {
+    public var path: String
+    /// Steps done in all, and whether the run was asked to stop before the last.
+    public var steps: Int
+    public var wasStopped: Bool
+    /// Means over the last tenth of this process's steps (at least one, at most 50), by internal metric name.
+    public var lastMetrics: [String: Double]
+    /// Held-out action L1 and answer accuracy, before (`before.`) and after (`after.`) training.
+    public var evaluations: [String: Double]
+    /// Median milliseconds of a step, data included, after the first three.
+    public var medianStepMilliseconds: Double
+    /// Median milliseconds by phase.
+    public var phases: [String: Double]
+    /// Largest resident size of the process so far, in bytes.
+    public var peakBytes: Int
+}
+
+/// A run: model, data, plugins, the step, and everything that is written to the run's folder.
+public final class Trainer {
+    public let settings: RunSettings
+    public let run: RunDirectory
+    public let step: TrainingStep
+    public let model: VLAModel
+    let source: any BatchSource
+    private let folder: ModelFolder
+    private let evaluation: Evaluation
+    private let evaluationData: EvaluationData
+    private let statistics: DatasetStatistics?
+    private let modelHash: String
+    private let metrics: MetricsLog
+    private let board: TensorBoardWriter
+    /// Steps done.
+    public private(set) var stepsDone: Int
+
+    /// Starts a run in a new folder.
+    public convenience init(settings: RunSettings, at path: String) throws {
+        try settings.check()
+        // Everything that can be wrong with the input is found before the folder is made.
+        let parts = try RunParts(settings: settings, resuming: nil)
+        let run = try RunDirectory.create(at: path)
+        try settings.write(to: run.configPath)
+        try parts.writeStart(to: run)
+        try self.init(settings: settings, run: run, parts: parts, stepsDone: 0)
+    }
+
+    /// Continues a run from its last checkpoint, up to `steps` steps in all.
+    public convenience init(resuming path: String, steps: Int?) throws {
+        let run = try RunDirectory.resume(at: path)
+        var settings = try RunSettings.read(run.configPath)
+        if let steps { settings.steps = steps }
+        try settings.check()
+        guard let checkpoint = run.checkpoints.latest() else {
+            throw TrainingError(
+                "\(run.checkpointsPath): no complete checkpoint to continue from; the run stopped before its first save")
+        }
+        let parts = try RunParts(settings: settings, resuming: (run, checkpoint))
+        try settings.write(to: run.configPath)
+        try self.init(settings: settings, run: run, parts: parts, stepsDone: checkpoint.step)
+    }
+
+    private init(settings: RunSettings, run: RunDirectory, parts: RunParts, stepsDone: Int) throws {
+        self.settings = settings
+        self.run = run
+        self.stepsDone = stepsDone
+        step = parts.step
+        model = parts.model
+        source = parts.source
+        folder = parts.folder
+        statistics = parts.statistics
+        modelHash = parts.modelHash
+        evaluationData = parts.evaluationData
+        evaluation = Evaluation(model: parts.model, prompts: parts.prompts, parallel: parts.parallel)
+        metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
+        board = try TensorBoardWriter(folder: run.tensorboardPath, resumingAt: stepsDone == 0 ? nil : stepsDone + 1)
+    }
+
+    /// Trains up to the last step, saving on the way, and measures before and after.
+    ///
+    /// - `shouldStop`: asked after each step; when true the run saves and returns.
+    public func train(
+        shouldStop: () -> Bool = { false }, report: (TrainingEvent) -> Void = { _ in }
+    ) throws -> RunSummary {
+        var evaluations: [String: Double] = [:]
+        if stepsDone == 0 { try evaluate("before", into: &evaluations, report) }
+        let first = stepsDone
+        let start = Date()
+        var reports: [StepReport] = []
+        var times: [Double] = []
+        var phases: [String: [Double]] = [:]
+        var wasStopped = false
+        let tail = min(50, max(1, (settings.steps - first) / 10))
+        while stepsDone < settings.steps {
+            let began = DispatchTime.now().uptimeNanoseconds
+            let result = try step.run(step: stepsDone, from: source)
+            stepsDone += 1
+            times.append(Double(DispatchTime.now().uptimeNanoseconds - began) / 1e6)
+            for (phase, value) in result.milliseconds { phases[phase, default: []].append(value) }
+            if stepsDone % settings.logEvery == 0 || stepsDone == settings.steps { try log(result) }
+            reports.append(result)
+            if reports.count > tail { reports.removeFirst() }
+            report(
+                .step(result, total: settings.steps, elapsed: Date().timeIntervalSince(start), stepsDone: stepsDone - first))
+            wasStopped = shouldStop() && stepsDone < settings.steps
+            let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
+            if isDue || stepsDone == settings.steps || wasStopped { try save(report) }
+            if wasStopped { break }
+        }
+        if !wasStopped { try evaluate("after", into: &evaluations, report) }
+        try metrics.synchronize()
+        try board.synchronize()
+        var means: [String: (sum: Double, count: Int)] = [:]
+        for report in reports {
+            for (name, value) in report.metrics {
+                means[name, default: (0, 0)].sum += value
+                means[name, default: (0, 0)].count += 1
+            }
+        }
+        return RunSummary(
+            path: run.path, steps: stepsDone, wasStopped: wasStopped,
+            lastMetrics: means.mapValues { $0.sum / Double($0.count) }, evaluations: evaluations,
+            medianStepMilliseconds: Self.median(times.count > 3 ? Array(times.dropFirst(3)) : times),
+            phases: phases.mapValues(Self.median), peakBytes: ProcessMemory.peakBytes)
+    }
+
+    /// Writes a checkpoint of the present state.
+    @discardableResult
+    public func save(_ report: (TrainingEvent) -> Void = { _ in }) throws -> CheckpointFolders.Checkpoint {
+        try metrics.synchronize()
+        let state = TrainerState(
+            step: stepsDone, updates: step.optimizer.updates, skippedSteps: step.skippedSteps,
+            multipliers: step.multipliers, plugins: try step.composition.saveState(),
+            previousValues: try step.values.savePrevious(), dataCursor: source.cursor, modelHash: modelHash)
+        let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
+            try ModelFolder.save(model, to: path, source: folder, withHead: settings.task == .demonstrations)
+            try MomentFile.write(step.optimizer, of: model.parameters, to: path + "/optimizer.safetensors")
+            try statistics?.save(to: path + "/dataset_statistics.json", dataset: settings.dataset)
+            try state.write(to: path + "/trainer_state.json")
+        }
+        report(.saved(path: checkpoint.path, step: stepsDone))
+        return checkpoint
+    }
+
+    private func log(_ result: StepReport) throws {
+        let named = result.metrics.map { (name: MetricNames.display($0.key), value: $0.value) }.sorted { $0.name < $1.name }
+        try metrics.append(step: stepsDone, values: named + [(name: "ms", value: result.milliseconds.values.reduce(0, +))])
+        try board.append(step: stepsDone, scalars: named.map { (tag: $0.name, value: $0.value) })
+    }
+
+    private func evaluate(
+        _ moment: String, into results: inout [String: Double], _ report: (TrainingEvent) -> Void
+    ) throws {
+        var values: [(String, Double?)] = []
+        if settings.task == .demonstrations {
+            values.append(("held_out_action_l1", evaluation.actionL1(evaluationData.demonstrations)))
+        }
+        values.append(
+            ("answer_accuracy", try evaluation.answerAccuracy(evaluationData.questions, answers: evaluationData.answers)))
+        for case (let name, let value?) in values {
+            results["\(moment).\(name)"] = value
+            let display = MetricNames.display(name)
+            try metrics.append(step: stepsDone, values: [(name: display, value: value)])
+            try board.append(step: stepsDone, scalars: [(tag: display, value: value)])
+            report(.evaluation(name: name, value: value, step: stepsDone))
+        }
+    }
+
+    private static func median(_ values: [Double]) -> Double {
+        let sorted = values.sorted()
+        guard !sorted.isEmpty else { return 0 }
+        let middle = sorted.count / 2
+        return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+    }
+}

@@ -1,0 +1,70 @@
+internal import Foundation
+internal import Models
+internal import Tensors
+
+/// What a checkpoint holds besides the model's tensors and the optimizer's moments: `trainer_state.json`.
+struct TrainerState: Codable {
+    static let currentFormat = 1
+    var format = Self.currentFormat
+    /// Steps done; the next one has this number.
+    var step: Int
+    /// Updates the optimizer has made.
+    var updates: Int
+    var skippedSteps: Int
+    /// Multipliers by objective, as the next step will use them.
+    var multipliers: [String: Double]
+    /// Each plugin instance's own state.
+    var plugins: [String: Data]
+    /// Values of the last step that hooks read as `name@prev`.
+    var previousValues: Data
+    var dataCursor: String
+    /// SHA-256 of the model's backbone file when the run began.
+    var modelHash: String
+
+    func write(to path: String) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        try AtomicFile.write([UInt8](try encoder.encode(self)) + [10], to: path)
+    }
+
+    static func read(_ path: String) throws -> TrainerState {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw TrainingError("\(path): no such file; a checkpoint holds the trainer's state there")
+        }
+        let state: TrainerState
+        do {
+            state = try JSONDecoder().decode(TrainerState.self, from: data)
+        } catch {
+            throw TrainingError("\(path): not a trainer's state: \(error)")
+        }
+        guard state.format == currentFormat else {
+            throw TrainingError("\(path): format \(state.format); this craft reads format \(currentFormat)")
+        }
+        return state
+    }
+}
+
+/// The optimizer's moments as a safetensors file, under `first_moment.<parameter>` and `second_moment.<parameter>`.
+enum MomentFile {
+    static func write(_ optimizer: AdamW, of parameters: ParameterSet, to path: String) throws {
+        let tensors = parameters.parameters.filter(\.isTrainable).flatMap { parameter in
+            [("first_moment.", optimizer.firstMoment), ("second_moment.", optimizer.secondMoment)].map {
+                SafetensorsWriter.Tensor(
+                    $0.0 + parameter.name, shape: parameter.shape, pointer: $0.1.base + parameter.offset)
+            }
+        }
+        try SafetensorsWriter.write(tensors, to: path)
+    }
+
+    static func read(_ path: String, into optimizer: AdamW, of parameters: ParameterSet) throws {
+        let file = try SafetensorsFile(path: path)
+        for parameter in parameters.parameters where parameter.isTrainable {
+            for (prefix, buffer) in [("first_moment.", optimizer.firstMoment), ("second_moment.", optimizer.secondMoment)]
+            {
+                try file.copyFloats(
+                    prefix + parameter.name, shape: parameter.shape, into: buffer.base + parameter.offset,
+                    count: parameter.count)
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+internal import Kernels
+public import Models
+internal import Tensors
+
+/// The initial weights, from which anchor features are computed, without a second model in memory where that can be
+/// avoided.
+///
+/// Three sources that must agree: low-rank updates switched off with the initial queries (no memory), tensors mapped
+/// read-only from the model's files (no resident copy), and a copy made at the start (works always).
+public final class AnchorWeights {
+    /// Where anchor features come from.
+    public enum Source: String, Sendable, Codable, CaseIterable {
+        /// Adapters off; only valid when the adapter starts at zero.
+        case adaptersOff
+        /// The model's files, mapped.
+        case mapped
+        /// A copy in memory.
+        case copy
+    }
+
+    public let source: Source
+    /// Values of every parameter under the initial weights, by id.
+    public let table: [UnsafePointer<Float>]
+    /// Whether low-rank updates take part in the anchor's forward pass.
+    public var usesAdapters: Bool { source != .adaptersOff }
+    /// Bytes that had to be copied.
+    public let residentBytes: Int
+    private let copies: [FloatBuffer]
+    private let files: [SafetensorsFile]
+
+    /// - `folder`: the model's files. `initial`: tensors that the folder lacks (freshly drawn ones), as saved at the
+    ///   start of the run. What neither has is copied from `model`, which must then hold the initial weights.
+    /// - `isResuming`: the model has been trained already, so nothing may come from it.
+    public init(
+        model: VLAModel, source: Source, folder: ModelFolder?, initial: SafetensorsFile?, isResuming: Bool = false
+    ) throws {
+        self.source = source
+        var table = model.parameters.currentWeights()
+        var copies: [FloatBuffer] = []
+        var files: [SafetensorsFile] = []
+        for id in model.backboneParameters {
+            let parameter = model.parameters[id]
+            guard parameter.isTrainable else { continue }
+            if source == .adaptersOff && id != model.actionQueries { continue }
+            let stored: (file: SafetensorsFile, name: String)? =
+                initial?.entry(parameter.name) != nil
+                ? initial.map { ($0, parameter.name) } : folder?.location(of: parameter.name)
+            if source == .mapped, let stored, let mapped = stored.file.mappedFloats(stored.name) {
+                files.append(stored.file)
+                table[id] = mapped
+                continue
+            }
+            // Half-precision files cannot be read in place: their tensors are converted once.
+            let copy = FloatBuffer(count: parameter.count)
+            if let stored {
+                try stored.file.copyFloats(
+                    stored.name, shape: parameter.shape, into: copy.base, count: parameter.count)
+            } else if isResuming {
+                throw ModelError(
+                    "the initial value of \(parameter.name), which anchor features need, is neither in the model folder "
+                        + "nor in the run's initial.safetensors")
+            } else {
+                copy.copy(from: model.parameters.values(id))
+            }
+            copies.append(copy)
+            table[id] = UnsafePointer(copy.base)
+        }
+        self.table = table
+        self.copies = copies
+        self.files = files
+        residentBytes = copies.reduce(0) { $0 + $1.count * MemoryLayout<Float>.stride }
+    }
+}

@@ -1,0 +1,66 @@
+internal import Kernels
+internal import Tensors
+
+/// Dot products of the objectives' gradients per block, `gram[b][i][j] = <G_i, G_j>`, accumulated in float64.
+///
+/// The matrix is enough for nearly every way of combining gradients, for their norms and for clipping, and costs one
+/// pass over memory.
+final class GradientGram {
+    /// [blocks, m, m], row major.
+    private(set) var values: [Double]
+    let objectives: Int
+    private let blocks: ParameterBlocks
+    /// (block, first value, count): parameters cut into pieces, so that threads share large ones.
+    private let pieces: [(block: Int, offset: Int, count: Int)]
+    private static let pieceSize = 1 << 16
+
+    init(blocks: ParameterBlocks, objectives: Int) {
+        self.blocks = blocks
+        self.objectives = objectives
+        values = Array(repeating: 0, count: blocks.blocks.count * objectives * objectives)
+        pieces = blocks.blocks.enumerated().flatMap { index, block in
+            block.parameters.flatMap { parameter in
+                stride(from: 0, to: parameter.count, by: Self.pieceSize).map {
+                    (block: index, offset: parameter.offset + $0, count: min(Self.pieceSize, parameter.count - $0))
+                }
+            }
+        }
+    }
+
+    func compute(_ gradients: [GradientAccumulator], _ parallel: Parallel) {
+        let m = objectives
+        var partial = [Double](repeating: 0, count: pieces.count * m * m)
+        partial.withUnsafeMutableBufferPointer { partial in
+            nonisolated(unsafe) let partial = partial
+            parallel.ranges(pieces.count, grain: 1) { range in
+                for index in range {
+                    let piece = pieces[index]
+                    let starts: [UnsafePointer<Float>] = gradients.map { UnsafePointer($0.values.base + piece.offset) }
+                    guard let target = partial.baseAddress else { return }
+                    ck_gram_f64(starts, m, piece.count, target + index * m * m)
+                }
+            }
+        }
+        for index in values.indices { values[index] = 0 }
+        // A fixed order of addition, whichever thread did which piece.
+        for (index, piece) in pieces.enumerated() {
+            for entry in 0..<m * m { values[piece.block * m * m + entry] += partial[index * m * m + entry] }
+        }
+    }
+
+    /// `w' gram w` summed over blocks: the squared norm of the combined gradient.
+    ///
+    /// - `weights`: [blocks, m].
+    func squaredNorm(weights: [Double]) -> Double {
+        let m = objectives
+        var total = 0.0
+        for block in blocks.blocks.indices {
+            for i in 0..<m {
+                for j in 0..<m {
+                    total += weights[block * m + i] * values[(block * m + i) * m + j] * weights[block * m + j]
+                }
+            }
+        }
+        return max(0, total)
+    }
+}

@@ -1,0 +1,63 @@
+public import Tensors
+
+/// What one set of weights of a gradient combination applies to. Raw values are those of the plugin interface.
+public enum BlockScope: Int, Sendable, CaseIterable {
+    /// Each parameter tensor by itself.
+    case tensor = 0
+    /// A transformer layer or block; tensors outside of one count with their module.
+    case layer = 1
+    /// A tower, the projector, the decoder, the queries, the action head, the proprioception projector.
+    case module = 2
+    /// Everything.
+    case global = 3
+
+    /// The block a parameter belongs to.
+    func block(of name: String) -> String {
+        switch self {
+        case .tensor: return name
+        case .global: return "all"
+        case .module: return Self.module(of: name)
+        case .layer:
+            let parts = Self.base(name).split(separator: ".")
+            for (index, part) in parts.enumerated()
+            where ["layers", "blocks", "mlp_resnet_blocks"].contains(part) && index + 1 < parts.count {
+                return parts[0...(index + 1)].joined(separator: ".")
+            }
+            return Self.module(of: name)
+        }
+    }
+
+    private static func base(_ name: String) -> Substring {
+        name.hasPrefix("base_model.model.") ? name.dropFirst("base_model.model.".count) : name[...]
+    }
+
+    private static func module(of name: String) -> String {
+        let parts = base(name).split(separator: ".")
+        let depth = parts.first == "vision_backbone" ? 2 : 1
+        return parts.prefix(depth).joined(separator: ".")
+    }
+}
+
+/// The trainable parameters, grouped into blocks.
+public struct ParameterBlocks: Sendable {
+    public struct Block: Sendable {
+        public let name: String
+        /// Trainable parameters in the block.
+        public let parameters: [Parameter]
+        /// Values in the block.
+        public var count: Int { parameters.reduce(0) { $0 + $1.count } }
+    }
+
+    public let blocks: [Block]
+
+    public init(of parameters: ParameterSet, scope: BlockScope) {
+        var order: [String] = []
+        var members: [String: [Parameter]] = [:]
+        for parameter in parameters.parameters where parameter.isTrainable {
+            let name = scope.block(of: parameter.name)
+            if members[name] == nil { order.append(name) }
+            members[name, default: []].append(parameter)
+        }
+        blocks = order.map { Block(name: $0, parameters: members[$0] ?? []) }
+    }
+}

@@ -1,0 +1,25 @@
+public import Models
+
+/// One micro-batch: what the model reads and what objectives compare with.
+public struct TrainingBatch {
+    public var input: ModelInput
+    /// Normalised action chunks, [B, chunk, actionDim]; empty when the batch has none.
+    public var targetActions: [Float]
+    /// Token id of each answer, [B]; empty when the batch has none.
+    public var answerIDs: [Int64]
+
+    public init(input: ModelInput, targetActions: [Float] = [], answerIDs: [Int64] = []) {
+        self.input = input
+        self.targetActions = targetActions
+        self.answerIDs = answerIDs
+    }
+}
+
+/// Where micro-batches come from, and where in the data it stands.
+public protocol BatchSource: AnyObject {
+    /// The next micro-batch. `policyInput` is the policy's noise for this forward pass.
+    func next(policyInput: [Float]) throws -> TrainingBatch
+    /// Position in the data as JSON, enough to continue exactly.
+    var cursor: String { get }
+    func restore(cursor: String) throws
+}

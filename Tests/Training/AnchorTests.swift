@@ -1,0 +1,57 @@
+import Foundation
+import Models
+import Tensors
+import Testing
+import TestSupport
+import Training
+
+/// Anchor features come out the same from every source.
+@Suite struct AnchorTests {
+    /// Trains away from the start, then computes anchor features of one batch from each source.
+    private func features(
+        adapter: AdapterSettings?, sources: [AnchorWeights.Source]
+    ) throws -> [[Float]] {
+        let fixture = try StepFixture(adapter: adapter)
+        let stored = fixture.folder.url.appendingPathComponent("stored").path
+        try ModelFolder.save(fixture.model, to: stored, source: nil)
+        let folder = try ModelFolder(path: stored)
+        let anchors = try sources.map {
+            try AnchorWeights(model: fixture.model, source: $0, folder: $0 == .copy ? nil : folder, initial: nil)
+        }
+        let batch = try RandomBatches(fixture.model.config, batchSize: 3).next(policyInput: [])
+        let taps = [
+            FeatureTap(name: "visual", layer: 2, tokens: .visual, pooling: 1),
+            FeatureTap(name: "query", layer: 3, tokens: .query, pooling: 0),
+        ]
+        let tape = Tape(parameters: fixture.model.parameters, parallel: fixture.parallel)
+        func forward(_ weights: [UnsafePointer<Float>], _ usesAdapters: Bool) -> [Float] {
+            tape.reset(weights: weights, recording: false)
+            return fixture.model.forward(batch.input, taps: taps, usesAdapters: usesAdapters, on: tape).features
+                .flatMap { Array(UnsafeBufferPointer(start: $0.tensor.values, count: $0.tensor.count)) }
+        }
+        let initial = forward(fixture.model.parameters.currentWeights(), true)
+        let step = try fixture.step("BaselineL1", learningRate: 0.05)
+        for index in 0..<3 {
+            _ = try step.run(step: index, from: RandomBatches(fixture.model.config, batchSize: 3))
+        }
+        let moved = forward(fixture.model.parameters.currentWeights(), true)
+        #expect(zip(initial, moved).contains { abs($0 - $1) > 1e-3 }, "training did not move the features")
+        return [initial] + anchors.map { forward($0.table, $0.usesAdapters) }
+    }
+
+    private func expectEqual(_ results: [[Float]]) {
+        for other in results.dropFirst() {
+            #expect(zip(results[0], other).allSatisfy { abs($0 - $1) <= 1e-6 })
+            #expect(results[0].count == other.count)
+        }
+    }
+
+    @Test func adaptersOffSwapAndFileAgree() throws {
+        expectEqual(
+            try features(adapter: AdapterSettings(rank: 3, alpha: 6), sources: [.adaptersOff, .copy, .mapped]))
+    }
+
+    @Test func swapAndFileAgreeForFullFineTuning() throws {
+        expectEqual(try features(adapter: nil, sources: [.copy, .mapped]))
+    }
+}

@@ -1,0 +1,118 @@
+import Foundation
+import Models
+import PluginRuntime
+import Tensors
+import TestSupport
+import Training
+
+/// A random model of odd sizes, with random batches, for tests of the step alone.
+struct StepFixture {
+    static let configuration = """
+        {
+          "text_config": {
+            "model_type": "qwen2", "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "intermediate_size": 40, "vocab_size": 50, "rms_norm_eps": 1e-6,
+            "rope_theta": 10000.0, "tie_word_embeddings": true
+          },
+          "craft_small": {
+            "image_size": 12, "patch_size": 4, "cameras": 2,
+            "towers": [{
+              "kind": "siglip", "prefix": "featurizer", "dim": 18, "depth": 2, "heads": 3, "mlp": 28,
+              "class_token": false, "register_tokens": 0, "layer_scale": false, "attn_pool": false,
+              "output_block": 1, "layer_norm_eps": 1e-6
+            }],
+            "projector_dims": [18, 30, 24], "num_queries": 5, "action_dim": 7, "chunk": 8, "proprio_dim": 8,
+            "policy": {"pro": false, "dim": 24, "heads": 3, "blocks": 3, "layer_norm_eps": 1e-5}
+          }
+        }
+        """
+
+    let folder: TemporaryFolder
+    let model: VLAModel
+    let parallel = Parallel(threads: 2)
+
+    init(adapter: AdapterSettings? = nil, seed: UInt64 = 3) throws {
+        folder = try TemporaryFolder()
+        try Data(Self.configuration.utf8).write(to: folder.url.appendingPathComponent("config.json"))
+        let config = try ModelConfig(folder: folder.url.path)
+        model = VLAModel(config: config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
+        model.initialise(seed: seed)
+    }
+
+    func step(
+        _ plugins: String, settings: StepSettings = StepSettings(), learningRate: Double = 1e-2,
+        anchor: AnchorWeights.Source = .copy, weightDecay: Double = 0.01, batchSize: Int = 4
+    ) throws -> TrainingStep {
+        let composition = try Composition(
+            try PluginRequest.parseList(plugins), search: PluginSearch(paths: [BuildFolder.url.path]),
+            registry: .training)
+        var optimizer = AdamWSettings()
+        optimizer.weightDecay = weightDecay
+        let model = model
+        return try TrainingStep(
+            model: model, composition: composition, settings: settings, optimizer: optimizer,
+            schedule: LearningRateSchedule(base: learningRate, totalSteps: 100), parallel: parallel,
+            batchSize: batchSize, steps: 100,
+            makeAnchor: { try AnchorWeights(model: model, source: anchor, folder: nil, initial: nil) })
+    }
+
+    /// Current values of a parameter.
+    func values(_ name: String) -> [Float] {
+        guard let id = model.parameters.id(of: name) else { return [] }
+        return Array(UnsafeBufferPointer(start: model.parameters.values(id), count: model.parameters[id].count))
+    }
+
+    /// Values of every trainable parameter.
+    var allValues: [Float] {
+        Array(UnsafeBufferPointer(start: model.parameters.trainable, count: model.parameters.trainableCount))
+    }
+
+    func gradient(_ step: TrainingStep, _ objective: String, _ name: String) -> [Float] {
+        guard let id = model.parameters.id(of: name), let gradient = step.gradient(of: objective) else { return [] }
+        let parameter = model.parameters[id]
+        return Array(UnsafeBufferPointer(start: gradient.values.base + parameter.offset, count: parameter.count))
+    }
+}
+
+/// Random batches, a fixed sequence for a seed. A batch of B·K samples can be drawn as K batches of B.
+final class RandomBatches: BatchSource {
+    private let config: ModelConfig
+    private let batchSize: Int
+    private var index = 0
+    private let seed: UInt64
+    /// Whether the policy's noise is left out, so that different splits of a batch see the same input.
+    private let isQuiet: Bool
+
+    init(_ config: ModelConfig, batchSize: Int, seed: UInt64 = 1, isQuiet: Bool = true) {
+        self.config = config
+        self.batchSize = batchSize
+        self.seed = seed
+        self.isQuiet = isQuiet
+    }
+
+    func next(policyInput: [Float]) throws -> TrainingBatch {
+        var pixels: [UInt8] = []
+        var prompts: [[Int32]] = []
+        var proprio: [Float] = []
+        var actions: [Float] = []
+        for _ in 0..<batchSize {
+            var generator = RandomGenerator(seed: seed, stream: UInt64(index))
+            index += 1
+            let count = config.cameras * config.imageSize * config.imageSize * 3
+            pixels += (0..<count).map { _ in UInt8(truncatingIfNeeded: generator.next()) }
+            let length = 2 + Int(generator.next() % 4)
+            prompts.append(
+                (0..<length).map { _ in Int32(generator.next() % UInt64(config.decoder.vocabularySize)) })
+            proprio += (0..<config.proprioDim).map { _ in Float(generator.normal()) }
+            actions += (0..<config.chunk * config.actionDim).map { _ in Float(generator.uniform() * 2 - 1) }
+        }
+        return TrainingBatch(
+            input: ModelInput(
+                images: .rgb(pixels), cameras: config.cameras, prompts: prompts,
+                action: .init(proprio: proprio, policyInput: isQuiet ? [] : policyInput)),
+            targetActions: actions)
+    }
+
+    var cursor: String { String(index) }
+    func restore(cursor: String) throws { index = Int(cursor) ?? 0 }
+}

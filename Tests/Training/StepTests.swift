@@ -1,0 +1,139 @@
+import Models
+import Tensors
+import Testing
+import TestSupport
+import Training
+
+/// The consequences of the step's definition, each against the defect that it rules out.
+@Suite struct StepTests {
+    static let full = "BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual:budget=0.0001:lr=1"
+
+    /// Two steps, so that the model has left its initial weights and the retention gradient is not zero.
+    private func run(_ step: TrainingStep, _ source: any BatchSource, steps: Int) throws -> [StepReport] {
+        try (0..<steps).map { try step.run(step: $0, from: source) }
+    }
+
+    @Test func retentionLossIsZeroAtTheFirstStep() throws {
+        let fixture = try StepFixture()
+        let step = try fixture.step(Self.full)
+        let reports = try run(step, RandomBatches(fixture.model.config, batchSize: 4), steps: 2)
+        #expect(reports[0].metrics["loss.retention"] == 0)
+        #expect((reports[1].metrics["loss.retention"] ?? 0) > 0)
+        #expect((reports[1].metrics["lambda.retention"] ?? 0) > 0)
+    }
+
+    @Test func headAndProprioceptionKeepTheirGradients() throws {
+        let fixture = try StepFixture()
+        let step = try fixture.step(Self.full)
+        let names = ["action_head.model.fc2.weight", "proprio_projector.fc1.weight"]
+        let before = names.map(fixture.values)
+        _ = try run(step, RandomBatches(fixture.model.config, batchSize: 4), steps: 3)
+        for (name, old) in zip(names, before) {
+            #expect(fixture.gradient(step, "action", name).contains { $0 != 0 }, "\(name)")
+            #expect(fixture.gradient(step, "retention", name).allSatisfy { $0 == 0 }, "\(name)")
+            #expect(fixture.values(name) != old, "\(name) did not move")
+        }
+    }
+
+    /// With visual features alone, layers above the tapped one have no retention gradient and must train all the same.
+    @Test func anUntouchedTensorKeepsItsActionGradient() throws {
+        let fixture = try StepFixture()
+        let step = try fixture.step("BaselineL1,AnchorVariants:type=raw_only:layer=1,CRaFTProjection,CRaFTDual")
+        let name = "language_model.model.layers.2.mlp.up_proj.weight"
+        let before = fixture.values(name)
+        _ = try run(step, RandomBatches(fixture.model.config, batchSize: 4), steps: 3)
+        #expect(fixture.gradient(step, "retention", name).allSatisfy { $0 == 0 })
+        #expect(fixture.values(name) != before)
+        let block = try #require(step.blocks.blocks.firstIndex { $0.name == name })
+        #expect(step.combinationWeights[block * 2] == 1)
+    }
+
+    @Test func microBatchesEqualOneLargeBatch() throws {
+        var losses: [[Double]] = []
+        var gradients: [[Float]] = []
+        for (size, accumulation) in [(6, 1), (2, 3)] {
+            let fixture = try StepFixture()
+            var settings = StepSettings()
+            settings.accumulation = accumulation
+            let step = try fixture.step(Self.full, settings: settings, batchSize: size)
+            let reports = try run(step, RandomBatches(fixture.model.config, batchSize: size), steps: 3)
+            losses.append(reports.flatMap { [$0.metrics["loss.action"] ?? 0, $0.metrics["loss.retention"] ?? 0] })
+            gradients.append(fixture.gradient(step, "action", "language_model.model.layers.0.mlp.up_proj.weight"))
+        }
+        for (one, many) in zip(losses[0], losses[1]) { #expect(abs(one - many) <= 2e-4 * max(abs(one), 1e-3)) }
+        let scale = gradients[0].map(abs).max() ?? 0
+        #expect(scale > 0)
+        #expect(zip(gradients[0], gradients[1]).allSatisfy { abs($0 - $1) < 2e-3 * scale })
+    }
+
+    /// Without projection the combined gradient is that of one backward pass of the weighted sum.
+    @Test func projectionOffEqualsTheGradientOfTheWeightedSum() throws {
+        let fixture = try StepFixture()
+        let step = try fixture.step("BaselineL1,AnchorVariants:weight=0.3")
+        _ = try run(step, RandomBatches(fixture.model.config, batchSize: 4), steps: 2)
+        let m = step.objectives.count
+        for block in step.blocks.blocks.indices {
+            #expect(step.combinationWeights[block * m] == 1)
+            #expect(step.combinationWeights[block * m + 1] == 0.3)
+        }
+    }
+
+    /// `BaselineL1` alone is a plain loop: AdamW written out here in Double on the same gradients.
+    @Test func theBaselineIsPlainAdamW() throws {
+        let fixture = try StepFixture()
+        let step = try fixture.step("BaselineL1", learningRate: 1e-3)
+        let source = RandomBatches(fixture.model.config, batchSize: 4)
+        let name = "language_model.model.layers.1.self_attn.o_proj.weight"
+        var weights = fixture.values(name).map(Double.init)
+        var first = weights.map { _ in 0.0 }
+        var second = first
+        for index in 0..<3 {
+            _ = try step.run(step: index, from: source)
+            let gradient = fixture.gradient(step, "action", name).map(Double.init)
+            let (c1, c2) = (1 - pow(0.9, index + 1), 1 - pow(0.999, index + 1))
+            for i in weights.indices {
+                first[i] = 0.9 * first[i] + 0.1 * gradient[i]
+                second[i] = 0.999 * second[i] + 0.001 * gradient[i] * gradient[i]
+                weights[i] *= 1 - 1e-3 * 0.01
+                weights[i] -= 1e-3 * (first[i] / c1) / ((second[i] / c2).squareRoot() + 1e-8)
+            }
+        }
+        for (got, want) in zip(fixture.values(name), weights) { #expect(abs(Double(got) - want) < 2e-6) }
+    }
+
+    private func pow(_ base: Double, _ exponent: Int) -> Double { (0..<exponent).reduce(1) { value, _ in value * base } }
+
+    @Test func aRunRepeatsBitForBit() throws {
+        let runs = try (0..<2).map { _ in
+            let fixture = try StepFixture()
+            let step = try fixture.step(Self.full)
+            _ = try run(step, RandomBatches(fixture.model.config, batchSize: 4, isQuiet: false), steps: 3)
+            return fixture.allValues
+        }
+        #expect(runs[0] == runs[1])
+    }
+
+    /// Only the plugin list differs; the trajectory must.
+    @Test func leavingAPluginOutChangesTheRun() throws {
+        let results = try ["BaselineL1", "BaselineL1,AnchorVariants:weight=5", Self.full].map { plugins in
+            let fixture = try StepFixture()
+            let step = try fixture.step(plugins)
+            _ = try run(step, RandomBatches(fixture.model.config, batchSize: 4), steps: 4)
+            return fixture.allValues
+        }
+        #expect(results[0] != results[1])
+        #expect(results[1] != results[2])
+    }
+
+    @Test func clippingScalesTheCombinedGradient() throws {
+        let fixture = try StepFixture()
+        var settings = StepSettings()
+        settings.clipNorm = 1e-30
+        let step = try fixture.step("BaselineL1", settings: settings, weightDecay: 0)
+        let before = fixture.allValues
+        let report = try step.run(step: 0, from: RandomBatches(fixture.model.config, batchSize: 4))
+        #expect((report.metrics["gradient_norm"] ?? 0) > 1e-3)
+        // A gradient clipped to nothing is far below AdamW's epsilon: the weights stay.
+        #expect(zip(before, fixture.allValues).allSatisfy { abs($0 - $1) < 1e-9 })
+    }
+}

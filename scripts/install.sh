@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Installs what craft needs to build and run, and nothing that is there already.
+#
+#   scripts/install.sh            system libraries (with apt), and a check of the Swift version
+#   scripts/install.sh --tests    also .venv with the Python packages that tests read craft's files with
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+  echo "install: $*" >&2
+  exit 1
+}
+
+# pkg-config name and Debian package of each library.
+libraries=(
+  openblas:libopenblas-dev
+  libffi:libffi-dev
+  libturbojpeg:libturbojpeg0-dev
+  libpng:libpng-dev
+  libcrypto:libssl-dev
+)
+
+install_packages() {
+  local missing=() library
+  if command -v pkg-config >/dev/null; then
+    for library in "${libraries[@]}"; do
+      pkg-config --exists "${library%%:*}" || missing+=("${library##*:}")
+    done
+  else
+    missing=(pkg-config "${libraries[@]##*:}")
+  fi
+  [ ${#missing[@]} -eq 0 ] && return
+
+  command -v apt-get >/dev/null ||
+    fail "these libraries are missing and there is no apt-get to install them with: ${missing[*]} (Debian's names)." \
+      "Install them with your system's package manager; pkg-config must find them."
+  local sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || fail "run as root, or install sudo, to install: ${missing[*]}"
+    sudo=(sudo)
+  fi
+  echo "install: apt-get install ${missing[*]}"
+  "${sudo[@]}" apt-get update -q
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+check_swift() {
+  local hint="Install Swift 6.3 or newer from https://www.swift.org/install/linux/ and put its bin folder on the PATH."
+  command -v swift >/dev/null || fail "there is no swift command. $hint"
+  local version
+  version=$(swift --version 2>&1 | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1)
+  [ -n "$version" ] || fail "swift --version did not print a version. $hint"
+  [ "$(printf '%s\n' 6.3 "$version" | sort -V | head -n 1)" = 6.3 ] || fail "found Swift $version, expected 6.3 or newer. $hint"
+}
+
+make_venv() {
+  # The copy of the requirements inside tells whether the venv is complete and current.
+  cmp -s requirements-test.txt .venv/requirements-test.txt && return
+  command -v python3 >/dev/null || fail "the tests need python3 (3.10 or newer); there is none on the PATH."
+  echo "install: .venv with $(grep -v '^#' requirements-test.txt | tr '\n' ' ')"
+  python3 -m venv --clear .venv ||
+    fail "python3 -m venv failed; on Debian and Ubuntu it is in the package python3-venv."
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+  cp requirements-test.txt .venv/requirements-test.txt
+}
+
+install_packages
+check_swift
+case "${1:-}" in
+  "") ;;
+  --tests) make_venv ;;
+  *) fail "unknown option '$1'; there is --tests" ;;
+esac
