@@ -34,13 +34,18 @@ import Testing
 
     private struct Cases: Decodable {
         let violations: [Double]
-        let projected_gradient_ascent: [String: [Double]]
+        let ascent: [String: [Double]]
+
+        enum CodingKeys: String, CodingKey {
+            case violations
+            case ascent = "projected_gradient_ascent"
+        }
     }
 
     @Test(arguments: ["0.1", "1.0"])
     func pinnedTrajectories(rate: String) throws {
         let cases = try JSONDecoder().decode(Cases.self, from: Data(contentsOf: BuildFolder.fixture("dual.json")))
-        let expected = try #require(cases.projected_gradient_ascent["eta=\(rate)"])
+        let expected = try #require(cases.ascent["eta=\(rate)"])
         expectClose(try trajectory(cases.violations.map { $0 + 1 }, "budget=1:lr=\(rate)"), expected)
     }
 
