@@ -41,11 +41,12 @@ CK_INLINE float ck_float(uint32_t bits) {
     return x;
 }
 
-// exp(x), relative error below 1.2e-7. Results under 1.7e-38 become 0, overflow becomes infinity, NaN stays NaN.
+// 2^k e^r for x = k ln 2 + r, |r| <= ln(2) / 2, with 2^k given as 2^(k - 1) times 2 so that k = 128 does not overflow
+// early. Relative error below 1.2e-7 for -86.98 <= x <= 88.72; anything outside, except that NaN stays NaN.
 //
-// x = k ln 2 + r with |r| <= ln(2) / 2; e^r = 1 + r + r^2 P(r), P minimax of degree 4. Adding 1.5 * 2^23 leaves k in
-// the low bits of the sum. The result is built as 2 e^r * 2^(k - 1), so that k = 128 does not overflow early.
-CK_INLINE float ck_exp(float x) {
+// e^r = 1 + r + r^2 P(r), P minimax of degree 4 (scripts/reference/kernel_polynomials.py). Adding 1.5 * 2^23 leaves k in
+// the low bits of the sum.
+CK_INLINE float ck_exp_in_range(float x) {
     const float shifter = 0x1.8p23f;
     float shifted = x * 1.44269504f + shifter;
     float k = shifted - shifter;
@@ -58,10 +59,14 @@ CK_INLINE float ck_exp(float x) {
     p = p * r + 0.49999994f;
     p = p * (r * r) + r;
     p = p + 1.0f;
-    float y = (p + p) * ck_float((ck_bits(shifted) << 23) + (126u << 23));
-    y = x > 88.7228394f ? INFINITY : y;
-    return x < -86.98f ? 0.0f : y;
+    return (p + p) * ck_float((ck_bits(shifted) << 23) + (126u << 23));
 }
+
+// exp(x) for x <= 0 or a little above. Results under 1.7e-38 become 0, NaN stays NaN.
+CK_INLINE float ck_exp_nonpositive(float x) { return x < -86.98f ? 0.0f : ck_exp_in_range(x); }
+
+// exp(x). Results under 1.7e-38 become 0, overflow becomes infinity, NaN stays NaN.
+CK_INLINE float ck_exp(float x) { return x > 88.7228394f ? INFINITY : ck_exp_nonpositive(x); }
 
 // 1 / (1 + exp(-x)).
 CK_INLINE float ck_sigmoid(float x) { return 1.0f / (1.0f + ck_exp(-x)); }
