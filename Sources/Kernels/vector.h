@@ -8,9 +8,9 @@
 #include <stdint.h>
 #include <string.h>
 
-// Compiles a function once for each CPU generation; the loader binds the best one (an ELF IFUNC). Everywhere else the
-// function is compiled once, for the target's baseline.
-#if defined(__x86_64__) && defined(__ELF__)
+// Compiles a function once for each CPU generation; the loader binds the best one (an ELF IFUNC). Elsewhere, and with
+// CK_BASELINE_ONLY (the same bits on every CPU, several times slower), it is compiled once for the target's baseline.
+#if defined(__x86_64__) && defined(__ELF__) && !defined(CK_BASELINE_ONLY)
 #define CK_DISPATCH __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define CK_DISPATCH
@@ -52,7 +52,7 @@ CK_INLINE float ck_exp_in_range(float x) {
     float k = shifted - shifter;
     float r = x - k * 0.693359375f;  // k * this constant is exact: ln 2 in two pieces, as in Cephes
     r = r + k * 2.12194440e-4f;
-    float p = 0.00138145383f;
+    float p = 0.00138145394f;
     p = p * r + 0.00836874545f;
     p = p * r + 0.041668389f;
     p = p * r + 0.166665211f;
@@ -82,12 +82,12 @@ CK_INLINE float ck_gaussian_tail(float x, float density) {
     float px = 0.3f * fabsf(x);
     px = px > 1e30f ? 1e30f : px;  // infinity / infinity would be NaN
     float w = px / (1.0f + px);
-    float t = -0.0209382605f;
-    t = t * w + 0.0901969522f;
-    t = t * w - 0.0665610209f;
-    t = t * w - 0.137891993f;
-    t = t * w + 0.0539706685f;
-    t = t * w + 0.699671865f;
+    float t = -0.0209336597f;
+    t = t * w + 0.0901875719f;
+    t = t * w - 0.0665535852f;
+    t = t * w - 0.137894958f;
+    t = t * w + 0.0539712943f;
+    t = t * w + 0.699671805f;
     t = t * w - 1.44797981f;
     t = t * w + 1.32980776f;
     return density * (0.5f - w * t);
