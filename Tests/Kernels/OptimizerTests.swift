@@ -11,7 +11,7 @@ private struct TorchRun: Decodable, Sendable, CustomTestStringConvertible {
     }
 
     let name: String
-    let lr, beta1, beta2, eps, weight_decay: Float
+    let lr, beta1, beta2, eps, weightDecay: Float
     let weights: [Float]
     let p: [Float]
     /// Per step, per gradient.
@@ -22,7 +22,9 @@ private struct TorchRun: Decodable, Sendable, CustomTestStringConvertible {
 
     static func all() throws -> [TorchRun] {
         let file = BuildFolder.fixture("kernels/adamw.json")
-        return try JSONDecoder().decode([TorchRun].self, from: Data(contentsOf: file))
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode([TorchRun].self, from: Data(contentsOf: file))
     }
 }
 
@@ -45,7 +47,7 @@ private func settings(
         for step in 1...run.gradients.count {
             let gradients = run.gradients[step - 1].map { Guarded($0) }
             var s = settings(
-                step: step, lr: run.lr, beta1: run.beta1, beta2: run.beta2, eps: run.eps, decay: run.weight_decay)
+                step: step, lr: run.lr, beta1: run.beta1, beta2: run.beta2, eps: run.eps, decay: run.weightDecay)
             ck_adamw(
                 p.pointer, m.pointer, v.pointer, gradients.map { UnsafePointer($0.pointer) }, run.weights,
                 gradients.count, n, &s)
