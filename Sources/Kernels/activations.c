@@ -10,7 +10,7 @@ void ck_gelu(const float *x, size_t n, float *y) {
     CK_INDEPENDENT
     for (size_t i = 0; i < n; i++) {
         float v = x[i];
-        float tail = ck_gaussian_tail(v, ck_exp(-0.5f * v * v));
+        float tail = ck_gaussian_tail(v, ck_exp_nonpositive(-0.5f * v * v));
         y[i] = v * (v < 0 ? tail : 1.0f - tail);
     }
 }
@@ -20,7 +20,7 @@ CK_INLINE void gelu_backward(const float *dy, const float *x, size_t n, float *d
     CK_INDEPENDENT
     for (size_t i = 0; i < n; i++) {
         float v = x[i];
-        float density = ck_exp(-0.5f * v * v);
+        float density = ck_exp_nonpositive(-0.5f * v * v);
         float tail = ck_gaussian_tail(v, density);
         float d = dy[i] * ((v < 0 ? tail : 1.0f - tail) + v * density * 0.398942280f);
         dx[i] = accumulate ? dx[i] + d : d;

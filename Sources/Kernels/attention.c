@@ -13,20 +13,23 @@ CK_INLINE int32_t ordered(float x) {
 
 CK_INLINE float from_ordered(int32_t key) { return ck_float((uint32_t)(key ^ (int32_t)((uint32_t)(key >> 31) >> 1))); }
 
-// Replaces x by exp(scale * x - shift) and returns the sum.
-CK_INLINE float exponentials(float *x, float scale, float shift, size_t n) {
+// Entries of a vector of exponentials: one AVX-512 register.
+enum { width = 16 };
+
+// y = exp(scale * x - shift) over n entries, in place too. Returns the sum of y[skip ..< n].
+CK_INLINE float exponentials(const float *x, float scale, float shift, size_t n, size_t skip, float *y) {
     CK_REASSOCIATE
     float s = 0;
+    CK_INDEPENDENT
     for (size_t j = 0; j < n; j++) {
-        float e = ck_exp(scale * x[j] - shift);
-        x[j] = e;
-        s += e;
+        float e = ck_exp_nonpositive(scale * x[j] - shift);
+        y[j] = e;
+        s += j < skip ? 0 : e;
     }
     return s;
 }
 
 CK_INLINE void softmax(float *x, float scale, size_t n) {
-    enum { width = 16 };
     if (n == 0) return;
     int32_t greatest = INT32_MIN;
     for (size_t j = 0; j < n; j++) {
@@ -35,16 +38,20 @@ CK_INLINE void softmax(float *x, float scale, size_t n) {
     }
     const float shift = from_ordered(greatest);
 
-    // Causal rows have every length, so the last n % 16 entries go through a full vector as well: one exponential at a
-    // time they would cost more than the rest of the row.
-    const size_t whole = n / width * width;
-    const size_t rest = n - whole;
-    float total = exponentials(x, scale, shift, whole);
-    if (rest) {
-        float last[width];
-        for (size_t j = 0; j < width; j++) last[j] = j < rest ? scale * x[whole + j] : -INFINITY;
-        total += exponentials(last, 1, shift, width);
-        memcpy(x + whole, last, rest * sizeof *x);
+    // Causal rows have every length, and one at a time the exponentials of the last n % 16 entries would cost more than
+    // the rest of the row. So they go through a vector too: the row's last 16 entries, some for the second time.
+    float last[width];
+    float total;
+    if (n < width) {
+        for (size_t j = 0; j < width; j++) last[j] = j < n ? scale * x[j] : -INFINITY;
+        total = exponentials(last, 1, shift, width, 0, last);
+        for (size_t j = 0; j < n; j++) x[j] = last[j];
+    } else {
+        const size_t whole = n / width * width;
+        float *end = x + n - width;
+        memcpy(last, end, sizeof last);
+        total = exponentials(x, scale, shift, whole, 0, x);
+        if (whole < n) total += exponentials(last, scale, shift, width, width - (n - whole), end);
     }
     const float inverse = 1.0f / total;
     CK_INDEPENDENT

@@ -18,39 +18,83 @@ CK_INLINE double dot(const float *a, const float *b, size_t n) {
 CK_DISPATCH
 double ck_dot_f64(const float *a, const float *b, size_t n) { return dot(a, b, n); }
 
-CK_INLINE void gram_of_two(const float *a, const float *b, size_t n, double *gram) {
+// Tiles of the Gram matrix for two gradients a, b and c, d: converting to float64 costs more than the products, so each
+// conversion serves several.
+CK_INLINE void add_diagonal_tile(const float *a, const float *b, size_t n, double *aa, double *ab, double *bb) {
     CK_REASSOCIATE
-    double aa = 0, ab = 0, bb = 0;
+    double s0 = 0, s1 = 0, s2 = 0;
     for (size_t i = 0; i < n; i++) {
         const double u = a[i], v = b[i];
-        aa += u * u;
-        ab += u * v;
-        bb += v * v;
+        s0 += u * u;
+        s1 += u * v;
+        s2 += v * v;
     }
-    gram[0] = aa;
-    gram[1] = gram[2] = ab;
-    gram[3] = bb;
+    *aa += s0;
+    *ab += s1;
+    *bb += s2;
+}
+
+CK_INLINE void add_column_tile(const float *a, const float *b, const float *c, size_t n, double *ac, double *bc) {
+    CK_REASSOCIATE
+    double s0 = 0, s1 = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double u = a[i], v = b[i], x = c[i];
+        s0 += u * x;
+        s1 += v * x;
+    }
+    *ac += s0;
+    *bc += s1;
+}
+
+CK_INLINE void add_square_tile(const float *a, const float *b, const float *c, const float *d, size_t n, double *ac,
+                               double *ad, double *bc, double *bd) {
+    CK_REASSOCIATE
+    double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double u = a[i], v = b[i], x = c[i], y = d[i];
+        s0 += u * x;
+        s1 += u * y;
+        s2 += v * x;
+        s3 += v * y;
+    }
+    *ac += s0;
+    *ad += s1;
+    *bc += s2;
+    *bd += s3;
 }
 
 CK_DISPATCH
 void ck_gram_f64(const float *const *gradients, size_t count, size_t n, double *gram) {
     // Blocks of all gradients together stay in the first-level cache while every pair is formed.
     enum { block = 1024 };
-    if (count == 1) {
-        gram[0] = dot(gradients[0], gradients[0], n);
-        return;
-    }
-    if (count == 2) {
-        gram_of_two(gradients[0], gradients[1], n, gram);
-        return;
-    }
     if (count > max_gradients) __builtin_trap();
     for (size_t i = 0; i < count * count; i++) gram[i] = 0;
-    for (size_t first = 0; first < n; first += block) {
-        const size_t length = n - first < block ? n - first : block;
-        for (size_t i = 0; i < count; i++) {
-            for (size_t j = i; j < count; j++) {
-                gram[i * count + j] += dot(gradients[i] + first, gradients[j] + first, length);
+    if (count == 1) {
+        gram[0] = dot(gradients[0], gradients[0], n);
+    } else if (count == 2) {
+        add_diagonal_tile(gradients[0], gradients[1], n, &gram[0], &gram[1], &gram[3]);
+    } else {
+        for (size_t first = 0; first < n; first += block) {
+            const size_t length = n - first < block ? n - first : block;
+            for (size_t i = 0; i < count; i += 2) {
+                const float *a = gradients[i] + first;
+                double *row = gram + i * count;
+                if (i + 1 == count) {
+                    row[i] += dot(a, a, length);
+                    break;
+                }
+                const float *b = gradients[i + 1] + first;
+                double *next = row + count;
+                add_diagonal_tile(a, b, length, &row[i], &row[i + 1], &next[i + 1]);
+                for (size_t j = i + 2; j < count; j += 2) {
+                    const float *c = gradients[j] + first;
+                    if (j + 1 == count) {
+                        add_column_tile(a, b, c, length, &row[j], &next[j]);
+                    } else {
+                        const float *d = gradients[j + 1] + first;
+                        add_square_tile(a, b, c, d, length, &row[j], &row[j + 1], &next[j], &next[j + 1]);
+                    }
+                }
             }
         }
     }

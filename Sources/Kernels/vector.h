@@ -8,9 +8,9 @@
 #include <stdint.h>
 #include <string.h>
 
-// Compiles a function once for each CPU generation; the loader binds the best one (an ELF IFUNC). Everywhere else the
-// function is compiled once, for the target's baseline.
-#if defined(__x86_64__) && defined(__ELF__)
+// Compiles a function once for each CPU generation; the loader binds the best one (an ELF IFUNC). Elsewhere, and with
+// CK_BASELINE_ONLY (the same bits on every CPU, several times slower), it is compiled once for the target's baseline.
+#if defined(__x86_64__) && defined(__ELF__) && !defined(CK_BASELINE_ONLY)
 #define CK_DISPATCH __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define CK_DISPATCH
@@ -41,27 +41,32 @@ CK_INLINE float ck_float(uint32_t bits) {
     return x;
 }
 
-// exp(x), relative error below 1.2e-7. Results under 1.7e-38 become 0, overflow becomes infinity, NaN stays NaN.
+// 2^k e^r for x = k ln 2 + r, |r| <= ln(2) / 2, with 2^k given as 2^(k - 1) times 2 so that k = 128 does not overflow
+// early. Relative error below 1.2e-7 for -86.98 <= x <= 88.72; anything outside, except that NaN stays NaN.
 //
-// x = k ln 2 + r with |r| <= ln(2) / 2; e^r = 1 + r + r^2 P(r), P minimax of degree 4. Adding 1.5 * 2^23 leaves k in
-// the low bits of the sum. The result is built as 2 e^r * 2^(k - 1), so that k = 128 does not overflow early.
-CK_INLINE float ck_exp(float x) {
+// e^r = 1 + r + r^2 P(r), P minimax of degree 4 (scripts/reference/kernel_polynomials.py). Adding 1.5 * 2^23 leaves k in
+// the low bits of the sum.
+CK_INLINE float ck_exp_in_range(float x) {
     const float shifter = 0x1.8p23f;
     float shifted = x * 1.44269504f + shifter;
     float k = shifted - shifter;
     float r = x - k * 0.693359375f;  // k * this constant is exact: ln 2 in two pieces, as in Cephes
     r = r + k * 2.12194440e-4f;
-    float p = 0.00138145383f;
+    float p = 0.00138145394f;
     p = p * r + 0.00836874545f;
     p = p * r + 0.041668389f;
     p = p * r + 0.166665211f;
     p = p * r + 0.49999994f;
     p = p * (r * r) + r;
     p = p + 1.0f;
-    float y = (p + p) * ck_float((ck_bits(shifted) << 23) + (126u << 23));
-    y = x > 88.7228394f ? INFINITY : y;
-    return x < -86.98f ? 0.0f : y;
+    return (p + p) * ck_float((ck_bits(shifted) << 23) + (126u << 23));
 }
+
+// exp(x) for x <= 0 or a little above. Results under 1.7e-38 become 0, NaN stays NaN.
+CK_INLINE float ck_exp_nonpositive(float x) { return x < -86.98f ? 0.0f : ck_exp_in_range(x); }
+
+// exp(x). Results under 1.7e-38 become 0, overflow becomes infinity, NaN stays NaN.
+CK_INLINE float ck_exp(float x) { return x > 88.7228394f ? INFINITY : ck_exp_nonpositive(x); }
 
 // 1 / (1 + exp(-x)).
 CK_INLINE float ck_sigmoid(float x) { return 1.0f / (1.0f + ck_exp(-x)); }
@@ -77,12 +82,12 @@ CK_INLINE float ck_gaussian_tail(float x, float density) {
     float px = 0.3f * fabsf(x);
     px = px > 1e30f ? 1e30f : px;  // infinity / infinity would be NaN
     float w = px / (1.0f + px);
-    float t = -0.0209382605f;
-    t = t * w + 0.0901969522f;
-    t = t * w - 0.0665610209f;
-    t = t * w - 0.137891993f;
-    t = t * w + 0.0539706685f;
-    t = t * w + 0.699671865f;
+    float t = -0.0209336597f;
+    t = t * w + 0.0901875719f;
+    t = t * w - 0.0665535852f;
+    t = t * w - 0.137894958f;
+    t = t * w + 0.0539712943f;
+    t = t * w + 0.699671805f;
     t = t * w - 1.44797981f;
     t = t * w + 1.32980776f;
     return density * (0.5f - w * t);
