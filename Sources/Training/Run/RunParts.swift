@@ -44,7 +44,7 @@ struct RunParts {
         let adapter = settings.adapter ?? folder.adapterSettings
         let model = VLAModel(config: folder.config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
         self.model = model
-        modelHash = try folder.backbone.map { try FileHash.sha256($0.path) } ?? ""
+        modelHash = settings.startsFresh ? "" : try folder.backbone.map { try FileHash.sha256($0.path) } ?? ""
         var absent = settings.startsFresh ? model.parameters.parameters.map(\.name) : try folder.load(into: model)
         if !settings.startsFresh, folder.backbone == nil {
             throw TrainingError("\(settings.model)/model.safetensors: no such file; there are no weights to start from")
