@@ -5,9 +5,9 @@ package struct Augmentation: Equatable, Sendable {
     /// Side of the crop: 90 % of the area at ratio 1.
     package static let cropSide: Float = Float(0.9).squareRoot()
 
-    /// Offset of the crop as a fraction of the image, in [0, 1 - cropSide), of both axes: the reference draws x and y
-    /// from one seed, so its crops slide along the diagonal only.
-    package var cropOffset: Float
+    /// Offsets of the crop as fractions of the image, in [0, 1 - cropSide).
+    package var cropX: Float
+    package var cropY: Float
     /// Added to every value, in [-0.2, 0.2).
     package var brightness: Float
     /// Factor on the distance from the channel's mean, in [0.8, 1.2).
@@ -17,17 +17,22 @@ package struct Augmentation: Equatable, Sendable {
     /// Added to the HSV hue, in turns, in [-0.05, 0.05).
     package var hue: Float
 
-    package init(cropOffset: Float, brightness: Float, contrast: Float, saturation: Float, hue: Float) {
-        (self.cropOffset, self.brightness) = (cropOffset, brightness)
+    package init(cropX: Float, cropY: Float, brightness: Float, contrast: Float, saturation: Float, hue: Float) {
+        (self.cropX, self.cropY, self.brightness) = (cropX, cropY, brightness)
         (self.contrast, self.saturation, self.hue) = (contrast, saturation, hue)
     }
 
-    init(drawnFrom stream: inout RandomStream) {
-        cropOffset = stream.uniform() * (1 - Self.cropSide)
-        brightness = -0.2 + 0.4 * stream.uniform()
-        contrast = 0.8 + 0.4 * stream.uniform()
-        saturation = 0.8 + 0.4 * stream.uniform()
-        hue = -0.05 + 0.1 * stream.uniform()
+    /// - Parameter independent: false draws one number for all parameters, as the reference does: it hands the same seed
+    ///   to every operation, so crops slide along the diagonal only and bright images are also saturated and warm.
+    init(drawnFrom stream: inout RandomStream, independent: Bool) {
+        let shared = stream.uniform()
+        func draw() -> Float { independent ? stream.uniform() : shared }
+        cropX = draw() * (1 - Self.cropSide)
+        cropY = draw() * (1 - Self.cropSide)
+        brightness = -0.2 + 0.4 * draw()
+        contrast = 0.8 + 0.4 * draw()
+        saturation = 0.8 + 0.4 * draw()
+        hue = -0.05 + 0.1 * draw()
     }
 
     /// Applies the augmentation; the size stays.
@@ -37,7 +42,7 @@ package struct Augmentation: Equatable, Sendable {
         let pixelCount = image.height * image.width
         let pixels = [UInt8](unsafeUninitializedCapacity: pixelCount * 3) { out, count in
             withUnsafeTemporaryAllocation(of: Float.self, capacity: pixelCount * 3) { floats in
-                let box = CropBox(y: cropOffset, x: cropOffset, side: Self.cropSide)
+                let box = CropBox(y: cropY, x: cropX, side: Self.cropSide)
                 box.sample(image, into: floats)
                 let mean = adjustBrightness(floats)
                 for pixel in 0..<pixelCount {

@@ -14,10 +14,13 @@ public struct SamplingOptions: Codable, Sendable {
     public var holdOutEvery: Int
     /// Train on the first N episodes of each instruction; nil trains on all.
     public var shots: Int?
+    /// Draw each augmentation parameter on its own. The reference draws one number for all of them; that is the default.
+    public var independentAugmentation: Bool
 
     public init(
         batchSize: Int, imageSize: Int, cameras: [String] = ["image", "wrist_image"], augment: Bool = true,
-        seed: UInt64 = 0, chunk: Int = 8, holdOutEvery: Int = 0, shots: Int? = nil
+        seed: UInt64 = 0, chunk: Int = 8, holdOutEvery: Int = 0, shots: Int? = nil,
+        independentAugmentation: Bool = false
     ) {
         self.batchSize = batchSize
         self.imageSize = imageSize
@@ -27,6 +30,7 @@ public struct SamplingOptions: Codable, Sendable {
         self.chunk = chunk
         self.holdOutEvery = holdOutEvery
         self.shots = shots
+        self.independentAugmentation = independentAugmentation
     }
 }
 
@@ -53,7 +57,7 @@ public struct DemonstrationBatch: Sendable {
 /// t + chunk; its tail is dropped, not padded. Trajectories without an instruction give none.
 ///
 /// Order and augmentation depend on (seed, epoch, sample) alone, never on threads: equal cursors give equal batches.
-/// Augmentation draws each parameter and each camera on its own.
+/// Each camera is augmented on its own; see ``SamplingOptions/independentAugmentation``.
 public final class DemonstrationSampler {
     public let options: SamplingOptions
     /// Indices into the data set's episodes.
@@ -141,7 +145,11 @@ public final class DemonstrationSampler {
             for _ in 0..<options.batchSize {
                 let (epoch, sample) = try order.next()
                 let (episode, step) = samples[sample]
-                let key = options.augment ? Draw.Key(seed: cursor.seed, epoch: epoch, sample: sample) : nil
+                let key =
+                    options.augment
+                    ? Draw.Key(
+                        seed: cursor.seed, epoch: epoch, sample: sample, independent: options.independentAugmentation)
+                    : nil
                 draws.append(Draw(episode: episode, step: step, augmentation: key))
             }
             return try batch(draws)
@@ -200,7 +208,7 @@ public final class DemonstrationSampler {
 /// One sample to make: which frame, and how its images are changed.
 private struct Draw: Sendable {
     /// What the random changes depend on.
-    struct Key { var seed: UInt64, epoch: Int, sample: Int }
+    struct Key { var seed: UInt64, epoch: Int, sample: Int, independent: Bool }
 
     var episode: Int
     var step: Int
@@ -210,7 +218,7 @@ private struct Draw: Sendable {
     func view(of image: RGBImage, camera: Int) -> RGBImage {
         if let key = augmentation {
             var stream = RandomStream(key.seed, UInt64(key.epoch), UInt64(key.sample), UInt64(camera))
-            return Augmentation(drawnFrom: &stream).applied(to: image)
+            return Augmentation(drawnFrom: &stream, independent: key.independent).applied(to: image)
         }
         return centreCrop ? image.centreCropped() : image
     }

@@ -1,0 +1,114 @@
+import Data
+import Foundation
+import TestSupport
+import Testing
+
+/// Against the `tokenizers` package; scripts/reference/tokenizer_reference.py made the expected ids.
+@Suite struct TokenizerTests {
+    struct Case: Decodable { var text: String, ids: [Int32], decoded: String, withoutSpecial: String }
+    struct Cases: Decodable { var qwen2: [Case], llama3: [Case] }
+
+    private func check(_ tokenizer: Tokenizer, _ cases: [Case]) {
+        #expect(cases.count > 200)
+        for item in cases {
+            let name = item.text.debugDescription
+            #expect(tokenizer.encode(item.text) == item.ids, "\(name)")
+            // Swift compares strings by canonical equivalence; scalars tell é from e + accent.
+            #expect(Array(tokenizer.decode(item.ids).unicodeScalars) == Array(item.decoded.unicodeScalars), "\(name)")
+            #expect(tokenizer.decode(item.ids, skippingSpecialTokens: true) == item.withoutSpecial, "\(name)")
+        }
+    }
+
+    /// The shipped file after `change`, loaded.
+    private func variant(_ change: (inout [String: Any]) -> Void) throws -> Tokenizer {
+        let folder = try TemporaryFolder()
+        let data = try Foundation.Data(contentsOf: URL(fileURLWithPath: Sample.tokenizer))
+        var json = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+        change(&json)
+        let path = folder.path("tokenizer.json")
+        try JSONSerialization.data(withJSONObject: json).write(to: URL(fileURLWithPath: path))
+        return try Tokenizer(contentsOf: path)
+    }
+
+    private func set(_ value: Any, _ key: String, in json: inout [String: Any], section: String) {
+        var part = json[section] as? [String: Any] ?? [:]
+        part[key] = value
+        json[section] = part
+    }
+
+    @Test func equalsTheReferenceOnQwen2Files() throws {
+        check(try Tokenizer(contentsOf: Sample.tokenizer), try fixture("tokenizer-cases.json", as: Cases.self).qwen2)
+    }
+
+    @Test func equalsTheReferenceOnLlama3Files() throws {
+        let tokenizer = try variant { json in
+            set(true, "ignore_merges", in: &json, section: "model")
+            let pattern =
+                #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+            let split: [String: Any] = [
+                "type": "Split", "pattern": ["Regex": pattern], "behavior": "Isolated", "invert": false,
+            ]
+            let bytes: [String: Any] = ["type": "ByteLevel", "add_prefix_space": false, "use_regex": false]
+            json["pre_tokenizer"] = ["type": "Sequence", "pretokenizers": [split, bytes]]
+            var added = json["added_tokens"] as? [[String: Any]] ?? []
+            added.append(["id": 600, "content": "<X>", "normalized": true, "special": false])
+            json["added_tokens"] = added
+        }
+        check(tokenizer, try fixture("tokenizer-cases.json", as: Cases.self).llama3)
+    }
+
+    @Test func mergesMayBeStringsOrPairs() throws {
+        let strings = try variant { json in
+            let model = json["model"] as? [String: Any] ?? [:]
+            let merges = (model["merges"] as? [Any] ?? []).map { merge -> Any in
+                (merge as? [String]).map { $0.joined(separator: " ") } ?? merge
+            }
+            set(merges, "merges", in: &json, section: "model")
+        }
+        check(strings, try fixture("tokenizer-cases.json", as: Cases.self).qwen2)
+    }
+
+    @Test func eachAnswerIsOneToken() throws {
+        let tokenizer = try Tokenizer(contentsOf: Sample.tokenizer)
+        for answer in try VQADataset(path: Sample.questions).answers {
+            #expect(tokenizer.encode(answer) == [try #require(tokenizer.tokenID(answer))])
+        }
+    }
+
+    @Test func namesItsSpecialTokens() throws {
+        let tokenizer = try Tokenizer(contentsOf: Sample.tokenizer)
+        #expect(tokenizer.vocabularySize == 600)
+        for token in ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"] {
+            let id = try #require(tokenizer.tokenID(token))
+            #expect(tokenizer.encode(token) == [id])
+            #expect(tokenizer.decode([id]) == token)
+        }
+        #expect(tokenizer.tokenID("<|nothing|>") == nil)
+        #expect(tokenizer.decode([-1, 599, 600, .max]) == "<|pad|>")
+    }
+
+    @Test func oneVeryLongWordIsFast() throws {
+        let tokenizer = try Tokenizer(contentsOf: Sample.tokenizer)
+        let text = String(repeating: "rectangle", count: 20_000)
+        let start = ContinuousClock.now
+        let ids = tokenizer.encode(text)
+        #expect(tokenizer.decode(ids) == text)
+        #expect(ContinuousClock.now - start < .seconds(5))
+    }
+
+    @Test func unsupportedFilesAreRefused() throws {
+        func message(_ change: (inout [String: Any]) -> Void) -> String {
+            dataError { _ = try variant(change) }?.description ?? "no error"
+        }
+        #expect(message { $0["normalizer"] = ["type": "Lowercase"] }.contains("normalizer 'Lowercase'"))
+        #expect(message { $0["pre_tokenizer"] = ["type": "Whitespace"] }.contains("pre_tokenizer is not a Split"))
+        #expect(message { set("WordPiece", "type", in: &$0, section: "model") }.contains("model type 'WordPiece'"))
+        #expect(message { set(0.1, "dropout", in: &$0, section: "model") }.contains("sets dropout"))
+        #expect(message { set([["zz", "q"]], "merges", in: &$0, section: "model") }.contains("merge 0 ('zz' + 'q')"))
+        #expect(message { set(["a": -5], "vocab", in: &$0, section: "model") }.contains("has id -5"))
+        #expect(message { $0["model"] = nil }.contains("has no \"model\""))
+        #expect(
+            dataError { _ = try Tokenizer(contentsOf: "/nowhere/tokenizer.json") }?.description.contains("No such file")
+                == true)
+    }
+}
