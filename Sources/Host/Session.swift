@@ -18,6 +18,12 @@ enum Interruption {
     static var isRequested: Bool { interruptions.load(ordering: .relaxed) > 0 }
 
     static func install() {
+        // A parent may have started us with these blocked; then Ctrl-C would never arrive.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGINT)
+        sigaddset(&signals, SIGTERM)
+        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
         signal(SIGINT, noteInterruption)
         signal(SIGTERM, noteInterruption)
     }
