@@ -4,25 +4,26 @@
 
 // ---- GELU ------------------------------------------------------------------------------------------------------
 
-// GELU(x) = x Phi(x). Phi(-|x|) is formed directly, so the negative tail keeps its relative accuracy.
+// GELU(x) = x Phi(x) = max(x, 0) - |x| Phi(-|x|), which keeps the relative accuracy of the negative tail.
 CK_DISPATCH
 void ck_gelu(const float *x, size_t n, float *y) {
     CK_INDEPENDENT
     for (size_t i = 0; i < n; i++) {
-        float v = x[i];
-        float tail = ck_gaussian_tail(v, ck_exp_nonpositive(-0.5f * v * v));
-        y[i] = v * (v < 0 ? tail : 1.0f - tail);
+        float a = ck_gaussian_argument(x[i]);
+        float tail = ck_gaussian_tail(a, ck_gaussian_density(a));
+        y[i] = (x[i] < 0 ? 0 : x[i]) - a * tail;
     }
 }
 
-// d/dx x Phi(x) = Phi(x) + x phi(x), phi(x) = exp(-x^2 / 2) / sqrt(2 pi).
+// d/dx x Phi(x) = Phi(x) + x phi(x), phi(x) = exp(-x^2 / 2) / sqrt(2 pi). With q = |x| phi(x) - Phi(-|x|) that is 1 + q
+// on the right and -q on the left.
 CK_INLINE void gelu_backward(const float *dy, const float *x, size_t n, float *dx, int accumulate) {
     CK_INDEPENDENT
     for (size_t i = 0; i < n; i++) {
-        float v = x[i];
-        float density = ck_exp_nonpositive(-0.5f * v * v);
-        float tail = ck_gaussian_tail(v, density);
-        float d = dy[i] * ((v < 0 ? tail : 1.0f - tail) + v * density * 0.398942280f);
+        float a = ck_gaussian_argument(x[i]);
+        float density = ck_gaussian_density(a);
+        float q = a * density * 0.398942280f - ck_gaussian_tail(a, density);
+        float d = dy[i] * (x[i] < 0 ? -q : 1.0f + q);
         dx[i] = accumulate ? dx[i] + d : d;
     }
 }

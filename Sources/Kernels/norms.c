@@ -13,14 +13,30 @@ CK_INLINE float sum(const float *x, size_t n) {
     return s;
 }
 
-CK_INLINE float sum_of_squares(const float *x, float mean, size_t n) {
+CK_INLINE float sum_of_squares(const float *x, size_t n) {
     CK_REASSOCIATE
     float s = 0;
-    for (size_t j = 0; j < n; j++) {
-        float d = x[j] - mean;
-        s += d * d;
-    }
+    for (size_t j = 0; j < n; j++) s += x[j] * x[j];
     return s;
+}
+
+// Mean and variance. The second pass is about a first mean: E[x^2] - E[x]^2 would cancel for rows far from zero. Its sum
+// of deviations, 0 but for rounding, corrects both (Chan, Golub, LeVeque 1983).
+CK_INLINE void moments(const float *x, size_t n, float *mean, float *variance) {
+    const float inverse = n ? 1.0f / (float)n : 0;
+    const float first = sum(x, n) * inverse;
+    float deviations = 0, squares = 0;
+    {
+        CK_REASSOCIATE
+        for (size_t j = 0; j < n; j++) {
+            float d = x[j] - first;
+            deviations += d;
+            squares += d * d;
+        }
+    }
+    const float correction = deviations * inverse;
+    *mean = first + correction;
+    *variance = squares * inverse - correction * correction;
 }
 
 // dw[j] += sum over `rows` (a constant) of dy * (x - mean) * rstd; a NULL mean is zero.
@@ -59,13 +75,12 @@ CK_INLINE void scale_gradient(const float *dy, const float *x, const float *mean
 CK_DISPATCH
 void ck_layer_norm(const float *x, const float *w, const float *b, float eps, size_t rows, size_t n, float *y,
                    float *mean, float *rstd) {
-    const float inverse = n ? 1.0f / (float)n : 0;
     for (size_t r = 0; r < rows; r++) {
         const float *xr = x + r * n;
         float *yr = y + r * n;
-        // The variance is taken about the mean in a second pass: E[x^2] - E[x]^2 cancels for rows far from zero.
-        const float m = sum(xr, n) * inverse;
-        const float s = 1.0f / sqrtf(sum_of_squares(xr, m, n) * inverse + eps);
+        float m, variance;
+        moments(xr, n, &m, &variance);
+        const float s = 1.0f / sqrtf(variance + eps);
         CK_INDEPENDENT
         for (size_t j = 0; j < n; j++) yr[j] = (xr[j] - m) * s * w[j] + b[j];
         mean[r] = m;
@@ -123,7 +138,7 @@ void ck_rms_norm(const float *x, const float *w, float eps, size_t rows, size_t 
     for (size_t r = 0; r < rows; r++) {
         const float *xr = x + r * n;
         float *yr = y + r * n;
-        const float s = 1.0f / sqrtf(sum_of_squares(xr, 0, n) * inverse + eps);
+        const float s = 1.0f / sqrtf(sum_of_squares(xr, n) * inverse + eps);
         CK_INDEPENDENT
         for (size_t j = 0; j < n; j++) yr[j] = xr[j] * s * w[j];
         rstd[r] = s;

@@ -71,17 +71,21 @@ CK_INLINE float ck_exp(float x) { return x > 88.7228394f ? INFINITY : ck_exp_non
 // 1 / (1 + exp(-x)).
 CK_INLINE float ck_sigmoid(float x) { return 1.0f / (1.0f + ck_exp(-x)); }
 
-// The Gaussian distribution function of -|x| given density = exp(-x^2 / 2); absolute error below 6e-8, so the implied
-// erf is within 1.2e-7. With w = p |x| / (1 + p |x|), p = 0.3:
+// |x|, held at 12.8: beyond it Phi(-|x|) is under 1e-37, and holding it keeps the exponential in range, its products
+// normal numbers, and infinity * 0 away. NaN stays NaN.
+CK_INLINE float ck_gaussian_argument(float x) { return fabsf(x) > 12.8f ? 12.8f : fabsf(x); }
+
+CK_INLINE float ck_gaussian_density(float a) { return ck_exp_in_range(-0.5f * a * a); }
+
+// The Gaussian distribution function of -a for a from ck_gaussian_argument, given density = exp(-a^2 / 2); absolute
+// error below 6e-8, so the implied erf is within 1.2e-7. With w = p a / (1 + p a), p = 0.3:
 //
-//     Phi(-|x|) = exp(-x^2 / 2) (1/2 - w T(w))
+//     Phi(-a) = exp(-a^2 / 2) (1/2 - w T(w))
 //
 // the form of Abramowitz and Stegun 7.1.26, made exact at 0. T is the minimax polynomial of degree 7
 // (scripts/reference/kernel_polynomials.py).
-CK_INLINE float ck_gaussian_tail(float x, float density) {
-    float px = 0.3f * fabsf(x);
-    px = px > 1e30f ? 1e30f : px;  // infinity / infinity would be NaN
-    float w = px / (1.0f + px);
+CK_INLINE float ck_gaussian_tail(float a, float density) {
+    float w = 0.3f * a / (1.0f + 0.3f * a);
     float t = -0.0209336597f;
     t = t * w + 0.0901875719f;
     t = t * w - 0.0665535852f;

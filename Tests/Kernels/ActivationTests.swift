@@ -132,11 +132,14 @@ private let activations = [
         ck_swiglu(input.pointer, ones.pointer, x.count, silu.pointer)
         ck_relu(input.pointer, x.count, relu.pointer)
         ck_gelu_backward(ones.pointer, input.pointer, x.count, gradient.pointer, 0)
+        // Vanishing rather than zero: GELU's tail stops falling near 1e-36.
+        func vanishes(_ y: Float) -> Bool { abs(y) < 1e-34 }
         for (name, y) in [("gelu", gelu.values), ("silu", silu.values), ("relu", relu.values)] {
-            #expect(y[0] == .infinity && y[1].isNaN && y[2] == 1e30 && y[3] == 0 && y[4] == 200, "\(name): \(y)")
-            #expect(y[5] == 0 && y[6] == 0 && y[7] == 0 && y[9] == 0, "\(name): \(y)")
+            #expect(y[0] == .infinity && y[1].isNaN && y[2] == 1e30 && y[4] == 200, "\(name): \(y)")
+            #expect([3, 5, 6, 7, 8, 9].allSatisfy { vanishes(y[$0]) }, "\(name): \(y)")
         }
         let dx = gradient.values
-        #expect(dx[1].isNaN && dx[2] == 1 && dx[3] == 0 && dx[4] == 1 && dx[5] == 0 && dx[6] == 0.5, "\(dx)")
+        #expect(dx[0] == 1 && dx[1].isNaN && dx[2] == 1 && dx[4] == 1 && dx[6] == 0.5, "\(dx)")
+        #expect([3, 5, 9].allSatisfy { vanishes(dx[$0]) }, "\(dx)")
     }
 }
