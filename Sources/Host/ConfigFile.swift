@@ -69,12 +69,15 @@ enum ConfigFile {
         }
         return try items.map { item in
             if let name = item.string { return name }
-            guard let entry = item.mapping?.first, let name = entry.key.string, let settings = entry.value.mapping else {
+            guard let entry = item.mapping?.first, let name = entry.key.string, let settings = entry.value.mapping
+            else {
                 throw TrainingError("\(path): a plugin is a name, or a name with settings as `Name: {key: value}`")
             }
-            return ([name] + settings.compactMap { key, value in
-                key.string.flatMap { key in value.scalar.map { "\(key)=\($0.string)" } }
-            }).joined(separator: ":")
+            return
+                ([name]
+                + settings.compactMap { key, value in
+                    key.string.flatMap { key in value.scalar.map { "\(key)=\($0.string)" } }
+                }).joined(separator: ":")
         }.joined(separator: ",")
     }
 }

@@ -16,7 +16,9 @@ struct Plugins: ParsableCommand {
             let search = PluginSearch(paths: Installation.pluginPath(pluginPath))
             for (name, path) in search.available() {
                 guard let library = try? PluginLibrary(path: path) else { continue }
-                print("\(name.padding(toLength: max(name.count, 18), withPad: " ", startingAt: 0))  \(library.summary)  (\(path))")
+                print(
+                    "\(name.padding(toLength: max(name.count, 18), withPad: " ", startingAt: 0))  \(library.summary)  (\(path))"
+                )
             }
         }
     }
@@ -35,13 +37,16 @@ struct Plugins: ParsableCommand {
             let library = try PluginLibrary(path: path)
             print("\(library.id) \(library.version): \(library.summary)")
             print("file      \(library.path)\nsha256    \(library.sha256)")
-            print("needs ABI \(library.abi.major).\(library.abi.minimumMinor) (this craft has \(PluginLibrary.hostABI))")
+            print(
+                "needs ABI \(library.abi.major).\(library.abi.minimumMinor) (this craft has \(PluginLibrary.hostABI))")
             print("settings")
             for parameter in library.parameters {
                 var range = ""
                 if let low = parameter.minimum, let high = parameter.maximum { range = ", \(low) to \(high)" }
                 if !parameter.choices.isEmpty { range = ", one of \(parameter.choices.joined(separator: ", "))" }
-                print("  \(parameter.name) = \(parameter.defaultText)  (\(parameter.kind.rawValue)\(range)) \(parameter.doc)")
+                print(
+                    "  \(parameter.name) = \(parameter.defaultText)  (\(parameter.kind.rawValue)\(range)) \(parameter.doc)"
+                )
             }
             print("hooks")
             for hook in library.hooks { print("  \(hook.point.rawValue): \(hook.signatureText)") }

@@ -48,7 +48,8 @@ struct Pretrain: ParsableCommand {
             defaults.logEvery = 10
             var settings = try options.settings(over: defaults)
             guard !settings.data.isEmpty else {
-                throw TrainingError("--data is missing; give a folder in easy-VQA's layout (pip download easy-vqa has one)")
+                throw TrainingError(
+                    "--data is missing; give a folder in easy-VQA's layout (pip download easy-vqa has one)")
             }
             if options.questions == nil { settings.questions = settings.data }
             trainer = try Trainer(settings: settings, at: out ?? RunNames.fresh("pretrain"))

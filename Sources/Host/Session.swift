@@ -88,7 +88,9 @@ enum Session {
     private static func describe(_ trainer: Trainer) {
         let settings = trainer.settings
         let objectives = trainer.step.objectives.joined(separator: ", ")
-        print("run \(trainer.run.path): \(settings.plugins.map(\.instance).joined(separator: ",")) (objectives: \(objectives))")
+        print(
+            "run \(trainer.run.path): \(settings.plugins.map(\.instance).joined(separator: ",")) (objectives: \(objectives))"
+        )
         let anchor = trainer.step.anchorSource.map { ", anchors \($0.rawValue)" } ?? ""
         let from = trainer.stepsDone == 0 ? "" : ", continuing from step \(trainer.stepsDone)"
         print(

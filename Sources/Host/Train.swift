@@ -17,7 +17,8 @@ struct Train: ParsableCommand {
     @Option(help: ArgumentHelp("Folder of the new run. Default: runs/ and the time.", valueName: "folder"))
     var out: String?
 
-    @Option(help: ArgumentHelp("Continue this run from its last checkpoint, up to --steps steps in all.", valueName: "run"))
+    @Option(
+        help: ArgumentHelp("Continue this run from its last checkpoint, up to --steps steps in all.", valueName: "run"))
     var resume: String?
 
     @Flag(help: "Print a line per logged step instead of a progress line.")

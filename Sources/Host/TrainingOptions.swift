@@ -6,19 +6,29 @@ import Training
 
 /// The flags that describe a run. Each is optional, so that a command can have defaults of its own.
 struct TrainingOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Folder of the pretrained model. Default: the small model that ships with craft.", valueName: "folder"))
+    @Option(
+        help: ArgumentHelp(
+            "Folder of the pretrained model. Default: the small model that ships with craft.", valueName: "folder"))
     var model: String?
 
-    @Option(help: ArgumentHelp("Root folder of the data. Default: the LIBERO sample that ships with craft.", valueName: "folder"))
+    @Option(
+        help: ArgumentHelp(
+            "Root folder of the data. Default: the LIBERO sample that ships with craft.", valueName: "folder"))
     var data: String?
 
     @Option(help: "Data set below --data. Default: libero_spatial_no_noops.")
     var dataset: String?
 
-    @Option(help: ArgumentHelp("The strategy: plugin names or .so files, with settings, in order: A,B:key=value,C. Default: BaselineL1.", valueName: "list"))
+    @Option(
+        help: ArgumentHelp(
+            "The strategy: plugin names or .so files, with settings, in order: A,B:key=value,C. Default: BaselineL1.",
+            valueName: "list"))
     var plugins: String?
 
-    @Option(help: ArgumentHelp("Folders to search for plugins, separated by colons. CRAFT_PLUGIN_PATH and the executable's own folder come after.", valueName: "folders"))
+    @Option(
+        help: ArgumentHelp(
+            "Folders to search for plugins, separated by colons. CRAFT_PLUGIN_PATH and the executable's own folder come after.",
+            valueName: "folders"))
     var pluginPath: String?
 
     @Option(help: "Optimizer steps, counted from the start of the run. Default: 200.")
@@ -60,7 +70,9 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Camera features, in the model's order. Default: image,wrist_image.", valueName: "list"))
     var cameras: String?
 
-    @Flag(inversion: .prefixedNo, help: "Augment images (crop, brightness, contrast, saturation, hue). Default: --augment.")
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Augment images (crop, brightness, contrast, saturation, hue). Default: --augment.")
     var augment: Bool?
 
     @Option(help: "Keep every k-th episode for evaluation; 0 keeps none. Default: 4.")
@@ -84,7 +96,10 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "What a non-finite loss does: error or skip (the step is skipped and counted). Default: error.")
     var onNonFinite: String?
 
-    @Option(help: ArgumentHelp("Questions that measure retention: a folder in easy-VQA's layout, or none. Default: the held-out ones that ship with craft.", valueName: "folder"))
+    @Option(
+        help: ArgumentHelp(
+            "Questions that measure retention: a folder in easy-VQA's layout, or none. Default: the held-out ones that ship with craft.",
+            valueName: "folder"))
     var questions: String?
 
     @Option(help: "How many of the questions to ask. Default: 1000.")
@@ -109,7 +124,8 @@ struct TrainingOptions: ParsableArguments {
         if let weightDecay { settings.optimizer.weightDecay = weightDecay }
         if let clip { settings.clipNorm = clip }
         if let loraRank {
-            settings.adapter = AdapterSettings(rank: loraRank, alpha: loraAlpha ?? Double(2 * max(0, min(loraRank, 1 << 20))))
+            settings.adapter = AdapterSettings(
+                rank: loraRank, alpha: loraAlpha ?? Double(2 * max(0, min(loraRank, 1 << 20))))
         } else if loraAlpha != nil {
             throw TrainingError("--lora-alpha is given without --lora-rank; give the rank of the adapters too")
         }

@@ -75,7 +75,8 @@ struct BridgePolicy {
             let adapter = append(proprio, to: condition.adapter, batch: batch, on: tape)
             let q = block.q(x, on: run)
             let current = BridgeSource(keys: block.current.k(x, on: run), values: block.current.v(x, on: run))
-            let bridge = BridgeSource(keys: block.adapter.k(adapter, on: run), values: block.adapter.v(adapter, on: run))
+            let bridge = BridgeSource(
+                keys: block.adapter.k(adapter, on: run), values: block.adapter.v(adapter, on: run))
             let task = BridgeSource(
                 keys: block.task.k(condition.task, on: run), values: block.task.v(condition.task, on: run))
             if let rotary {
@@ -89,7 +90,8 @@ struct BridgePolicy {
                 heads: config.heads)
             let y = block.o(mixed, on: run, residual: x)
             x = tape.relu(
-                block.ffn(tape.layerNorm(y, weight: block.norm.weight, bias: block.norm.bias, epsilon: epsilon), on: run))
+                block.ffn(
+                    tape.layerNorm(y, weight: block.norm.weight, bias: block.norm.bias, epsilon: epsilon), on: run))
         }
         return fc2(tape.layerNorm(x, weight: norm2.weight, bias: norm2.bias, epsilon: epsilon), on: run)
     }

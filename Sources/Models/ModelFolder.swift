@@ -28,7 +28,8 @@ public final class ModelFolder {
         actionHead = try Self.component("action_head", in: path)
         proprioProjector = try Self.component("proprio_projector", in: path)
         adapter = try Self.open(path + "/lora_adapter/adapter_model.safetensors")
-        adapterSettings = adapter == nil ? nil : try Self.readAdapterSettings(path + "/lora_adapter/adapter_config.json")
+        adapterSettings =
+            adapter == nil ? nil : try Self.readAdapterSettings(path + "/lora_adapter/adapter_config.json")
     }
 
     /// Tokeniser beside the weights.
@@ -123,7 +124,8 @@ extension ModelFolder {
     ///   an untied head) are carried over, and so is its tokeniser.
     /// - `storage`: type of the backbone's tensors in the file.
     public static func save(
-        _ model: VLAModel, to folder: String, source: ModelFolder?, storage: SafetensorsWriter.Tensor.FloatStorage = .f32,
+        _ model: VLAModel, to folder: String, source: ModelFolder?,
+        storage: SafetensorsWriter.Tensor.FloatStorage = .f32,
         withHead: Bool = true
     ) throws {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

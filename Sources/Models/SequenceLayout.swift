@@ -48,7 +48,8 @@ public struct SequenceLayout: Sendable {
     func rows(of tokens: FeatureTap.Tokens, _ sample: Int) -> Range<Int> {
         switch tokens {
         case .visual: visualRows(sample)
-        case .visualAndPrompt: visualRows(sample).lowerBound..<max(visualRows(sample).upperBound, promptRows(sample).upperBound)
+        case .visualAndPrompt:
+            visualRows(sample).lowerBound..<max(visualRows(sample).upperBound, promptRows(sample).upperBound)
         case .prompt: promptRows(sample)
         case .query: queryRows(sample)
         case .all: rows(sample, 0, length(sample))

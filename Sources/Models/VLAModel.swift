@@ -126,7 +126,9 @@ public final class VLAModel {
     func isHead(_ name: String) -> Bool { isHeadParameter(name) }
 
     /// Whether a parameter belongs to the action head or the proprioception projector.
-    public func isHeadParameter(_ name: String) -> Bool { name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.") }
+    public func isHeadParameter(_ name: String) -> Bool {
+        name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.")
+    }
 
     /// Runs the model on a tape that has been reset.
     ///
@@ -140,7 +142,8 @@ public final class VLAModel {
         precondition(batch > 0 && input.prompts.allSatisfy { !$0.isEmpty }, "every sample has a prompt")
         let visual = config.patchesPerImage * input.cameras
         let layout = SequenceLayout(
-            visual: visual, queries: input.action == nil ? 0 : config.queries, promptLengths: input.prompts.map(\.count))
+            visual: visual, queries: input.action == nil ? 0 : config.queries, promptLengths: input.prompts.map(\.count)
+        )
         if layout.tokens > rotary.positions {
             rotary = RotaryTable(
                 positions: layout.tokens + 64, headDim: config.decoder.headDim, base: config.decoder.ropeTheta)
@@ -198,7 +201,10 @@ public final class VLAModel {
                 from: [.tensor(state)], columns: d)
         }
         let conditions = (0..<config.policy.blocks).map { block in
-            (task: window(states[block + 1], layout.taskWindow), adapter: window(states[block + 1], layout.adapterWindow))
+            (
+                task: window(states[block + 1], layout.taskWindow),
+                adapter: window(states[block + 1], layout.adapterWindow)
+            )
         }
         return policy(
             input: start, conditions: conditions, proprio: embedded, batch: batch, rotary: policyRotary, on: run)

@@ -64,7 +64,8 @@ struct VisionTower {
             let qkv = block.qkv(
                 tape.layerNorm(x, weight: block.norm1.weight, bias: block.norm1.bias, epsilon: epsilon), on: run)
             let mixed = tape.attention(
-                q: ColumnBlock(qkv), k: ColumnBlock(qkv, offset: config.dim), v: ColumnBlock(qkv, offset: 2 * config.dim),
+                q: ColumnBlock(qkv), k: ColumnBlock(qkv, offset: config.dim),
+                v: ColumnBlock(qkv, offset: 2 * config.dim),
                 shape: shape)
             x = residual(x, through: block.proj, of: mixed, scale: block.scale1, on: run)
             let hidden = tape.gelu(

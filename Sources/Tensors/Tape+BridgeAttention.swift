@@ -31,7 +31,8 @@ extension Tape {
         let y = makeTensor(rows: q.rows, columns: q.columns, needsGradient: needs)
         let operation = BridgeAttention(
             output: y, q: q, sources: sources, gate: gate, gateValue: tanhf(weights[gate][0]), batch: batch,
-            heads: heads, probabilities: arena.allocate(heads * q.rows * sources.reduce(0) { $0 + $1.keys.rows / batch }))
+            heads: heads,
+            probabilities: arena.allocate(heads * q.rows * sources.reduce(0) { $0 + $1.keys.rows / batch }))
         operation.forward(parallel)
         record(operation)
         return y
@@ -56,7 +57,9 @@ private struct BridgeAttention: Operation {
     private var scale: Float { 1 / Float(headDim).squareRoot() }
 
     /// Calls `body` for each source with its tokens, first column among the keys and factor on the logits.
-    private func forEachSource(_ body: (BridgeSource, _ tokens: Int, _ column: Int, _ factor: Float, _ last: Bool) -> Void) {
+    private func forEachSource(
+        _ body: (BridgeSource, _ tokens: Int, _ column: Int, _ factor: Float, _ last: Bool) -> Void
+    ) {
         var column = 0
         for (index, source) in sources.enumerated() {
             let tokens = source.keys.rows / batch

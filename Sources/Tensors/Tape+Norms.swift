@@ -28,7 +28,8 @@ extension Tape {
         let n = x.columns
         parallel.ranges(x.rows, grain: Norm.grain(n)) { rows in
             let start = rows.lowerBound
-            ck_rms_norm(x.values + start * n, weights[weight], epsilon, rows.count, n, y.values + start * n, rstd + start)
+            ck_rms_norm(
+                x.values + start * n, weights[weight], epsilon, rows.count, n, y.values + start * n, rstd + start)
         }
         record(Norm(output: y, x: x, weight: weight, bias: nil, mean: nil, rstd: rstd, values: weights[weight]))
         return y

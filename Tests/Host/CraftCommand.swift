@@ -13,7 +13,8 @@ enum CraftCommand {
 
     static func trainArguments(_ plugins: String, steps: Int, out: String, _ more: [String] = []) -> [String] {
         [
-            "train", "--plugins", plugins, "--steps", "\(steps)", "--out", out, "--batch-size", "2", "--questions", "none",
+            "train", "--plugins", plugins, "--steps", "\(steps)", "--out", out, "--batch-size", "2", "--questions",
+            "none",
             "--hold-out-every", "0", "--quiet",
         ] + more
     }

@@ -21,8 +21,10 @@ import Testing
         #expect(names.contains("dataset_statistics.json"))
         #expect(names.contains(more.isEmpty ? "model.safetensors" : "lora_adapter/adapter_model.safetensors"))
         for name in names {
-            let (one, two) = [straight, resumed].map { FileManager.default.contents(atPath: $0 + checkpoint + "/" + name) }
-                .pair
+            let (one, two) = [straight, resumed].map {
+                FileManager.default.contents(atPath: $0 + checkpoint + "/" + name)
+            }
+            .pair
             #expect(one == two, "\(name) differs")
         }
         let state = String(

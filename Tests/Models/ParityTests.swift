@@ -1,8 +1,8 @@
 import Foundation
 import Models
 import Tensors
-import Testing
 import TestSupport
+import Testing
 
 /// Forward values, losses and gradients against PyTorch (float64, stored as float32).
 @Suite struct ParityTests {

@@ -83,7 +83,9 @@ import Testing
     }
 
     @Test func poolingAndConcatenation() {
-        expectGradients([[7, 5]]) { $0.poolRows($0.rows(of: $1[0], 7, 5), spans: [0..<3, 2..<7, 6..<7], pooling: .mean) }
+        expectGradients([[7, 5]]) {
+            $0.poolRows($0.rows(of: $1[0], 7, 5), spans: [0..<3, 2..<7, 6..<7], pooling: .mean)
+        }
         expectGradients([[7, 5]]) { $0.poolRows($0.rows(of: $1[0], 7, 5), spans: [0..<3, 3..<7], pooling: .max) }
         expectGradients([[4, 3], [4, 5]]) { $0.concatenateColumns($0.rows(of: $1[0], 4, 3), $0.rows(of: $1[1], 4, 5)) }
     }
@@ -125,7 +127,8 @@ import Testing
     @Test func bridgeAttention() {
         let (batch, queries, heads, width) = (2, 3, 2, 10)
         let tokens = [queries, 4, 5]
-        let shapes = [[batch * queries, width]] + tokens.flatMap { [[batch * $0, width], [batch * $0, width]] } + [[1]]
+        let shapes =
+            [[batch * queries, width]] + tokens.flatMap { [[batch * $0, width], [batch * $0, width]] } + [[1]]
         expectGradients(shapes) { tape, p in
             let sources = tokens.enumerated().map { index, count in
                 BridgeSource(

@@ -1,8 +1,8 @@
 import Foundation
 import Models
 import Tensors
-import Testing
 import TestSupport
+import Testing
 import Training
 
 /// Anchor features come out the same from every source.

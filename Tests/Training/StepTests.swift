@@ -1,7 +1,7 @@
 import Models
 import Tensors
-import Testing
 import TestSupport
+import Testing
 import Training
 
 /// The consequences of the step's definition, each against the defect that it rules out.
@@ -101,7 +101,9 @@ import Training
         for (got, want) in zip(fixture.values(name), weights) { #expect(abs(Double(got) - want) < 2e-6) }
     }
 
-    private func pow(_ base: Double, _ exponent: Int) -> Double { (0..<exponent).reduce(1) { value, _ in value * base } }
+    private func pow(_ base: Double, _ exponent: Int) -> Double {
+        (0..<exponent).reduce(1) { value, _ in value * base }
+    }
 
     @Test func aRunRepeatsBitForBit() throws {
         let runs = try (0..<2).map { _ in

@@ -2,8 +2,8 @@ import Foundation
 import Models
 import PluginRuntime
 import Tensors
-import Testing
 import TestSupport
+import Testing
 import Training
 
 /// Ten optimizer steps on one batch, against the same steps in PyTorch (`scripts/reference/vla_reference.py`, float64).

@@ -61,7 +61,8 @@ struct RunParts {
             let path = resuming.run.initialPath
             initial = FileManager.default.fileExists(atPath: path) ? try SafetensorsFile(path: path) : nil
         }
-        let choice = Self.anchorSource(settings.anchor, adapter: settings.adapter, trained: folder.adapterSettings != nil)
+        let choice = Self.anchorSource(
+            settings.anchor, adapter: settings.adapter, trained: folder.adapterSettings != nil)
         let (folderForAnchor, model0) = (settings.startsFresh ? nil : folder, model)
         step = try TrainingStep(
             model: model, composition: composition,
@@ -103,7 +104,8 @@ struct RunParts {
         try comparePlugins(run)
         let absent = try ModelFolder(path: checkpoint.path).load(into: model).filter { name in
             // A low-rank run keeps its frozen base in the model folder, a question run has no head to keep.
-            model.parameters.id(of: name).map { model.parameters[$0].isTrainable && !model.isHeadParameter(name) } ?? true
+            model.parameters.id(of: name).map { model.parameters[$0].isTrainable && !model.isHeadParameter(name) }
+                ?? true
         }
         guard absent.isEmpty else {
             throw TrainingError("\(checkpoint.path): \(absent.count) tensors are missing, the first being \(absent[0])")

@@ -77,14 +77,20 @@ public struct RunSettings: Codable, Sendable, Equatable {
         need(saveEvery >= 0, "--save-every is \(saveEvery); expected 0 (last step only) or more")
         need(logEvery >= 1, "--log-every is \(logEvery); expected at least 1")
         need((1...64).contains(threads), "--threads is \(threads); expected 1 to 64")
-        need(holdOutEvery == 0 || holdOutEvery >= 2, "--hold-out-every is \(holdOutEvery); expected 0 (none) or at least 2")
+        need(
+            holdOutEvery == 0 || holdOutEvery >= 2,
+            "--hold-out-every is \(holdOutEvery); expected 0 (none) or at least 2")
         need(shots.map { $0 >= 1 } ?? true, "--shots is \(shots ?? 0); expected at least 1")
         need((1...3).contains(cameras.count), "--cameras names \(cameras.count) cameras; expected 1 to 3")
         if let adapter {
             need((1...4096).contains(adapter.rank), "--lora-rank is \(adapter.rank); expected 1 to 4096")
-            need(adapter.alpha.isFinite && adapter.alpha > 0, "--lora-alpha is \(adapter.alpha); expected a positive number")
+            need(
+                adapter.alpha.isFinite && adapter.alpha > 0,
+                "--lora-alpha is \(adapter.alpha); expected a positive number")
         }
-        need(adapter != nil || anchor != .adaptersOff, "--anchor adaptersOff needs --lora-rank: without adapters there is nothing to switch off")
+        need(
+            adapter != nil || anchor != .adaptersOff,
+            "--anchor adaptersOff needs --lora-rank: without adapters there is nothing to switch off")
         need(!plugins.isEmpty, "--plugins is empty; name at least one, BaselineL1 for instance")
         guard problems.isEmpty else { throw TrainingError(problems.joined(separator: "\n")) }
     }

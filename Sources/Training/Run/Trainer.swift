@@ -70,7 +70,8 @@ public final class Trainer {
         try settings.check()
         guard let checkpoint = run.checkpoints.latest() else {
             throw TrainingError(
-                "\(run.checkpointsPath): no complete checkpoint to continue from; the run stopped before its first save")
+                "\(run.checkpointsPath): no complete checkpoint to continue from; the run stopped before its first save"
+            )
         }
         let parts = try RunParts(settings: settings, resuming: (run, checkpoint))
         try settings.write(to: run.configPath)
@@ -118,7 +119,9 @@ public final class Trainer {
             reports.append(result)
             if reports.count > tail { reports.removeFirst() }
             report(
-                .step(result, total: settings.steps, elapsed: Date().timeIntervalSince(start), stepsDone: stepsDone - first))
+                .step(
+                    result, total: settings.steps, elapsed: Date().timeIntervalSince(start),
+                    stepsDone: stepsDone - first))
             wasStopped = shouldStop() && stepsDone < settings.steps
             let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
             if isDue || stepsDone == settings.steps || wasStopped { try save(report) }
@@ -160,8 +163,11 @@ public final class Trainer {
     }
 
     private func log(_ result: StepReport) throws {
-        let named = result.metrics.map { (name: MetricNames.display($0.key), value: $0.value) }.sorted { $0.name < $1.name }
-        try metrics.append(step: stepsDone, values: named + [(name: "ms", value: result.milliseconds.values.reduce(0, +))])
+        let named = result.metrics.map { (name: MetricNames.display($0.key), value: $0.value) }.sorted {
+            $0.name < $1.name
+        }
+        try metrics.append(
+            step: stepsDone, values: named + [(name: "ms", value: result.milliseconds.values.reduce(0, +))])
         try board.append(step: stepsDone, scalars: named.map { (tag: $0.name, value: $0.value) })
     }
 
@@ -173,7 +179,10 @@ public final class Trainer {
             values.append(("held_out_action_l1", evaluation.actionL1(evaluationData.demonstrations)))
         }
         values.append(
-            ("answer_accuracy", try evaluation.answerAccuracy(evaluationData.questions, answers: evaluationData.answers)))
+            (
+                "answer_accuracy",
+                try evaluation.answerAccuracy(evaluationData.questions, answers: evaluationData.answers)
+            ))
         for case (let name, let value?) in values {
             results["\(moment).\(name)"] = value
             let display = MetricNames.display(name)

@@ -59,8 +59,9 @@ enum MomentFile {
     static func read(_ path: String, into optimizer: AdamW, of parameters: ParameterSet) throws {
         let file = try SafetensorsFile(path: path)
         for parameter in parameters.parameters where parameter.isTrainable {
-            for (prefix, buffer) in [("first_moment.", optimizer.firstMoment), ("second_moment.", optimizer.secondMoment)]
-            {
+            for (prefix, buffer) in [
+                ("first_moment.", optimizer.firstMoment), ("second_moment.", optimizer.secondMoment),
+            ] {
                 try file.copyFloats(
                     prefix + parameter.name, shape: parameter.shape, into: buffer.base + parameter.offset,
                     count: parameter.count)

@@ -42,8 +42,9 @@ final class AdamW {
     ) {
         updates += 1
         let m = gradients.count
-        let correction1 = 1 - pow(settings.beta1, updates)
-        let correction2 = 1 - pow(settings.beta2, updates)
+        // From the float32 betas that the kernel multiplies with: 0.999 and Float(0.999) differ enough to show early on.
+        let correction1 = 1 - pow(Double(Float(settings.beta1)), updates)
+        let correction2 = 1 - pow(Double(Float(settings.beta2)), updates)
         struct Piece {
             let offset: Int
             let count: Int

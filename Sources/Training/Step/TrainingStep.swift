@@ -295,7 +295,9 @@ public final class TrainingStep {
                 weights[block * m + index] = multipliers[objective] ?? fixedMultipliers[objective] ?? 1
             }
         }
-        guard composition.plugins.contains(where: { $0.hooks.contains { $0.point == .gradientCombine } }) else { return }
+        guard composition.plugins.contains(where: { $0.hooks.contains { $0.point == .gradientCombine } }) else {
+            return
+        }
         var matrix = gram.values
         var sizes = blockSizes
         try weights.withUnsafeMutableBufferPointer { weights in
