@@ -3,7 +3,7 @@
 # make build    the release build: .build/release/craft and the plugins beside it
 # make format   format the Swift sources in place
 # make lint     check that they are formatted
-# make bench    time of a training step in PyTorch on this machine (bench/README.md)
+# make bench    a training step of craft and of PyTorch, timed in turns (bench/README.md)
 # make clean    remove builds and Python environments
 
 SHELL := bash
@@ -12,7 +12,6 @@ SHELL := bash
 .PHONY: run test build format lint bench clean
 
 SWIFT_SOURCES := Package.swift Plugins Sources Tests
-SMALL_VLM := Assets/small-vlm/config.json
 
 run: build
 	.build/release/craft demo
@@ -32,8 +31,8 @@ format:
 lint:
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
 
-bench: .venv-bench/requirements.txt
-	.venv-bench/bin/python bench/pytorch_step.py --config $(SMALL_VLM)
+bench: build .venv-bench/requirements.txt
+	.venv-bench/bin/python bench/interleaved.py
 
 .venv-bench/requirements.txt: bench/requirements.txt
 	python3 -m venv --clear .venv-bench

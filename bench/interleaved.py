@@ -70,7 +70,7 @@ def main():
         row.update({"torch_" + mode: value for mode, value in torch_steps(worker, modes).items()})
         rows.append(row)
         print(f"round {index + 1}: " + ", ".join(f"{k} {v:.1f}" for k, v in row.items()), flush=True)
-    worker.stdin.close()
+    worker.communicate()
 
     def ratios(a, b):
         values = [row[a] / row[b] for row in rows]
