@@ -11,7 +11,9 @@ struct Pretrain: ParsableCommand {
             craft pretrain --data easy_vqa/data --out runs/pretrain --export Assets/small-vlm
 
             --data is a folder in easy-VQA's layout (train/ and test/ with images/ and questions.json, answers.txt), as \
-            the Python package easy-vqa ships it. --model gives the architecture: its config.json and tokenizer.json.
+            the Python package easy-vqa ships it. Other defaults than those of train: --steps 3000, --batch-size 64, \
+            --lr 0.001, --schedule cosine, --warmup 100, --weight-decay 0.05, --clip 1, --log-every 10, --plugins \
+            AnswerLoss, and --questions is --data. --model gives the architecture: its config.json and tokenizer.json.
             """)
 
     @OptionGroup var options: TrainingOptions
@@ -31,6 +33,7 @@ struct Pretrain: ParsableCommand {
     func run() throws {
         let trainer: Trainer
         if let resume {
+            try options.checkForResume()
             trainer = try Trainer(resuming: resume, steps: options.steps)
         } else {
             var defaults = RunSettings()

@@ -28,6 +28,7 @@ struct Train: ParsableCommand {
         let trainer: Trainer
         if let resume {
             guard out == nil else { throw TrainingError("--resume continues in the run's own folder; leave --out out") }
+            try options.checkForResume()
             trainer = try Trainer(resuming: resume, steps: options.steps)
         } else {
             trainer = try Trainer(

@@ -148,6 +148,18 @@ struct TrainingOptions: ParsableArguments {
         return settings
     }
 
+    /// Refuses settings beside `--resume`: a run goes on with those it began with.
+    func checkForResume() throws {
+        var untouched = RunSettings()
+        untouched.pluginPath = Installation.pluginPath(nil)
+        if let steps { untouched.steps = steps }
+        guard try settings(over: untouched) == untouched else {
+            throw TrainingError(
+                "--resume continues with the settings in the run's config.json and takes --steps alone; leave the other "
+                    + "settings out, or start a new run with --out")
+        }
+    }
+
     private func choice<Choice: RawRepresentable & CaseIterable>(
         _ text: String, _ flag: String
     ) throws -> Choice where Choice.RawValue == String {

@@ -20,6 +20,7 @@ import Testing
         (["--model", "/nowhere"], ["/nowhere"]),
         (["--cameras", "image"], ["cameras"]),
         (["--resume", "/nowhere"], ["/nowhere"]),
+        (["--resume", "/nowhere", "--lr", "0.1"], ["--resume", "--steps"]),
         (["--config", "/nowhere.yaml"], ["/nowhere.yaml"]),
         (["--no-such-flag"], ["no-such-flag"]),
     ]
