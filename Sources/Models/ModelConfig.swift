@@ -52,6 +52,8 @@ public struct ModelConfig: Sendable, Equatable {
         /// Whether a position sees only earlier ones. Explicit: `craft_causal`, by default true.
         public var isCausal: Bool
         public var maxPositions: Int
+        /// Standard deviation of fresh weights; Hugging Face's default is 0.02.
+        public var initializerRange: Double
     }
 
     public var imageSize: Int
@@ -124,7 +126,8 @@ public struct ModelConfig: Sendable, Equatable {
             rmsNormEps: text.rmsNormEps ?? 1e-6, ropeTheta: text.ropeTheta ?? 10_000,
             tiesWordEmbeddings: text.tieWordEmbeddings ?? false,
             hasAttentionBias: text.attentionBias ?? (text.modelType == "qwen2"),
-            isCausal: file.craftCausal ?? true, maxPositions: text.maxPositionEmbeddings ?? 32_768)
+            isCausal: file.craftCausal ?? true, maxPositions: text.maxPositionEmbeddings ?? 32_768,
+            initializerRange: text.initializerRange ?? 0.02)
         source = data
         try check(path)
     }
@@ -217,6 +220,7 @@ public struct ModelConfig: Sendable, Equatable {
             var intermediateSize: Int
             var vocabSize: Int
             var rmsNormEps: Double?
+            var initializerRange: Double?
             var ropeTheta: Double?
             var tieWordEmbeddings: Bool?
             var attentionBias: Bool?

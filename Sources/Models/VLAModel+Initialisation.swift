@@ -2,7 +2,8 @@ internal import Tensors
 
 extension VLAModel {
     /// Draws fresh values for the tensors that `select` names, as the reference code would: linear layers of head and
-    /// proprioception by PyTorch's default, decoder and queries N(0, 0.02), towers and projector by their fan-in,
+    /// proprioception by PyTorch's default, decoder and queries
+    /// N(0, `initializer_range`), towers and projector by their fan-in,
     /// low-rank A N(0, 1/r) and B zero, norms at identity, gates at zero.
     ///
     /// Each tensor has a generator of its own, keyed by seed and name, so leaving one out does not change the others.
@@ -41,7 +42,7 @@ extension VLAModel {
             return parameter.shape.count > 1 && !name.hasSuffix("pos_embed") && !name.hasSuffix("_token")
                 ? normal(1 / fanIn.squareRoot()) : normal(0.02)
         }
-        return normal(0.02)
+        return normal(Float(config.decoder.initializerRange))
     }
 
     private func isNorm(_ name: String) -> Bool {

@@ -9,14 +9,20 @@ public struct VQABatch: Sendable {
     public let questions: [String]
     public let answers: [String]
 
-    init(_ dataset: VQADataset, questions: [Int], resizer: LanczosResizer) throws(DataError) {
+    /// - Parameter variations: one per question, or none to take the images as they are.
+    init(
+        _ dataset: VQADataset, questions: [Int], resizer: LanczosResizer, variations: [ImageVariation] = []
+    ) throws(DataError) {
         let rows = questions.map { dataset.questions[$0] }
         var pixels: [UInt8] = []
         pixels.reserveCapacity(rows.count * resizer.size * resizer.size * 3)
         for image in parallelMap(
             count: rows.count,
             { index in
-                Result { () throws(DataError) in try dataset.image(rows[index].image, resizer: resizer) }
+                Result { () throws(DataError) in
+                    let image = try dataset.image(rows[index].image, resizer: resizer)
+                    return variations.isEmpty ? image : variations[index].applied(to: image)
+                }
             })
         {
             pixels += try image.get().pixels
@@ -38,7 +44,8 @@ public struct VQABatch: Sendable {
     }
 }
 
-/// Draws batches of questions; each epoch is a permutation drawn from (seed, epoch).
+/// Draws batches of questions; each epoch is a permutation drawn from (seed, epoch), and an image's variation is drawn
+/// from (seed, epoch, question), so that equal cursors give equal batches.
 public final class VQASampler {
     /// Assign a saved cursor to continue from it; one that does not fit makes the next ``next()`` throw.
     public var cursor: DataCursor {
@@ -48,14 +55,20 @@ public final class VQASampler {
 
     private let dataset: VQADataset
     private let batchSize: Int
+    private let augment: Bool
     private let resizer: LanczosResizer
     private var order: ShuffledOrder
 
-    /// - Parameter imageSize: side of the square images, pixels.
-    public init(_ dataset: VQADataset, batchSize: Int, imageSize: Int, seed: UInt64) throws(DataError) {
+    /// - Parameters:
+    ///   - imageSize: side of the square images, pixels.
+    ///   - augment: mirror and shift the images at random; answers about shape and colour stay true.
+    public init(
+        _ dataset: VQADataset, batchSize: Int, imageSize: Int, seed: UInt64, augment: Bool = false
+    ) throws(DataError) {
         try VQABatch.check(batchSize: batchSize, imageSize: imageSize)
         self.dataset = dataset
         self.batchSize = batchSize
+        self.augment = augment
         resizer = LanczosResizer(size: imageSize)
         order = ShuffledOrder(count: dataset.questions.count, seed: seed)
     }
@@ -64,8 +77,15 @@ public final class VQASampler {
         let before = order.cursor
         do throws(DataError) {
             var chosen: [Int] = []
-            for _ in 0..<batchSize { chosen.append(try order.next().sample) }
-            return try VQABatch(dataset, questions: chosen, resizer: resizer)
+            var variations: [ImageVariation] = []
+            for _ in 0..<batchSize {
+                let (epoch, sample) = try order.next()
+                chosen.append(sample)
+                guard augment else { continue }
+                var stream = RandomStream(order.cursor.seed, UInt64(epoch), UInt64(sample), 0x696d_6167_65)  // "image"
+                variations.append(ImageVariation(drawnFrom: &stream, side: resizer.size))
+            }
+            return try VQABatch(dataset, questions: chosen, resizer: resizer, variations: variations)
         } catch {
             order.cursor = before
             throw error

@@ -164,7 +164,8 @@ struct RunParts {
         case .questions:
             let dataset = try VQADataset(path: settings.data, split: "train")
             let sampler = try VQASampler(
-                dataset, batchSize: settings.batchSize, imageSize: config.imageSize, seed: settings.seed)
+                dataset, batchSize: settings.batchSize, imageSize: config.imageSize, seed: settings.seed,
+                augment: settings.augments)
             return (QuestionSource(sampler, prompts: prompts), nil, evaluation)
         case .demonstrations:
             let dataset = try DemonstrationDataset(root: settings.data, name: settings.dataset)
