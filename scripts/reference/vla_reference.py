@@ -3,7 +3,7 @@
 
     vla_reference.py check DIR...    run the reference on a case folder's weights and inputs and compare every tensor of
                                      its expected.safetensors; exit status 1 when one differs too much
-    vla_reference.py write OUT       write every scaled-down case again, each into OUT/<variant>
+    vla_reference.py write OUT [VARIANT...]    write scaled-down cases again, each into OUT/<variant>; default: all
 
 A case folder has the layout of a released checkpoint, made small: config.json, model.safetensors, action_head and
 proprio_projector files, lora_adapter/ when there is one, anchor.safetensors (the weights that anchor features come
@@ -59,10 +59,10 @@ def check(folders):
     return 1 if failed else 0
 
 
-def write(out, tries):
+def write(out, tries, variants):
     """Keeps, of several seeds, the case that stays farthest from kinks (ReLU, absolute value, projection), where a
     correct float32 implementation could fall on the other side."""
-    for name in VARIANTS:
+    for name in variants:
         def margin(seed):
             with tempfile.TemporaryDirectory() as folder:
                 found = write_case(name, folder, seed)
@@ -70,7 +70,8 @@ def write(out, tries):
 
         seed = max(range(tries), key=margin)
         print(name, write_case(name, Path(out) / name, seed), f"seed {seed}")
-    write_trajectory(Path(out) / TRAJECTORY_VARIANT)
+    if TRAJECTORY_VARIANT in variants:
+        write_trajectory(Path(out) / TRAJECTORY_VARIANT)
     return 0
 
 
@@ -88,11 +89,12 @@ def main():
     commands.add_parser("check").add_argument("folders", nargs="+", metavar="DIR")
     writer = commands.add_parser("write")
     writer.add_argument("out", metavar="OUT")
+    writer.add_argument("variants", nargs="*", metavar="VARIANT", default=list(VARIANTS), help="default: all of them")
     writer.add_argument("--tries", type=int, default=12, help="seeds to choose from (default 12)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     check_pro_rotation()
-    sys.exit(check(arguments.folders) if arguments.command == "check" else write(arguments.out, arguments.tries))
+    sys.exit(check(arguments.folders) if arguments.command == "check" else write(arguments.out, arguments.tries, arguments.variants))
 
 
 if __name__ == "__main__":
