@@ -13,6 +13,7 @@ public final class Arena {
     private var blocks: [Block] = []
     private var current = 0
     private var used = 0
+    private var live = 0
     private static let smallestBlock = 4 << 20  // floats: 16 MiB
 
     public init() {}
@@ -26,6 +27,7 @@ public final class Arena {
         let need = (max(count, 1) + 15) & ~15
         while current < blocks.count {
             if used + need <= blocks[current].capacity {
+                reserve(need)
                 defer { used += need }
                 return blocks[current].base + used
             }
@@ -35,14 +37,32 @@ public final class Arena {
         blocks.append(Self.map(max(need, Self.smallestBlock)))
         current = blocks.count - 1
         used = need
+        reserve(need)
         return blocks[current].base
     }
 
-    /// Forgets all buffers; the memory stays.
-    public func reset() {
-        current = 0
-        used = 0
+    private func reserve(_ values: Int) {
+        live += values
+        peak = max(peak, live)
     }
+
+    /// A place to go back to with ``rewind(to:)``.
+    struct Mark {
+        fileprivate let current: Int
+        fileprivate let used: Int
+        fileprivate let live: Int
+    }
+
+    func mark() -> Mark { Mark(current: current, used: used, live: live) }
+
+    /// Forgets the buffers allocated since `mark`.
+    func rewind(to mark: Mark) { (current, used, live) = (mark.current, mark.used, mark.live) }
+
+    /// Forgets all buffers; the memory stays.
+    public func reset() { (current, used, live) = (0, 0, 0) }
+
+    /// The most values that have been allocated at a time.
+    public private(set) var peak = 0
 
     /// Bytes held from the system.
     public var bytes: Int { blocks.reduce(0) { $0 + $1.capacity } * MemoryLayout<Float>.stride }
@@ -73,4 +93,7 @@ final class BufferPool {
     func give(_ buffer: UnsafeMutablePointer<Float>, count: Int) { free[count, default: []].append(buffer) }
 
     var bytes: Int { arena.bytes }
+
+    /// Values in all buffers, free ones included.
+    var count: Int { arena.peak }
 }

@@ -32,12 +32,9 @@ extension Tape {
             x.needsGradient || residual?.needsGradient == true || isTrainable(weight) || isTrainable(bias)
             || isTrainable(update?.a) || isTrainable(update?.b)
         let y = makeTensor(rows: x.rows, columns: outputs, needsGradient: needs)
-        let biasValues = bias.map { weights[$0] }
-        parallel.gemm(
-            .normal, .transposed, m: x.rows, n: outputs, k: inputs, a: x.values, lda: inputs,
-            b: weights[weight], ldb: inputs, beta: biasValues == nil && residual == nil ? 0 : 1,
-            c: y.values, ldc: outputs
-        ) { rows in
+        let biasValues = bias.map { floats($0) }
+        let beta: Float = biasValues == nil && residual == nil ? 0 : 1
+        let prepare: (Range<Int>) -> Void = { rows in
             let start = rows.lowerBound * outputs
             if let residual {
                 (y.values + start).update(from: residual.values + start, count: rows.count * outputs)
@@ -46,21 +43,30 @@ extension Tape {
                 ck_fill_rows(biasValues, rows.count, outputs, y.values + start)
             }
         }
+        switch weights[weight] {
+        case .float32(let values):
+            parallel.gemm(
+                .normal, .transposed, m: x.rows, n: outputs, k: inputs, a: x.values, lda: inputs, b: values,
+                ldb: inputs, beta: beta, c: y.values, ldc: outputs, prepare: prepare)
+        case .half(let values):
+            parallel.ranges(x.rows, grain: max(1, 65_536 / outputs), prepare)
+            parallel.multiply(
+                x.values, byTransposed: values, m: x.rows, n: outputs, k: inputs, beta: beta, into: y.values, pool)
+        }
         var down: Tensor?
         if let update {
             let low = makeTensor(rows: x.rows, columns: update.rank, needsGradient: false)
             parallel.gemm(
                 .normal, .transposed, m: x.rows, n: update.rank, k: inputs, a: x.values, lda: inputs,
-                b: weights[update.a], ldb: inputs, beta: 0, c: low.values, ldc: update.rank)
+                b: floats(update.a), ldb: inputs, beta: 0, c: low.values, ldc: update.rank)
             parallel.gemm(
                 .normal, .transposed, m: x.rows, n: outputs, k: update.rank, alpha: update.scale, a: low.values,
-                lda: update.rank, b: weights[update.b], ldb: update.rank, beta: 1, c: y.values, ldc: outputs)
+                lda: update.rank, b: floats(update.b), ldb: update.rank, beta: 1, c: y.values, ldc: outputs)
             down = low
         }
         record(
             Linear(
-                output: y, x: x, weight: weight, bias: bias, residual: residual, update: update, down: down,
-                weights: weights))
+                output: y, x: x, weight: weight, bias: bias, residual: residual, update: update, down: down))
         return y
     }
 }
@@ -74,16 +80,21 @@ private struct Linear: Operation {
     let update: LowRankUpdate?
     /// x Aᵀ, [M, rank].
     let down: Tensor?
-    let weights: [UnsafePointer<Float>]
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
         let parallel = pass.parallel
         let (m, n, k) = (x.rows, output.columns, x.columns)
         if x.needsGradient {
             let (dx, accumulate) = pass.gradient(of: x)
-            parallel.gemm(
-                .normal, .normal, m: m, n: k, k: n, a: dy, lda: n, b: weights[weight], ldb: k,
-                beta: accumulate ? 1 : 0, c: dx, ldc: k)
+            switch pass.tape.weights[weight] {
+            case .float32(let values):
+                parallel.gemm(
+                    .normal, .normal, m: m, n: k, k: n, a: dy, lda: n, b: values, ldb: k, beta: accumulate ? 1 : 0,
+                    c: dx, ldc: k)
+            case .half(let values):
+                parallel.multiply(
+                    dy, by: values, m: m, n: k, k: n, beta: accumulate ? 1 : 0, into: dx, pass.tape.pool)
+            }
         }
         if let dw = pass.parameterGradient(weight) {
             parallel.gemm(
@@ -101,7 +112,8 @@ private struct Linear: Operation {
         let (m, n, k, r) = (x.rows, output.columns, x.columns, update.rank)
         let dDown = pass.tape.pool.take(m * r)
         parallel.gemm(
-            .normal, .normal, m: m, n: r, k: n, alpha: update.scale, a: dy, lda: n, b: weights[update.b], ldb: r,
+            .normal, .normal, m: m, n: r, k: n, alpha: update.scale, a: dy, lda: n, b: pass.tape.floats(update.b),
+            ldb: r,
             beta: 0, c: dDown, ldc: r)
         if let db = pass.parameterGradient(update.b) {
             parallel.gemm(
@@ -115,7 +127,7 @@ private struct Linear: Operation {
         if x.needsGradient {
             let (dx, _) = pass.gradient(of: x)
             parallel.gemm(
-                .normal, .normal, m: m, n: k, k: r, a: dDown, lda: r, b: weights[update.a], ldb: k, beta: 1,
+                .normal, .normal, m: m, n: k, k: r, a: dDown, lda: r, b: pass.tape.floats(update.a), ldb: k, beta: 1,
                 c: dx, ldc: k)
         }
         pass.tape.pool.give(dDown, count: m * r)

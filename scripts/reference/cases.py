@@ -230,7 +230,7 @@ def write_case(name, folder, seed):
         with torch.no_grad():
             for parameter in adapters.values():
                 noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-                parameter.copy_((0.4 * noise).float())
+                parameter.copy_((0.2 * noise).float())
         (folder / "lora_adapter").mkdir(exist_ok=True)
         adapter.save_pretrained(folder / "lora_adapter")
         save_file(

@@ -118,6 +118,9 @@ public final class SafetensorsFile: Sendable {
         return start.assumingMemoryBound(to: Float.self)
     }
 
+    /// Where a tensor's bytes are mapped, valid while the file object lives.
+    func mappedBytes(_ entry: Entry) -> UnsafeRawPointer? { pointer(to: entry) }
+
     // MARK: - Integers
 
     /// All elements of an integer or boolean tensor, row-major.

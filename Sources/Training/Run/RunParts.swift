@@ -33,7 +33,9 @@ struct RunParts {
         datasetName = settings.dataset
         let search = PluginSearch(paths: settings.pluginPath)
         composition = try Composition(settings.plugins, search: search, registry: .training)
-        folder = try ModelFolder(path: settings.model)
+        var choices = ModelFolder.Choices()
+        choices.cameras = settings.cameras.count
+        folder = try ModelFolder(path: settings.model, choices: choices)
         parallel = Parallel(threads: settings.threads)
         prompts = try PromptEncoder(folder: folder)
         guard settings.cameras.count == folder.config.cameras || settings.task == .questions else {
@@ -44,7 +46,7 @@ struct RunParts {
         let adapter = settings.adapter ?? folder.adapterSettings
         let model = VLAModel(config: folder.config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
         self.model = model
-        modelHash = settings.startsFresh ? "" : try folder.backbone.map { try FileHash.sha256($0.path) } ?? ""
+        modelHash = settings.startsFresh ? "" : try folder.backbone.map(FileHash.sha256) ?? ""
         var absent = settings.startsFresh ? model.parameters.parameters.map(\.name) : try folder.load(into: model)
         if !settings.startsFresh, folder.backbone == nil {
             throw TrainingError("\(settings.model)/model.safetensors: no such file; there are no weights to start from")
@@ -209,6 +211,26 @@ extension RunDirectory {
 
 /// SHA-256 of files.
 enum FileHash {
+    /// Of the one file, or of the hashes of several, one after the other.
+    static func sha256(_ files: TensorFiles) throws -> String {
+        let hashes = try files.files.map { try sha256($0.path) }
+        return hashes.count == 1 ? hashes[0] : sha256(Data(hashes.joined().utf8))
+    }
+
+    private static func sha256(_ data: Data) -> String {
+        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var length: UInt32 = 0
+        data.withUnsafeBytes { _ = EVP_Digest($0.baseAddress, $0.count, &digest, &length, EVP_sha256(), nil) }
+        return hexadecimal(digest.prefix(Int(length)))
+    }
+
+    private static func hexadecimal(_ bytes: ArraySlice<UInt8>) -> String {
+        bytes.map { byte in
+            let text = String(byte, radix: 16)
+            return text.count == 1 ? "0" + text : text
+        }.joined()
+    }
+
     static func sha256(_ path: String) throws -> String {
         guard let file = FileHandle(forReadingAtPath: path) else { throw TrainingError("\(path): cannot be read") }
         defer { try? file.close() }
@@ -221,9 +243,6 @@ enum FileHash {
         var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var length: UInt32 = 0
         EVP_DigestFinal_ex(context, &digest, &length)
-        return digest.prefix(Int(length)).map { byte in
-            let text = String(byte, radix: 16)
-            return text.count == 1 ? "0" + text : text
-        }.joined()
+        return hexadecimal(digest.prefix(Int(length)))
     }
 }

@@ -1,6 +1,6 @@
 internal import Kernels
 public import Models
-internal import Tensors
+public import Tensors
 
 /// The initial weights, from which anchor features are computed, without a second model in memory where that can be
 /// avoided.
@@ -20,7 +20,7 @@ public final class AnchorWeights {
 
     public let source: Source
     /// Values of every parameter under the initial weights, by id.
-    public let table: [UnsafePointer<Float>]
+    public let table: [WeightValues]
     /// Whether low-rank updates take part in the anchor's forward pass.
     public var usesAdapters: Bool { source != .adaptersOff }
     /// Bytes that had to be copied.
@@ -47,7 +47,7 @@ public final class AnchorWeights {
                 ? initial.map { ($0, parameter.name) } : folder?.location(of: parameter.name)
             if source == .mapped, let stored, let mapped = stored.file.mappedFloats(stored.name) {
                 files.append(stored.file)
-                table[id] = mapped
+                table[id] = .float32(mapped)
                 continue
             }
             // Half-precision files cannot be read in place: their tensors are converted once.
@@ -63,7 +63,7 @@ public final class AnchorWeights {
                 copy.copy(from: model.parameters.values(id))
             }
             copies.append(copy)
-            table[id] = UnsafePointer(copy.base)
+            table[id] = .float32(copy.base)
         }
         self.table = table
         self.copies = copies

@@ -63,7 +63,7 @@ public final class TrainingStep {
     private let microBatchMetrics: [String]
     private let stepMetrics: [String]
     private let fixedMultipliers: [String: Double]
-    private let currentWeights: [UnsafePointer<Float>]
+    private let currentWeights: [WeightValues]
     /// Steps that were skipped for a non-finite value.
     var skippedSteps = 0
 

@@ -4,7 +4,7 @@ internal import Tensors
 /// Weights with some tensors taken from a file: the initial ones, from which anchor features are computed.
 struct TraceAnchor {
     /// Values of every parameter, by id.
-    let table: [UnsafePointer<Float>]
+    let table: [WeightValues]
     private let buffers: [FloatBuffer]
 
     init(path: String, model: VLAModel, folder: ModelFolder) throws {
@@ -29,7 +29,7 @@ struct TraceAnchor {
             let buffer = FloatBuffer(count: parameter.count)
             try file.copyFloats(name, shape: parameter.shape, into: buffer.base, count: buffer.count)
             buffers.append(buffer)
-            table[id] = UnsafePointer(buffer.base)
+            table[id] = .float32(buffer.base)
         }
         self.table = table
         self.buffers = buffers
