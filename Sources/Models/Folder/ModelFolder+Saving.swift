@@ -16,9 +16,9 @@ extension ModelFolder {
     ) throws {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let layout = source?.layout ?? CheckpointLayout(model.config)
-        let values = StoredValues(layout: layout, model: model, source: source)
+        let values = StoredValues(layout: layout, config: model.config, model: model, source: source)
         if case .lowRank(let settings) = model.fineTuning {
-            try saveAdapter(values, settings, base: source, to: folder + "/lora_adapter")
+            try saveAdapter(values, settings, base: source?.basePath ?? "", to: folder + "/lora_adapter")
         } else {
             var tensors = layout.entries.filter(\.part.isBackbone).compactMap { values.tensor($0, as: storage) }
             tensors += values.unknownTensors(as: storage)
@@ -43,7 +43,7 @@ extension ModelFolder {
     /// PEFT's layout. Modules that no gradient reaches are in it too, as PEFT writes them: with what the source has, or
     /// an update of zero. The action queries travel with the adapter, under the name that PEFT loads them by.
     static func saveAdapter(
-        _ values: StoredValues, _ settings: AdapterSettings, base: ModelFolder?, to folder: String
+        _ values: StoredValues, _ settings: AdapterSettings, base: String, to folder: String
     ) throws {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let selected = settings.modules.map(Set.init)
@@ -63,9 +63,8 @@ extension ModelFolder {
         }
         try SafetensorsWriter.write(
             tensors, metadata: ["format": "pt"], to: folder + "/adapter_model.safetensors")
-        let basePath = base.map { $0.backbone == nil || $0.adapter == nil ? $0.path : $0.adapter?.baseModel ?? "" }
         try AtomicFile.write(
-            adapterConfiguration(settings, targets: Set(modules.map(\.baseName)).sorted(), base: basePath ?? ""),
+            adapterConfiguration(settings, targets: Set(modules.map(\.baseName)).sorted(), base: base),
             to: folder + "/adapter_config.json")
     }
 
@@ -103,6 +102,7 @@ extension ModelFolder {
 /// Where the values of a checkpoint's tensors come from: the model, else the folder it came from.
 struct StoredValues {
     let layout: CheckpointLayout
+    let config: ModelConfig
     let model: VLAModel?
     let source: ModelFolder?
 
@@ -142,7 +142,7 @@ struct StoredValues {
         seed: UInt64
     ) -> SafetensorsWriter.Tensor {
         let layout = layout
-        let range = Float((source?.config ?? model?.config)?.decoder.initializerRange ?? 0.02)
+        let range = Float(config.decoder.initializerRange)
         return .init(name, shape: entry.shape, as: storage) { () throws(FileError) in
             let initialiser = Initialiser(seed: seed, range: range) { layout[$0]?.shape }
             return [Float](unsafeUninitializedCapacity: entry.count) { buffer, count in

@@ -50,6 +50,12 @@ public final class ModelFolder {
         backbone = try Self.backbone(in: path, adapter: adapter, base: choices.base)
     }
 
+    /// The folder that holds the vision-language model.
+    var basePath: String {
+        guard let backbone else { return path }
+        return URL(fileURLWithPath: backbone.path).deletingLastPathComponent().relativePath
+    }
+
     /// Tokeniser beside the weights.
     public var tokenizerPath: String { path + "/tokenizer.json" }
 

@@ -2,11 +2,6 @@ import ArgumentParser
 import Foundation
 import Training
 
-struct Model: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Look into model folders and convert them.", subcommands: [Trace.self])
-}
-
 extension Model {
     struct Trace: ParsableCommand {
         static let configuration = CommandConfiguration(
