@@ -73,10 +73,10 @@ struct ConfigFile: Decodable {
 }
 
 extension DecodingError {
-    /// The key and what is wrong with it.
+    /// The key, as it is in the file, and what is wrong with it.
     var sentence: String {
         func path(_ context: Context, _ key: (any CodingKey)? = nil) -> String {
-            (context.codingPath + (key.map { [$0] } ?? [])).map(\.stringValue).joined(separator: ".")
+            (context.codingPath + (key.map { [$0] } ?? [])).map { snakeCase($0.stringValue) }.joined(separator: ".")
         }
         switch self {
         case .keyNotFound(let key, let context): return "\(path(context, key)) is missing"
@@ -86,6 +86,17 @@ extension DecodingError {
             return context.codingPath.isEmpty
                 ? "not valid JSON (\(context.debugDescription))" : "\(path(context)): \(context.debugDescription)"
         @unknown default: return "cannot be read: \(self)"
+        }
+    }
+
+    /// `hiddenSize` back to `hidden_size`.
+    private func snakeCase(_ key: String) -> String {
+        key.reduce(into: "") { text, character in
+            if character.isUppercase, text.last?.isLowercase == true {
+                text += "_" + character.lowercased()
+            } else {
+                text.append(character)
+            }
         }
     }
 }

@@ -107,11 +107,20 @@ public struct ModelConfig: Sendable, Equatable {
         for (name, value) in positive where value < 1 || value > 1 << 24 {
             throw fail("\(name) is \(value); expected a number from 1 to \(1 << 24)")
         }
+        let deep =
+            [("text_config.num_hidden_layers", decoder.layers), ("chunk", chunk)]
+            + towers.map { ("\($0.prefix).depth", $0.depth) }
+        for (name, value) in deep where value > 1024 {
+            throw fail("\(name) is \(value), which no model of this kind has; is the number right?")
+        }
         guard imageSize % patchSize == 0 else {
             throw fail("image_size \(imageSize) is not a multiple of patch_size \(patchSize)")
         }
         guard (1...3).contains(cameras) else { throw fail("cameras is \(cameras); expected 1 to 3") }
-        guard (1...2).contains(towers.count) else { throw fail("\(towers.count) towers; expected one or two") }
+        let prefixes = towers.map(\.prefix)
+        guard prefixes == ["featurizer"] || prefixes == ["featurizer", "fused_featurizer"] else {
+            throw fail("the towers are \(prefixes); expected featurizer, or featurizer and fused_featurizer")
+        }
         for tower in towers {
             guard tower.dim % tower.heads == 0 else {
                 throw fail("tower \(tower.prefix): dim \(tower.dim) is not a multiple of heads \(tower.heads)")

@@ -2,13 +2,13 @@ internal import Foundation
 
 /// Resampling of learned position embeddings to another grid of patches, as timm does it (`resample_abs_pos_embed`):
 /// bicubic with antialiasing, half-pixel centres (Keys 1981, a = -0.5), in float32's range but computed in float64.
-struct PositionGrid {
+package struct PositionGrid {
     let from: Int
     let to: Int
     let width: Int
 
     /// - `stored`, `wanted`: shapes [1, side * side, width]. Nil when they are not two square grids of one width.
-    init?(_ stored: [Int], to wanted: [Int]) {
+    package init?(_ stored: [Int], to wanted: [Int]) {
         guard stored.count == 3, wanted.count == 3, stored[0] == 1, stored[2] == wanted[2],
             let from = Self.side(stored[1]), let to = Self.side(wanted[1])
         else { return nil }
@@ -21,7 +21,7 @@ struct PositionGrid {
     }
 
     /// [from * from, width] to [to * to, width].
-    func resampled(_ values: [Float]) -> [Float] {
+    package func resampled(_ values: [Float]) -> [Float] {
         let taps = (0..<to).map(weights)
         var rows = [Double](repeating: 0, count: to * from * width)
         for (y, tap) in taps.enumerated() {

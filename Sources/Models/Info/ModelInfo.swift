@@ -61,6 +61,11 @@ public struct ModelInfo: Sendable, Codable {
         let entries = folder.layout.entries(of: part)
         guard !entries.isEmpty else { return }
         let file = stored.path(of: part)
+        if file == nil, !part.isBackbone {
+            let what = part == .actionHead ? "action head" : "proprioception projector"
+            notes.append("There is no \(what); fine-tuning starts with a fresh one.")
+            return parts.append(Part(name: part.rawValue, file: nil, tensors: 0, parameters: 0, dtypes: []))
+        }
         var found: [SafetensorsFile.Entry] = []
         for entry in entries {
             guard let (file, name) = folder.location(of: entry.name), let have = file.entry(name) else {
