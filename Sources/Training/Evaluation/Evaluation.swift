@@ -7,12 +7,12 @@ internal import Tensors
 final class Evaluation {
     private let model: VLAModel
     private let prompts: PromptEncoder
-    private let tape: Tape
+    private let parallel: Parallel
 
     init(model: VLAModel, prompts: PromptEncoder, parallel: Parallel) {
         self.model = model
         self.prompts = prompts
-        tape = Tape(parameters: model.parameters, parallel: parallel)
+        self.parallel = parallel
     }
 
     /// Mean absolute error of predicted action chunks, normalised, over all values of the batches.
@@ -20,6 +20,8 @@ final class Evaluation {
         var sum = 0.0
         var count = 0
         let weights = model.parameters.currentWeights()
+        // Its memory is free again when the measure is taken.
+        let tape = Tape(parameters: model.parameters, parallel: parallel)
         for batch in batches where batch.count > 0 {
             let input = TrainingBatch.demonstrations(
                 batch, prompts: batch.instructions.map(prompts.action), policyInput: []
@@ -38,6 +40,8 @@ final class Evaluation {
         var right = 0
         var count = 0
         let weights = model.parameters.currentWeights()
+        // Its memory is free again when the measure is taken.
+        let tape = Tape(parameters: model.parameters, parallel: parallel)
         for batch in batches where batch.count > 0 {
             let input = ModelInput(
                 images: .rgb(batch.images), cameras: 1, prompts: batch.questions.map(prompts.question),

@@ -7,6 +7,14 @@ internal import Tensors
 
 /// Batches that measure a model, the same at every evaluation.
 struct EvaluationData {
+    /// Held-out samples that are kept.
+    static let maximumDemonstrations = 256
+
+    /// Questions asked at a time: as many pixels as 64 small images have.
+    static func questionsPerBatch(imageSize: Int) -> Int {
+        max(1, min(64, 64 * 64 * 64 / max(1, imageSize * imageSize)))
+    }
+
     var demonstrations: [DemonstrationBatch] = []
     var questions: [VQABatch] = []
     var answers: [String] = []
@@ -63,7 +71,7 @@ struct RunParts {
             let path = resuming.run.initialPath
             initial = FileManager.default.fileExists(atPath: path) ? try SafetensorsFile(path: path) : nil
         }
-        let choice = Self.anchorSource(
+        let choice = AnchorWeights.Source(
             settings.anchor, adapter: settings.adapter, trained: folder.adapterSettings != nil)
         let (folderForAnchor, model0) = (settings.startsFresh ? nil : folder, model)
         step = try TrainingStep(
@@ -140,18 +148,6 @@ struct RunParts {
         }
     }
 
-    private static func anchorSource(
-        _ choice: RunSettings.AnchorChoice, adapter: AdapterSettings?, trained: Bool
-    ) -> AnchorWeights.Source {
-        switch choice {
-        case .adaptersOff: .adaptersOff
-        case .mapped: .mapped
-        case .copy: .copy
-        // An adapter that has been trained before is part of the initial weights and cannot be switched off.
-        case .automatic: adapter != nil && !trained ? .adaptersOff : .mapped
-        }
-    }
-
     private static func data(
         _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder
     ) throws -> (any BatchSource, DatasetStatistics?, EvaluationData) {
@@ -160,7 +156,8 @@ struct RunParts {
             let questions = try VQADataset(path: settings.questions, split: "test")
             evaluation.answers = questions.answers
             evaluation.questions = try questions.batches(
-                batchSize: 64, imageSize: config.imageSize, maximumQuestions: settings.questionLimit)
+                batchSize: EvaluationData.questionsPerBatch(imageSize: config.imageSize), imageSize: config.imageSize,
+                maximumQuestions: settings.questionLimit)
         }
         switch settings.task {
         case .questions:
@@ -179,7 +176,8 @@ struct RunParts {
                     augment: settings.augments, seed: settings.seed, chunk: config.chunk,
                     holdOutEvery: settings.holdOutEvery, shots: settings.shots))
             if settings.holdOutEvery > 0 {
-                evaluation.demonstrations = try sampler.heldOutBatches(maximumSamples: 256)
+                evaluation.demonstrations = try sampler.heldOutBatches(
+                    maximumSamples: EvaluationData.maximumDemonstrations)
             }
             return (DemonstrationSource(sampler, prompts: prompts), statistics, evaluation)
         }
@@ -200,6 +198,7 @@ extension StepSettings {
         accumulation = settings.accumulation
         clipNorm = settings.clipNorm
         skipsNonFinite = settings.skipsNonFinite
+        checkpointsActivations = settings.checkpointsActivations
         seed = settings.seed
     }
 }

@@ -28,6 +28,18 @@ public final class AnchorWeights {
     private let copies: [FloatBuffer]
     private let files: [SafetensorsFile]
 
+    /// Stands for anchor weights that have not been read, to plan memory with.
+    init(unread model: VLAModel, source: Source) {
+        self.source = source
+        table = model.parameters.currentWeights()
+        (copies, files) = ([], [])
+        residentBytes = model.backboneParameters.reduce(0) { total, id in
+            let parameter = model.parameters[id]
+            let counts = parameter.isTrainable && (source != .adaptersOff || id == model.actionQueries)
+            return total + (counts ? parameter.count * MemoryLayout<Float>.stride : 0)
+        }
+    }
+
     /// - `folder`: the model's files. `initial`: tensors that the folder lacks (freshly drawn ones), as saved at the
     ///   start of the run. What neither has is copied from `model`, which must then hold the initial weights.
     /// - `isResuming`: the model has been trained already, so nothing may come from it.
@@ -69,5 +81,20 @@ public final class AnchorWeights {
         self.copies = copies
         self.files = files
         residentBytes = copies.reduce(0) { $0 + $1.count * MemoryLayout<Float>.stride }
+    }
+}
+
+extension AnchorWeights.Source {
+    /// What a choice means for a run.
+    ///
+    /// - `adapter`: adapters that the run makes. `trained`: whether the model came with one.
+    init(_ choice: RunSettings.AnchorChoice, adapter: AdapterSettings?, trained: Bool) {
+        switch choice {
+        case .adaptersOff: self = .adaptersOff
+        case .mapped: self = .mapped
+        case .copy: self = .copy
+        // An adapter that has been trained before is part of the initial weights and cannot be switched off.
+        case .automatic: self = adapter != nil && !trained ? .adaptersOff : .mapped
+        }
     }
 }

@@ -18,6 +18,8 @@ public struct StepSettings: Codable, Sendable, Equatable {
     public var clipNorm = 0.0
     /// Whether a step with a non-finite loss or cotangent is skipped and counted instead of ending the run.
     public var skipsNonFinite = false
+    /// Whether blocks of the model are run again in backward passes instead of keeping what they computed.
+    public var checkpointsActivations = false
     public var seed: UInt64 = 0
 
     public init() {}
@@ -51,11 +53,11 @@ public final class TrainingStep {
     let settings: StepSettings
     let values: ValueStore
     private let schedule: LearningRateSchedule
-    private let tape: Tape
+    let tape: Tape
     private let parallel: Parallel
-    private let anchor: AnchorWeights?
+    let anchor: AnchorWeights?
     private var anchorFeatures: [FloatBuffer] = []
-    private let gradients: [GradientAccumulator]
+    let gradients: [GradientAccumulator]
     private let gram: GradientGram
     private var weights: [Double]
     private let blockSizes: [Int64]
@@ -63,7 +65,7 @@ public final class TrainingStep {
     private let microBatchMetrics: [String]
     private let stepMetrics: [String]
     private let fixedMultipliers: [String: Double]
-    private let currentWeights: [WeightValues]
+    let currentWeights: [WeightValues]
     /// Steps that were skipped for a non-finite value.
     var skippedSteps = 0
 
@@ -107,6 +109,7 @@ public final class TrainingStep {
         weights = Array(repeating: 1, count: blocks.blocks.count * objectives.count)
         self.optimizer = AdamW(parameters: model.parameters, settings: optimizer)
         tape = Tape(parameters: model.parameters, parallel: parallel)
+        tape.checkpointsSegments = settings.checkpointsActivations
         currentWeights = model.parameters.currentWeights()
         let tapNames = Set(taps.map(\.name))
         anchor = tapNames.contains { composition.reads("anchor.\($0)", at: .preBackward) } ? try makeAnchor() : nil
@@ -122,8 +125,9 @@ public final class TrainingStep {
         for (index, objective) in objectives.enumerated() { values.set("index.\(objective)", Int64(index)) }
     }
 
-    /// Bytes held for activations and cotangents.
+    /// Bytes held for activations and cotangents, and those that have been in use at a time.
     public var activationBytes: Int { tape.bytes }
+    public var peakActivationBytes: Int { tape.peakBytes }
 
     /// Bytes of anchor weights that had to be copied.
     public var anchorBytes: Int { anchor?.residentBytes ?? 0 }
