@@ -63,11 +63,8 @@ public final class Tape {
         keepsOperations = recording
     }
 
-    /// Bytes of memory held for values and cotangents.
-    public var bytes: Int { arena.bytes + pool.bytes }
-
-    /// Bytes of values and cotangents that have been in use at a time.
-    public var peakBytes: Int { (arena.peak + pool.count) * MemoryLayout<Float>.stride }
+    /// Bytes of memory taken so far for values and cotangents.
+    public var bytes: Int { arena.usedBytes + pool.bytes }
 
     /// Float32 values of a parameter.
     func floats(_ id: Int) -> UnsafePointer<Float> {

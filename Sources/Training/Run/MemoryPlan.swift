@@ -65,7 +65,7 @@ public struct MemoryPlan: Sendable {
         moments = counts.indices.reduce(0) { total, id in
             total + (reached.contains { $0[id] } ? 8 * counts[id] : 0)
         }
-        activations = step.peakActivationBytes
+        activations = step.activationBytes
         anchors = step.anchorBytes
         try addEvaluation(settings, model: model, prompts: prompts, parallel: idle)
         program = ProcessMemory.peakBytes
@@ -96,7 +96,7 @@ public struct MemoryPlan: Sendable {
             let tape = Tape(parameters: model.parameters, parallel: parallel)
             tape.reset(weights: model.parameters.currentWeights(), recording: false)
             _ = model.forward(input, on: tape)
-            largest = max(largest, tape.peakBytes)
+            largest = max(largest, tape.bytes)
         }
         evaluation += largest
     }

@@ -125,9 +125,8 @@ public final class TrainingStep {
         for (index, objective) in objectives.enumerated() { values.set("index.\(objective)", Int64(index)) }
     }
 
-    /// Bytes held for activations and cotangents, and those that have been in use at a time.
+    /// Bytes of memory taken so far for activations and cotangents.
     public var activationBytes: Int { tape.bytes }
-    public var peakActivationBytes: Int { tape.peakBytes }
 
     /// Bytes of anchor weights that had to be copied.
     public var anchorBytes: Int { anchor?.residentBytes ?? 0 }
