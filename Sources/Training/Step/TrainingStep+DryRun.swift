@@ -4,7 +4,7 @@ internal import Tensors
 
 extension TrainingStep {
     /// Runs the passes of a micro-batch, to find what they allocate and which parameters each objective reaches. Made for
-    /// a ``Parallel`` that does no arithmetic; plugins are not called.
+    /// a ``Parallel`` that does no arithmetic; plugins are not called. The step is of no further use.
     ///
     /// - Returns: for each objective, by parameter id, whether its gradient arrives there.
     func dryRun(_ input: ModelInput) -> [[Bool]] {
@@ -23,7 +23,6 @@ extension TrainingStep {
             let reached = targets.filter { composition.provider(of: "cotangent.\(objective).\($0.0)") != nil }.map(\.1)
             // A backward pass only asks whether a cotangent is there; its values are not read.
             tape.backward(seeds: reached.map { ($0, UnsafePointer($0.values)) }, scale: 1, into: gradient)
-            defer { gradient.zero() }
             return gradient.isReached
         }
     }
