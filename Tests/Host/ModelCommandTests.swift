@@ -21,7 +21,7 @@ import Testing
     @Test func infoOfAFolder() throws {
         let result = try CraftCommand.run(["model", "info", Self.fixture("vla/two-towers-qwen2-pro-lora")])
         #expect(result.status == 0)
-        for word in ["causal", "Pro action head", "lora_adapter", "F32", "Nothing is missing"] {
+        for word in ["causal", "Pro action head", "lora_adapter", "F32", "computes with is missing"] {
             #expect(result.output.contains(word), "\(result.output)")
         }
         let shipped = try CraftCommand.run(["model", "info", CraftCommand.assets + "/small-vlm"])

@@ -114,7 +114,7 @@ public struct ModelInfo: Sendable, Codable {
         lines += Self.list("unexpected", unexpected, why: "")
         lines += mismatched
         if missing.isEmpty, unexpected.isEmpty, mismatched.isEmpty {
-            lines.append("Nothing is missing, nothing is unexpected.")
+            lines.append("Nothing that the model computes with is missing, and nothing is unexpected.")
         }
         return lines + notes
     }

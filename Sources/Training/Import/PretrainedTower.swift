@@ -6,7 +6,7 @@ internal import Models
 ///
 /// The exporter transposes the weights of linear layers and takes their names away; they are found by the nodes that use
 /// them. The position of the class token, which DINOv2 adds to it, becomes part of the token itself; those of the patches
-/// are resampled to the grid that is asked for.
+/// are resampled to the grid that is asked for, as transformers does.
 struct PretrainedTower {
     let parts: [String: AssembledModel.Part]
     /// The entry of `craft_small.towers`.
@@ -59,7 +59,7 @@ struct PretrainedTower {
             guard let resampling = PositionGrid(stored, to: [1, grid * grid, d]) else {
                 throw FileError(path: path, "the positions have the shape \(stored); expected a square grid")
             }
-            return resampling.resampled(values)
+            return resampling.resampled(values, as: .transformers)
         }
         plain("patch_embed.proj.weight", "embeddings.patch_embeddings.projection.weight", patches.shape)
         plain("patch_embed.proj.bias", "embeddings.patch_embeddings.projection.bias", [d])
@@ -86,6 +86,8 @@ struct PretrainedTower {
             plain(block + "ls1.scale_factor", layer + "layer_scale1.lambda1", [d])
             plain(block + "ls2.scale_factor", layer + "layer_scale2.lambda1", [d])
         }
+        plain("norm.weight", "layernorm.weight", [d])
+        plain("norm.bias", "layernorm.bias", [d])
         self.parts = parts
         configuration = [
             "kind": "dinov2", "prefix": "featurizer", "dim": d, "depth": depth, "heads": d / Self.headDim, "mlp": mlp,
