@@ -81,6 +81,19 @@ import Testing
         #expect(PositionGrid([1, 4, 3], to: [1, 9, 2]) == nil)
     }
 
+    /// torch's bicubic interpolation without antialiasing, which transformers uses, on sin(0.7 i).
+    @Test(
+        arguments: [
+            (5, 3, [0.482138, 0.820157, 0.143105, -0.511963, -0.664798, -0.166685, 0.840325, 0.492186]),
+            (2, 4, [-0.163648, 0.7166, 0.240314, 0.819101, 0.905663, 0.987927, 1.309625, 1.090428]),
+            (7, 4, [-0.078212, 0.088929, 0.229844, 0.07252, -0.278963, -0.230498, 0.181624, 0.243674]),
+        ] as [(Int, Int, [Double])])
+    func positionGridsAreResampledAsInTransformers(_ from: Int, _ to: Int, _ expected: [Double]) throws {
+        let grid = try #require(PositionGrid([1, from * from, 2], to: [1, to * to, 2]))
+        let got = grid.resampled((0..<from * from * 2).map { Float(sin(0.7 * Double($0))) }, as: .transformers)
+        for (a, b) in zip(got, expected) { #expect(abs(Double(a) - b) < 2e-6) }
+    }
+
     @Test func aLargerGridLoads() throws {
         let fixture = try ModelFixture("one-tower-qwen2-base")
         try fixture.rewrite("model.safetensors") { file, entry in
