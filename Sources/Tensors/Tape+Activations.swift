@@ -70,13 +70,17 @@ private struct Activation: Operation {
     let kind: Kind
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
-        let (dx, accumulate) = pass.gradient(of: x)
+        let active = pass.activeRows(of: output)
+        let (dx, accumulate) = pass.gradient(of: x, within: active.span)
         let add: Int32 = accumulate ? 1 : 0
-        pass.parallel.ranges(x.count, grain: elementGrain) { range in
-            let start = range.lowerBound
-            switch kind {
-            case .gelu: ck_gelu_backward(dy + start, x.values + start, range.count, dx + start, add)
-            case .relu: ck_relu_backward(dy + start, output.values + start, range.count, dx + start, add)
+        let n = x.columns
+        pass.parallel.ranges(active.count, grain: max(1, elementGrain / max(1, n))) { range in
+            active.forEach(in: range) { rows, _ in
+                let (start, count) = (rows.lowerBound * n, rows.count * n)
+                switch kind {
+                case .gelu: ck_gelu_backward(dy + start, x.values + start, count, dx + start, add)
+                case .relu: ck_relu_backward(dy + start, output.values + start, count, dx + start, add)
+                }
             }
         }
     }
@@ -88,15 +92,19 @@ private struct SwiGLU: Operation {
     let up: Tensor
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
-        let (dGate, accumulateGate) = pass.gradient(of: gate)
-        let (dUp, accumulateUp) = pass.gradient(of: up)
+        let active = pass.activeRows(of: output)
+        let (dGate, accumulateGate) = pass.gradient(of: gate, within: active.span)
+        let (dUp, accumulateUp) = pass.gradient(of: up, within: active.span)
         // Gate and up are made for this operation alone; a second reader would need separate flags in the kernel.
         precondition(accumulateGate == accumulateUp, "gate and up of a SwiGLU are read elsewhere by one of them only")
-        pass.parallel.ranges(output.count, grain: elementGrain) { range in
-            let start = range.lowerBound
-            ck_swiglu_backward(
-                dy + start, gate.values + start, up.values + start, range.count, dGate + start, dUp + start,
-                accumulateGate ? 1 : 0)
+        let n = output.columns
+        pass.parallel.ranges(active.count, grain: max(1, elementGrain / max(1, n))) { range in
+            active.forEach(in: range) { rows, _ in
+                let start = rows.lowerBound * n
+                ck_swiglu_backward(
+                    dy + start, gate.values + start, up.values + start, rows.count * n, dGate + start, dUp + start,
+                    accumulateGate ? 1 : 0)
+            }
         }
     }
 }

@@ -114,9 +114,12 @@ private struct Attention: Operation {
         let width = shape.heads * d
         let group = shape.heads / shape.keyValueHeads
         let scale = 1 / Float(d).squareRoot()
-        let dq = pass.clearedGradient(of: q.tensor) + q.offset
-        let dk = pass.clearedGradient(of: k.tensor) + k.offset
-        let dv = pass.clearedGradient(of: v.tensor) + v.offset
+        let active = pass.activeRows(of: output).span.flatMap { $0.period == t ? $0 : nil }
+        let queries = active?.range ?? 0..<t
+        let keys = shape.isCausal ? RowSpan(period: t, 0..<queries.upperBound) : nil
+        let dq = pass.clearedGradient(of: q.tensor, within: active) + q.offset
+        let dk = pass.clearedGradient(of: k.tensor, within: keys) + k.offset
+        let dv = pass.clearedGradient(of: v.tensor, within: keys) + v.offset
         // One task per key/value head: the query heads of a group add to the same dk and dv.
         let tasks = shape.batch * shape.keyValueHeads
         let chunks = pass.parallel.chunkCount(tasks, grain: 1)
@@ -130,7 +133,10 @@ private struct Attention: Operation {
                 let valueOffset = sequence * t * v.ld + kvHead * d
                 for head in kvHead * group..<(kvHead + 1) * group {
                     let p = probabilities + (sequence * shape.heads + head) * t * t
-                    shape.forEachBlock(of: sequence) { start, rows, limit in
+                    shape.forEachBlock(of: sequence) { blockStart, blockRows, limit in
+                        let block = (blockStart..<blockStart + blockRows).clamped(to: queries)
+                        if block.isEmpty { return }
+                        let (start, rows) = (block.lowerBound, block.count)
                         let dOut = dy + (sequence * t + start) * width + head * d
                         let queryOffset = (sequence * t + start) * q.ld + head * d
                         gemm(
