@@ -85,6 +85,31 @@ enum Session {
         print("ms by phase: \(phases)")
     }
 
+    static func printProfile(_ trainer: Trainer) {
+        let shares = TraceFile.shares(of: trainer.profile)
+        guard !shares.isEmpty else {
+            print("profile: no step was recorded; it starts with the fourth")
+            return
+        }
+        func row(_ name: String, _ direction: String, _ calls: String, _ ms: String, _ share: String, _ rate: String) {
+            func left(_ text: String, _ width: Int) -> String {
+                text + String(repeating: " ", count: max(0, width - text.count))
+            }
+            func right(_ text: String, _ width: Int) -> String {
+                String(repeating: " ", count: max(0, width - text.count)) + text
+            }
+            print(left(name, 18), left(direction, 9), right(calls, 7), right(ms, 10), right(share, 7), right(rate, 9))
+        }
+        row("profile", "", "calls", "ms", "share", "GFLOP/s")
+        for share in shares {
+            row(
+                share.name, share.category.rawValue, "\(share.calls)", String(format: "%.2f", share.milliseconds),
+                String(format: "%.1f%%", share.fraction * 100),
+                share.gigaflops > 0 ? String(format: "%.1f", share.gigaflops) : "")
+        }
+        print("trace: \(trainer.run.profilePath)")
+    }
+
     private static func describe(_ trainer: Trainer) {
         let settings = trainer.settings
         let objectives = trainer.step.objectives.joined(separator: ", ")

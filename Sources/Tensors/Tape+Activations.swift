@@ -10,6 +10,8 @@ extension Tape {
     public func relu(_ x: Tensor) -> Tensor { activation(x, .relu) }
 
     private func activation(_ x: Tensor, _ kind: Activation.Kind) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("activation", .forward, from: start) } }
         let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: x.needsGradient)
         parallel.ranges(x.count, grain: elementGrain) { range in
             let start = range.lowerBound
@@ -24,6 +26,8 @@ extension Tape {
 
     /// SwiGLU (Shazeer 2020): `silu(gate) * up`, elementwise on tensors of one shape.
     public func swiGLU(gate: Tensor, up: Tensor) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("SwiGLU", .forward, from: start) } }
         precondition(gate.count == up.count)
         let y = makeTensor(
             rows: gate.rows, columns: gate.columns, needsGradient: gate.needsGradient || up.needsGradient)
@@ -37,6 +41,8 @@ extension Tape {
 
     /// LayerScale residual (Touvron et al. 2021): `x + gamma * h`, with the parameter gamma [N] over rows of [M, N].
     public func layerScaleResidual(_ x: Tensor, _ h: Tensor, gamma: Int) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("layer scale", .forward, from: start) } }
         precondition(x.rows == h.rows && x.columns == h.columns)
         let y = makeTensor(
             rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || h.needsGradient || isTrainable(gamma))
@@ -51,6 +57,8 @@ extension Tape {
 
     /// `x + h` for tensors of one shape.
     public func add(_ x: Tensor, _ h: Tensor) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("add", .forward, from: start) } }
         precondition(x.rows == h.rows && x.columns == h.columns)
         let y = makeTensor(
             rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || h.needsGradient)
@@ -64,6 +72,7 @@ extension Tape {
 }
 
 private struct Activation: Operation {
+    let name: StaticString = "activation"
     enum Kind { case gelu, relu }
     let output: Tensor
     let x: Tensor
@@ -87,6 +96,7 @@ private struct Activation: Operation {
 }
 
 private struct SwiGLU: Operation {
+    let name: StaticString = "SwiGLU"
     let output: Tensor
     let gate: Tensor
     let up: Tensor
@@ -110,6 +120,7 @@ private struct SwiGLU: Operation {
 }
 
 private struct LayerScale: Operation {
+    let name: StaticString = "layer scale"
     let output: Tensor
     let x: Tensor
     let h: Tensor
@@ -129,6 +140,7 @@ private struct LayerScale: Operation {
 }
 
 private struct Addition: Operation {
+    let name: StaticString = "add"
     let output: Tensor
     let x: Tensor
     let h: Tensor

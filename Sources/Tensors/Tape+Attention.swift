@@ -49,6 +49,16 @@ public struct AttentionShape: Sendable {
         return isCausal ? min(valid, row) : valid
     }
 
+    /// Notes `count` products of [queries, headDim] x [headDim, keys] in each head.
+    func countProducts(_ count: Int, queries: Range<Int>, in profile: OperationProfile) {
+        for sequence in 0..<batch {
+            forEachBlock(of: sequence) { start, rows, keys in
+                let active = (start..<start + rows).clamped(to: queries).count
+                profile.countProduct(active, keys, headDim, times: count * heads)
+            }
+        }
+    }
+
     func forEachBlock(of sequence: Int, _ body: (_ start: Int, _ rows: Int, _ keys: Int) -> Void) {
         var start = 0
         while start < tokens {
@@ -66,6 +76,8 @@ extension Tape {
     /// - `q`: columns heads * headDim of a [batch * tokens, ...] matrix; `k`, `v`: keyValueHeads * headDim columns.
     /// - Returns [batch * tokens, heads * headDim].
     public func attention(q: ColumnBlock, k: ColumnBlock, v: ColumnBlock, shape: AttentionShape) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("attention", .forward, from: start) } }
         let needs = q.tensor.needsGradient || k.tensor.needsGradient || v.tensor.needsGradient
         let width = shape.heads * shape.headDim
         let y = makeTensor(rows: shape.batch * shape.tokens, columns: width, needsGradient: needs)
@@ -76,6 +88,7 @@ extension Tape {
         let chunks = parallel.chunkCount(tasks, grain: 1)
         // Probabilities are kept for the backward pass; without one, each thread needs room for a single head.
         let keep = isRecording && needs
+        if let profile { shape.countProducts(2, queries: 0..<t, in: profile) }
         let probabilities = arena.allocate((keep ? tasks : chunks) * t * t)
         parallel.run(chunks: chunks) { chunk in
             for task in Parallel.range(chunk, of: chunks, count: tasks) {
@@ -101,6 +114,7 @@ extension Tape {
 }
 
 private struct Attention: Operation {
+    let name: StaticString = "attention"
     let output: Tensor
     let q: ColumnBlock
     let k: ColumnBlock
@@ -123,6 +137,7 @@ private struct Attention: Operation {
         // One task per key/value head: the query heads of a group add to the same dk and dv.
         let tasks = shape.batch * shape.keyValueHeads
         let chunks = pass.parallel.chunkCount(tasks, grain: 1)
+        if let profile = pass.tape.profile { shape.countProducts(4, queries: queries, in: profile) }
         let block = (shape.isCausal ? min(t, AttentionShape.rowBlock) : t) * t
         let scratch = pass.tape.pool.take(chunks * block)
         pass.parallel.run(chunks: chunks) { chunk in

@@ -23,6 +23,8 @@ extension Tape {
     public func linear(
         _ x: Tensor, weight: Int, bias: Int? = nil, residual: Tensor? = nil, update: LowRankUpdate? = nil
     ) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("linear", .forward, from: start) } }
         let shape = parameters[weight].shape
         let outputs = shape[0]
         let inputs = shape.dropFirst().reduce(1, *)
@@ -32,6 +34,7 @@ extension Tape {
             x.needsGradient || residual?.needsGradient == true || isTrainable(weight) || isTrainable(bias)
             || isTrainable(update?.a) || isTrainable(update?.b)
         let y = makeTensor(rows: x.rows, columns: outputs, needsGradient: needs)
+        profile?.countProduct(x.rows, outputs, inputs)
         let biasValues = bias.map { weights[$0] }
         parallel.gemm(
             .normal, .transposed, m: x.rows, n: outputs, k: inputs, a: x.values, lda: inputs,
@@ -49,6 +52,7 @@ extension Tape {
         var down: Tensor?
         if let update {
             let low = makeTensor(rows: x.rows, columns: update.rank, needsGradient: false)
+            profile?.countProduct(x.rows, update.rank, inputs + outputs)
             parallel.gemm(
                 .normal, .transposed, m: x.rows, n: update.rank, k: inputs, a: x.values, lda: inputs,
                 b: weights[update.a], ldb: inputs, beta: 0, c: low.values, ldc: update.rank)
@@ -66,6 +70,7 @@ extension Tape {
 }
 
 private struct Linear: Operation {
+    let name: StaticString = "linear"
     let output: Tensor
     let x: Tensor
     let weight: Int
@@ -122,12 +127,15 @@ private struct Linear: Operation {
     private func backward(_ rows: Rows, _ pass: BackwardPass) {
         let parallel = pass.parallel
         let (m, n, k) = (rows.count, output.columns, x.columns)
+        let profile = pass.tape.profile
         if let dx = rows.dx {
+            profile?.countProduct(m, k, n)
             parallel.gemm(
                 .normal, .normal, m: m, n: k, k: n, a: rows.dy, lda: n, b: weights[weight], ldb: k,
                 beta: rows.accumulates ? 1 : 0, c: dx, ldc: k)
         }
         if let dw = pass.parameterGradient(weight) {
+            profile?.countProduct(n, k, m)
             parallel.gemm(
                 .transposed, .normal, m: n, n: k, k: m, a: rows.dy, lda: n, b: rows.x, ldb: k, beta: 1, c: dw, ldc: k)
         }
@@ -142,6 +150,7 @@ private struct Linear: Operation {
         let (m, n, k, r) = (rows.count, output.columns, x.columns, update.rank)
         let dy = rows.dy
         let dDown = pass.tape.pool.take(m * r)
+        pass.tape.profile?.countProduct(m, r, 2 * (n + k))
         parallel.gemm(
             .normal, .normal, m: m, n: r, k: n, alpha: update.scale, a: dy, lda: n, b: weights[update.b], ldb: r,
             beta: 0, c: dDown, ldc: r)

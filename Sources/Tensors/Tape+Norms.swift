@@ -5,6 +5,8 @@ extension Tape {
     ///
     /// - `x`: [M, N]. `weight`, `bias`: parameters [N].
     public func layerNorm(_ x: Tensor, weight: Int, bias: Int, epsilon: Float) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("norm", .forward, from: start) } }
         let needs = x.needsGradient || isTrainable(weight) || isTrainable(bias)
         let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: needs)
         let mean = arena.allocate(x.rows)
@@ -23,6 +25,8 @@ extension Tape {
 
     /// RMSNorm over each row (Zhang & Sennrich 2019): `y = x / sqrt(mean(x²) + epsilon) * weight`.
     public func rmsNorm(_ x: Tensor, weight: Int, epsilon: Float) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("norm", .forward, from: start) } }
         let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || isTrainable(weight))
         let rstd = arena.allocate(x.rows)
         let n = x.columns
@@ -38,6 +42,7 @@ extension Tape {
 
 /// Backward pass of both norms; an RMSNorm has no mean and no bias.
 private struct Norm: Operation {
+    let name: StaticString = "norm"
     let output: Tensor
     let x: Tensor
     let weight: Int

@@ -39,6 +39,8 @@ extension Tape {
         _ rows: [RowReference], adding addends: [RowReference] = [], from sources: [RowSource], columns: Int,
         period: Int? = nil
     ) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("gather rows", .forward, from: start) } }
         precondition(addends.isEmpty || addends.count == rows.count)
         var pointers: [UnsafePointer<Float>] = []
         var needs = false
@@ -79,6 +81,8 @@ extension Tape {
     ///
     /// - `period`: rows per sequence in `x`, when it is sequences of which some places may be taken alone.
     public func poolRows(_ x: Tensor, spans: [Range<Int>], pooling: Pooling, period: Int? = nil) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("pool rows", .forward, from: start) } }
         let n = x.columns
         let y = makeTensor(rows: spans.count, columns: n, needsGradient: x.needsGradient)
         var winners: [Int32] = []
@@ -104,6 +108,8 @@ extension Tape {
 
     /// Joins two matrices with equally many rows side by side: [rows, a.columns + b.columns].
     public func concatenateColumns(_ a: Tensor, _ b: Tensor) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("concatenate", .forward, from: start) } }
         precondition(a.rows == b.rows)
         let n = a.columns + b.columns
         let y = makeTensor(rows: a.rows, columns: n, needsGradient: a.needsGradient || b.needsGradient)
@@ -119,6 +125,7 @@ extension Tape {
 }
 
 private struct GatherRows: Operation {
+    let name: StaticString = "gather rows"
     let output: Tensor
     let rows: [RowReference]
     let addends: [RowReference]
@@ -158,6 +165,7 @@ private struct GatherRows: Operation {
 }
 
 private struct PoolRows: Operation {
+    let name: StaticString = "pool rows"
     let output: Tensor
     let x: Tensor
     let spans: [Range<Int>]
@@ -183,6 +191,7 @@ private struct PoolRows: Operation {
 }
 
 private struct ConcatenateColumns: Operation {
+    let name: StaticString = "concatenate"
     let output: Tensor
     let a: Tensor
     let b: Tensor

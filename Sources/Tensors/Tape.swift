@@ -18,6 +18,8 @@ protocol Operation {
     var output: Tensor { get }
     /// Whether `output` was made by this operation (true) or changed in place (false: its cotangent lives on).
     var ownsOutput: Bool { get }
+    /// As a profile shows it.
+    var name: StaticString { get }
     /// Sends `dy`, the cotangent of `output`, to the inputs and parameters.
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass)
 }
@@ -42,6 +44,8 @@ public final class Tape {
     public private(set) var isRecording = true
     /// Whether backward passes leave out rows whose cotangent is known to be zero. The results are the same without.
     package var limitsRows = true
+    /// Where the times of operations are kept; nil measures nothing.
+    public var profile: OperationProfile?
     let parameters: ParameterSet
 
     public init(parameters: ParameterSet, parallel: Parallel) {
@@ -88,7 +92,13 @@ public final class Tape {
         }
         for operation in operations.reversed() {
             guard let dy = pass.cotangents[operation.output.id] else { continue }
-            operation.backward(dy, pass)
+            if let profile {
+                let start = profile.now
+                operation.backward(dy, pass)
+                profile.end(operation.name.description, .backward, from: start)
+            } else {
+                operation.backward(dy, pass)
+            }
             if operation.ownsOutput { pass.release(operation.output) }
         }
         pass.releaseAll()
