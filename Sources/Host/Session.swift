@@ -39,6 +39,23 @@ enum RunNames {
     }
 }
 
+/// The progress lines of a run, kept in its folder: `train_progress.log`.
+private struct ProgressLog {
+    private let file: FileHandle
+
+    init(path: String) throws {
+        let manager = FileManager.default
+        guard manager.fileExists(atPath: path) || manager.createFile(atPath: path, contents: nil),
+            let file = FileHandle(forWritingAtPath: path)
+        else { throw TrainingError("\(path): cannot be written; check the folder's permissions and space") }
+        self.file = file
+        try file.seekToEnd()
+    }
+
+    /// A line that cannot be written is no reason to end a run: the metrics are elsewhere.
+    func append(_ line: String) { try? file.write(contentsOf: Data((line + "\n").utf8)) }
+}
+
 /// Runs a trainer with progress on the terminal.
 enum Session {
     static func train(_ trainer: Trainer, quiet: Bool) throws -> RunSummary {
@@ -46,6 +63,7 @@ enum Session {
         let isTerminal = isatty(STDERR_FILENO) == 1 && !quiet
         describe(trainer)
         var lastLine = Date.distantPast
+        let log = try ProgressLog(path: trainer.run.progressPath)
         let summary = try trainer.train(shouldStop: { Interruption.isRequested }) { event in
             switch event {
             case .step(let report, let total, let elapsed, let done):
@@ -55,14 +73,17 @@ enum Session {
                 guard isLast || Date().timeIntervalSince(lastLine) >= pause || report.skipped != nil else { return }
                 lastLine = Date()
                 let line = progress(report, total: total, elapsed: elapsed, done: done)
+                log.append(line)
                 if isTerminal {
                     FileHandle.standardError.write(Data("\r\u{1B}[K\(line)\(isLast ? "\n" : "")".utf8))
                 } else {
                     print(line)
                 }
             case .evaluation(let name, let value, let step):
+                let line = "step \(step): \(name) \(String(format: "%.4f", value))"
+                log.append(line)
                 clearLine(isTerminal)
-                print("step \(step): \(name) \(String(format: "%.4f", value))")
+                print(line)
             case .saved(let path, _):
                 clearLine(isTerminal)
                 print("saved \(path)")

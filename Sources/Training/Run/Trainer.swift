@@ -91,7 +91,7 @@ public final class Trainer {
         statistics = parts.statistics
         modelHash = parts.modelHash
         evaluationData = parts.evaluationData
-        evaluation = Evaluation(model: parts.model, prompts: parts.prompts, parallel: parts.parallel)
+        evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
         metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
         board = try TensorBoardWriter(folder: run.tensorboardPath, resumingAt: stepsDone == 0 ? nil : stepsDone + 1)
     }
@@ -191,8 +191,8 @@ public final class Trainer {
         }
         values.append(
             (
-                "answer_accuracy",
-                try evaluation.answerAccuracy(evaluationData.questions, answers: evaluationData.answers)
+                "held_out_answer_accuracy",
+                try evaluationData.questions.flatMap(evaluation.answerAccuracy)
             ))
         for case (let name, let value?) in values {
             results["\(moment).\(name)"] = value

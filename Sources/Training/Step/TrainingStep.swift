@@ -51,7 +51,8 @@ public final class TrainingStep {
     let settings: StepSettings
     let values: ValueStore
     private let schedule: LearningRateSchedule
-    private let tape: Tape
+    /// Free between steps for passes that record nothing.
+    let tape: Tape
     private let parallel: Parallel
     private let anchor: AnchorWeights?
     private var anchorFeatures: [FloatBuffer] = []
@@ -196,6 +197,7 @@ public final class TrainingStep {
         for objective in objectives {
             metrics["lambda.\(objective)"] = multipliers[objective]
             metrics["lambda.\(objective)@prev"] = multipliersBefore[objective]
+            metrics["lambda.\(objective)@next"] = multipliers[objective]
         }
         metrics["gradient_norm"] = norm
         metrics["learning_rate"] = rate
