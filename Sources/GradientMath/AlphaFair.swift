@@ -18,8 +18,9 @@ extension Gram {
             let product = cosines.times(b)
             // The equation's relative error; it stops falling when it has reached rounding.
             let next = (0..<n).reduce(0) { max($0, abs(product[$1] * power(b[$1], p) / k[$1] - 1)) }
-            guard next > 0x1p-52, next < error || next > 0x1p-30 else { break }
-            error = next
+            let isFalling = next < error
+            error = min(error, next)
+            guard next > 0x1p-52, isFalling || next > 0x1p-30 else { break }
             let gradient = (0..<n).map { product[$0] - k[$0] * power(b[$0], -p) }
             // Newton's system for the relative change of each weight.
             let scaledHessian = SymmetricMatrix(size: n) { i, j in
