@@ -105,7 +105,7 @@ extension FeatureTap {
             let mask = tape.constant(rows: layout.batch, columns: 1)
             mask.values.update(repeating: 1, count: mask.count)
             return TappedFeature(
-                tensor: tape.poolRows(state, spans: spans, pooling: kind), tokens: 1, mask: mask)
+                tensor: tape.poolRows(state, spans: spans, pooling: kind, period: layout.tokens), tokens: 1, mask: mask)
         }
         let longest = spans.map(\.count).max() ?? 0
         let mask = tape.constant(rows: layout.batch, columns: longest)
@@ -118,6 +118,7 @@ extension FeatureTap {
             }
         }
         return TappedFeature(
-            tensor: tape.gatherRows(rows, from: [.tensor(state)], columns: state.columns), tokens: longest, mask: mask)
+            tensor: tape.gatherRows(rows, from: [.tensor(state)], columns: state.columns, period: layout.tokens),
+            tokens: longest, mask: mask)
     }
 }

@@ -18,6 +18,8 @@ protocol Operation {
     var output: Tensor { get }
     /// Whether `output` was made by this operation (true) or changed in place (false: its cotangent lives on).
     var ownsOutput: Bool { get }
+    /// As a profile shows it.
+    var name: StaticString { get }
     /// Sends `dy`, the cotangent of `output`, to the inputs and parameters.
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass)
 }
@@ -40,6 +42,10 @@ public final class Tape {
     public private(set) var weights: [UnsafePointer<Float>] = []
     /// Whether operations are recorded. Without it values are computed all the same.
     public private(set) var isRecording = true
+    /// Whether backward passes leave out rows whose cotangent is known to be zero. The results are the same without.
+    package var limitsRows = true
+    /// Where the times of operations are kept; nil measures nothing.
+    public var profile: OperationProfile?
     let parameters: ParameterSet
 
     public init(parameters: ParameterSet, parallel: Parallel) {
@@ -86,7 +92,13 @@ public final class Tape {
         }
         for operation in operations.reversed() {
             guard let dy = pass.cotangents[operation.output.id] else { continue }
-            operation.backward(dy, pass)
+            if let profile {
+                let start = profile.now
+                operation.backward(dy, pass)
+                profile.end(operation.name.description, .backward, from: start)
+            } else {
+                operation.backward(dy, pass)
+            }
             if operation.ownsOutput { pass.release(operation.output) }
         }
         pass.releaseAll()
@@ -115,6 +127,8 @@ final class BackwardPass {
     let gradients: GradientAccumulator
     fileprivate(set) var cotangents: [UnsafeMutablePointer<Float>?]
     private var counts: [Int]
+    /// Where a cotangent may differ from zero, by tensor; nil: anywhere. Rows outside hold zeros all the same.
+    private var spans: [RowSpan?]
     var parallel: Parallel { tape.parallel }
 
     init(tape: Tape, gradients: GradientAccumulator) {
@@ -122,20 +136,41 @@ final class BackwardPass {
         self.gradients = gradients
         cotangents = Array(repeating: nil, count: tape.tensorCount)
         counts = Array(repeating: 0, count: tape.tensorCount)
+        spans = Array(repeating: nil, count: tape.tensorCount)
     }
 
+    /// The rows in which the cotangent of `tensor` may differ from zero.
+    func activeRows(of tensor: Tensor) -> ActiveRows { ActiveRows(spans[tensor.id], of: tensor.rows) }
+
     /// The cotangent buffer of `tensor`, and whether it holds something to be added to (else: overwrite all of it).
-    func gradient(of tensor: Tensor) -> (buffer: UnsafeMutablePointer<Float>, accumulate: Bool) {
-        if let buffer = cotangents[tensor.id] { return (buffer, true) }
+    ///
+    /// - `span`: the caller writes or changes these rows alone; nil: any.
+    func gradient(
+        of tensor: Tensor, within span: RowSpan? = nil
+    ) -> (buffer: UnsafeMutablePointer<Float>, accumulate: Bool) {
+        let span = tape.limitsRows ? span : nil
+        if let buffer = cotangents[tensor.id] {
+            spans[tensor.id] = span.flatMap { spans[tensor.id]?.union($0) }
+            return (buffer, true)
+        }
         let buffer = tape.pool.take(tensor.count)
         cotangents[tensor.id] = buffer
         counts[tensor.id] = tensor.count
+        spans[tensor.id] = span
+        if let span {
+            let n = tensor.columns
+            for start in stride(from: 0, to: tensor.rows, by: span.period) {
+                ck_fill(0, span.range.lowerBound * n, buffer + start * n)
+                ck_fill(
+                    0, (span.period - span.range.upperBound) * n, buffer + (start + span.range.upperBound) * n)
+            }
+        }
         return (buffer, false)
     }
 
     /// The cotangent buffer of `tensor`, cleared when new, for operations that reach only some of its rows.
-    func clearedGradient(of tensor: Tensor) -> UnsafeMutablePointer<Float> {
-        let (buffer, accumulate) = gradient(of: tensor)
+    func clearedGradient(of tensor: Tensor, within span: RowSpan? = nil) -> UnsafeMutablePointer<Float> {
+        let (buffer, accumulate) = gradient(of: tensor, within: span)
         if !accumulate { ck_fill(0, tensor.count, buffer) }
         return buffer
     }
@@ -143,13 +178,20 @@ final class BackwardPass {
     /// Adds the cotangent of `output` to `tensor`; when `tensor` has none yet it takes the buffer over without a copy.
     func pass(_ output: Tensor, to tensor: Tensor) {
         guard let dy = cotangents[output.id], tensor.needsGradient else { return }
-        if let buffer = cotangents[tensor.id] {
-            tape.parallel.ranges(tensor.count, grain: 65_536) { range in
-                ck_add(buffer + range.lowerBound, dy + range.lowerBound, range.count, buffer + range.lowerBound)
+        if cotangents[tensor.id] != nil {
+            let active = activeRows(of: output)
+            let (buffer, _) = gradient(of: tensor, within: active.span)
+            let n = tensor.columns
+            tape.parallel.ranges(active.count, grain: max(1, 65_536 / max(1, n))) { range in
+                active.forEach(in: range) { rows, _ in
+                    let start = rows.lowerBound * n
+                    ck_add(buffer + start, dy + start, rows.count * n, buffer + start)
+                }
             }
         } else {
             cotangents[tensor.id] = dy
             counts[tensor.id] = tensor.count
+            spans[tensor.id] = spans[output.id]
             cotangents[output.id] = nil
         }
     }
@@ -167,6 +209,7 @@ final class BackwardPass {
         guard let buffer = cotangents[tensor.id] else { return }
         tape.pool.give(buffer, count: counts[tensor.id])
         cotangents[tensor.id] = nil
+        spans[tensor.id] = nil
     }
 
     func releaseAll() {

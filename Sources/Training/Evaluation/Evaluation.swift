@@ -9,10 +9,11 @@ final class Evaluation {
     private let prompts: PromptEncoder
     private let tape: Tape
 
-    init(model: VLAModel, prompts: PromptEncoder, parallel: Parallel) {
+    /// - `tape`: the training step's; between steps its memory is free.
+    init(model: VLAModel, prompts: PromptEncoder, tape: Tape) {
         self.model = model
         self.prompts = prompts
-        tape = Tape(parameters: model.parameters, parallel: parallel)
+        self.tape = tape
     }
 
     /// Mean absolute error of predicted action chunks, normalised, over all values of the batches.
@@ -33,12 +34,13 @@ final class Evaluation {
     }
 
     /// Share of questions whose most likely answer, among the data set's answers, is the right one.
-    func answerAccuracy(_ batches: [VQABatch], answers: [String]) throws -> Double? {
-        let candidates = try answers.map { (text: $0, id: Int(try prompts.answer($0))) }
+    func answerAccuracy(_ batches: VQABatches) throws -> Double? {
+        let candidates = try batches.dataset.answers.map { (text: $0, id: Int(try prompts.answer($0))) }
         var right = 0
         var count = 0
         let weights = model.parameters.currentWeights()
-        for batch in batches where batch.count > 0 {
+        for index in 0..<batches.count {
+            let batch = try batches.batch(index)
             let input = ModelInput(
                 images: .rgb(batch.images), cameras: 1, prompts: batch.questions.map(prompts.question),
                 wantsAnswer: true)

@@ -8,8 +8,7 @@ internal import Tensors
 /// Batches that measure a model, the same at every evaluation.
 struct EvaluationData {
     var demonstrations: [DemonstrationBatch] = []
-    var questions: [VQABatch] = []
-    var answers: [String] = []
+    var questions: VQABatches?
 }
 
 /// Everything a run is made of, built and checked before anything is written.
@@ -156,9 +155,10 @@ struct RunParts {
         var evaluation = EvaluationData()
         if !settings.questions.isEmpty {
             let questions = try VQADataset(path: settings.questions, split: "test")
-            evaluation.answers = questions.answers
-            evaluation.questions = try questions.batches(
-                batchSize: 64, imageSize: config.imageSize, maximumQuestions: settings.questionLimit)
+            let batches = try questions.batches(
+                batchSize: 16, imageSize: config.imageSize, maximumQuestions: settings.questionLimit)
+            try batches.check()
+            evaluation.questions = batches
         }
         switch settings.task {
         case .questions:

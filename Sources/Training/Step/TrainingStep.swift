@@ -51,7 +51,8 @@ public final class TrainingStep {
     let settings: StepSettings
     let values: ValueStore
     private let schedule: LearningRateSchedule
-    private let tape: Tape
+    /// Free between steps for passes that record nothing.
+    let tape: Tape
     private let parallel: Parallel
     private let anchor: AnchorWeights?
     private var anchorFeatures: [FloatBuffer] = []
@@ -122,6 +123,12 @@ public final class TrainingStep {
         for (index, objective) in objectives.enumerated() { values.set("index.\(objective)", Int64(index)) }
     }
 
+    /// Where phases and operations are recorded; nil records nothing.
+    public var profile: OperationProfile? {
+        get { tape.profile }
+        set { tape.profile = newValue }
+    }
+
     /// Bytes held for activations and cotangents.
     public var activationBytes: Int { tape.bytes }
 
@@ -151,7 +158,7 @@ public final class TrainingStep {
 
     /// Runs step `step`, counted from 0.
     public func run(step: Int, from source: any BatchSource) throws -> StepReport {
-        var clock = PhaseClock()
+        var clock = PhaseClock(profile: profile)
         let multipliersBefore = multipliers
         for gradient in gradients { gradient.zero() }
         values.set("step", Int64(step))
@@ -190,6 +197,7 @@ public final class TrainingStep {
         for objective in objectives {
             metrics["lambda.\(objective)"] = multipliers[objective]
             metrics["lambda.\(objective)@prev"] = multipliersBefore[objective]
+            metrics["lambda.\(objective)@next"] = multipliers[objective]
         }
         metrics["gradient_norm"] = norm
         metrics["learning_rate"] = rate
@@ -363,8 +371,19 @@ extension ArrayView {
 struct PhaseClock {
     private var last = DispatchTime.now().uptimeNanoseconds
     private(set) var milliseconds: [String: Double] = [:]
+    private let profile: OperationProfile?
+    private var profiledFrom: UInt64
+
+    init(profile: OperationProfile? = nil) {
+        self.profile = profile
+        profiledFrom = profile?.now ?? 0
+    }
 
     mutating func lap(_ phase: String) {
+        if let profile {
+            profile.end(phase, .phase, from: profiledFrom)
+            profiledFrom = profile.now
+        }
         let now = DispatchTime.now().uptimeNanoseconds
         milliseconds[phase, default: 0] += Double(now - last) / 1e6
         last = now
