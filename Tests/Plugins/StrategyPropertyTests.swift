@@ -156,6 +156,9 @@ import Testing
         let strategy = try Strategy("AnchorVariants,AGEM")
         #expect(try strategy.weights(of: [[2, 0], [1, 3]], [0.3, 0.7]) == [0.3, 0])
         #expect(try strategy.weights(of: [[2, 0], [0, 0]], [0.3, 0.7]) == [0.3, 0])
+        #expect(
+            try problems("AGEM:constraint=action").first?.problem.contains("objective and constraint are both 'action'")
+                == true)
         // Without the objective in the run.
         #expect(try Strategy("AGEM:constraint=nobody").weights(of: [[1, 0], [-1, 1]], [0.3, 0.7]) == [0.3, 0.7])
     }
