@@ -50,6 +50,9 @@ public struct NamedLosses {
     public func scale(
         _ weights: ArrayView<Double>, by factors: [Double?], into combined: MutableArrayView<Double>
     ) throws {
+        if let index = weights.elements.firstIndex(where: { !$0.isFinite }) {
+            throw PluginError("a weight is \(weights[index]): the weights must be finite")
+        }
         combined.assign(weights)
         let size = weights.shape[1]
         for (row, factor) in zip(rows, factors) {

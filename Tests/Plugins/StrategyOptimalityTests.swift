@@ -5,7 +5,9 @@ import Testing
 
 /// The conditions that make a step the solution of its problem, checked to 1e-10.
 @Suite struct StrategyOptimalityTests {
-    private static let all = GradientSample.independent(seed: 31, sizes: 1...7) + GradientSample.degenerate
+    private static let all =
+        GradientSample.independent(seed: 31, sizes: 1...7) + GradientSample.degenerate
+        + GradientSample.nearlyDegenerate
     private static let independent = GradientSample.independent(seed: 32, sizes: 1...7)
     private static let tolerance = 1e-10
 
@@ -74,7 +76,9 @@ import Testing
     func cagrad(radius: Double) throws {
         let strategy = try Strategy("CAGrad:c=\(radius)")
         let mgda = try Strategy("MGDA")
-        for sample in Self.all where lengths(sample).allSatisfy({ $0 > 0 }) {
+        // Near degeneracy the length of the mean gradient is itself lost in the Gram matrix's rounding.
+        let samples = Self.all.filter { !$0.name.contains("but for") }
+        for sample in samples where lengths(sample).allSatisfy({ $0 > 0 }) {
             let weights = try strategy.weights(sample.gram)
             let center = weights.map { _ in 1 / Double(sample.size) }
             let mean = combine(center, sample.rows)

@@ -101,7 +101,7 @@ import Testing
     /// Defined results, and a direction that does not fail, where gradients vanish, agree, oppose or depend.
     @Test(arguments: all)
     func degenerate(plugin: String) throws {
-        for sample in GradientSample.degenerate {
+        for sample in GradientSample.degenerate + GradientSample.nearlyDegenerate {
             for scale in [1e-12, 1, 1e12] {
                 let strategy = try Strategy(plugin)
                 let weights = try strategy.weights(of: sample.rows.map { $0.map { $0 * scale } })

@@ -93,6 +93,23 @@ struct GradientSample {
         }
     }
 
+    /// Almost equal, opposed or dependent: supports whose systems are close to singular.
+    static let nearlyDegenerate: [GradientSample] = {
+        let (a, b, c) = ([1.0, 2, -1, 0.5], [-2.0, 0.5, 1, 1], [0.3, -0.7, 0.2, 2])
+        func near(_ row: [Double], _ distance: Double) -> [Double] { zip(row, c).map { $0 + distance * $1 } }
+        return [1e-3, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10].flatMap { distance in
+            [
+                GradientSample(name: "equal but for \(distance)", rows: [a, near(a, distance)]),
+                GradientSample(name: "opposed but for \(distance)", rows: [a, near(a.map { -3 * $0 }, distance)]),
+                GradientSample(name: "equal but for \(distance) and another", rows: [a, near(a, distance), b]),
+                GradientSample(
+                    name: "opposed but for \(distance) and another", rows: [near(a.map(-), distance), b, a]),
+                GradientSample(
+                    name: "dependent but for \(distance)", rows: [a, b, near(zip(a, b).map { -$0 - $1 }, distance)]),
+            ]
+        }
+    }()
+
     /// Zero, equal, opposed, dependent.
     static let degenerate: [GradientSample] = {
         let (a, b, zero) = ([1.0, 2, -1], [-2.0, 0.5, 1], [0.0, 0, 0])

@@ -114,7 +114,9 @@ final class AugmentedLagrangian: Plugin {
         guard loss.isFinite, lambda.isFinite else {
             throw PluginError("loss \(loss) and multiplier \(lambda) must be finite")
         }
-        return min(max(lambda + coefficient * excess(loss), 0), maximum)
+        let next = min(max(lambda + coefficient * excess(loss), 0), maximum)
+        guard next.isFinite else { throw PluginError("the multiplier grew to \(next): set max, or a smaller penalty") }
+        return next
     }
 
     private func grow(after excess: Double) {

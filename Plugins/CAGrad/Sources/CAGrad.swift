@@ -73,6 +73,9 @@ final class CAGrad: GramStrategy {
             return (z, violation / z.reduce(max(1, radius), max))
         }
         if let found, found.violation < 0x1p-30 { return found.solution }
-        return try gram.dualConeCorrection(center)
+        let correction = try gram.dualConeCorrection(center)
+        // Where rounding decides which case this is, the step still stays in the ball.
+        let length = max(gram.cosines.quadratic(correction), 0).squareRoot()
+        return length > radius ? correction.map { $0 / length * radius } : correction
     }
 }

@@ -42,7 +42,7 @@ final class CRaFTDual: Plugin {
             Output<Double?>("metric.{objective}_over_budget")
         ) { dual, loss, lambda, variance, next, budget, ratio in
             let limit = try dual.limit(anchorVariance: variance)
-            next.value = dual.next(lambda, loss: loss, limit: limit)
+            next.value = try dual.next(lambda, loss: loss, limit: limit)
             budget.value = limit
             if limit > 0 { ratio.value = loss / limit }
         },
@@ -83,12 +83,17 @@ final class CRaFTDual: Plugin {
     }
 
     /// The multiplier after a step with this loss.
-    private func next(_ lambda: Double, loss: Double, limit: Double) -> Double {
+    private func next(_ lambda: Double, loss: Double, limit: Double) throws -> Double {
+        guard loss.isFinite, lambda.isFinite else {
+            throw PluginError("loss \(loss) and multiplier \(lambda) must be finite")
+        }
         let change =
             switch rule {
             case .ascent: loss - limit
             case .normalised: min(max(loss / limit - 1, -1), 1)
             }
-        return min(max(lambda + rate * change, 0), maximum)
+        let next = min(max(lambda + rate * change, 0), maximum)
+        guard next.isFinite else { throw PluginError("the multiplier grew to \(next): use a smaller lr, or set max") }
+        return next
     }
 }

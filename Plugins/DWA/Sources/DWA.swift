@@ -71,7 +71,7 @@ final class DWA: LossStrategy {
         let count = try input.integer()
         let partial = try input.doubles(limit: capacity)
         let means = try input.doubles(limit: 2 * capacity)
-        guard count >= 0, partial.count == capacity, means.count.isMultiple(of: capacity),
+        guard (0..<1 << 40).contains(count), partial.count == capacity, means.count.isMultiple(of: capacity),
             (partial + means).allSatisfy(\.isFinite)
         else { throw PluginError("the saved state is damaged: \(count) steps, sums \(partial), means \(means)") }
         steps = count

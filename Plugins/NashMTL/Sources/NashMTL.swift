@@ -81,7 +81,7 @@ final class NashMTL: GramStrategy {
     func load(from input: inout StateReader, version: UInt32) throws {
         let steps = try input.integer()
         let weights = try input.doubles()
-        guard steps >= 0, weights.allSatisfy(\.isFinite) else {
+        guard (0..<1 << 60).contains(steps), weights.allSatisfy(\.isFinite) else {
             throw PluginError("the saved state is damaged: \(steps) steps, or weights that are not finite")
         }
         calls = steps

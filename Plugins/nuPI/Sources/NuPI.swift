@@ -101,7 +101,9 @@ final class NuPI: Plugin {
             average = start == .error ? error : 0
         }
         hasBegun = true
-        return min(max(lambda + rate * change, 0), maximum)
+        let next = min(max(lambda + rate * change, 0), maximum)
+        guard next.isFinite else { throw PluginError("the multiplier grew to \(next): use a smaller lr, or set max") }
+        return next
     }
 
     // MARK: - State: the averaged violation
