@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what a plugin needs to build on its own, without the rest of craft: the C header, PluginKit for Swift, and the
-# linker's list of exported symbols.
+# Installs what a plugin needs to build on its own, without the rest of craft: the C header, PluginKit and GradientMath for
+# Swift, and the linker's list of exported symbols.
 #
 #   scripts/install-sdk.sh [FOLDER]          FOLDER: where to put it; default .build/sdk in this checkout
 #
@@ -11,10 +11,11 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 folder="${1:-$root/.build/sdk}"
 
-mkdir -p "$folder/PluginAPI/include" "$folder/PluginKit"
-rm -f "$folder"/PluginKit/*.swift
+mkdir -p "$folder/PluginAPI/include" "$folder/PluginKit" "$folder/GradientMath"
+rm -f "$folder"/PluginKit/*.swift "$folder"/GradientMath/*.swift
 cp "$root/Sources/PluginAPI/include/craft_plugin.h" "$folder/PluginAPI/include/"
 cp "$root"/Sources/PluginKit/*.swift "$folder/PluginKit/"
+cp "$root"/Sources/GradientMath/*.swift "$folder/GradientMath/"
 cp "$root/Plugins/exports.map" "$folder/"
 cat > "$folder/Package.swift" <<'MANIFEST'
 // swift-tools-version: 6.2
@@ -28,10 +29,14 @@ let settings: [SwiftSetting] = [
 
 let package = Package(
     name: "craft-sdk",
-    products: [.library(name: "PluginKit", targets: ["PluginKit", "PluginAPI"])],
+    products: [
+        .library(name: "PluginKit", targets: ["PluginKit", "PluginAPI"]),
+        .library(name: "GradientMath", targets: ["GradientMath"]),
+    ],
     targets: [
         .target(name: "PluginAPI", path: "PluginAPI"),
         .target(name: "PluginKit", dependencies: ["PluginAPI"], path: "PluginKit", swiftSettings: settings),
+        .target(name: "GradientMath", dependencies: ["PluginKit"], path: "GradientMath", swiftSettings: settings),
     ]
 )
 MANIFEST
