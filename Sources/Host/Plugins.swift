@@ -4,7 +4,7 @@ import PluginRuntime
 
 struct Plugins: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List plugins, or show what one declares.", subcommands: [List.self, Inspect.self])
+        abstract: "List plugins, or show what one declares.", subcommands: [List.self, Inspect.self, New.self])
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the plugins that can be found by name.")
