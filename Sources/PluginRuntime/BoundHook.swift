@@ -2,18 +2,22 @@
 import Glibc
 import PluginAPI
 
+/// An input or a result of a hook under its concrete name.
+public struct HookArgument: Sendable, CustomStringConvertible {
+    /// Without `@prev`.
+    public let name: String
+    public let type: ValueType
+    public let isOptional: Bool
+    /// Whether it is the last step's value that is read.
+    public let isPrevious: Bool
+
+    public var description: String { "\(name)\(isPrevious ? "@prev" : ""): \(type)\(isOptional ? "?" : "")" }
+}
+
 /// One hook of one instance with its names filled in, and everything a call needs prepared once: the libffi call
 /// interface, a slot per argument, and reusable memory for results.
 final class BoundHook {
-    /// An input or a result under its concrete name.
-    struct Argument {
-        let name: String
-        let type: ValueType
-        let isOptional: Bool
-        let isPrevious: Bool
-
-        var description: String { "\(name)\(isPrevious ? "@prev" : ""): \(type)\(isOptional ? "?" : "")" }
-    }
+    typealias Argument = HookArgument
 
     let instance: String
     let point: HookPoint

@@ -1,5 +1,4 @@
 import Foundation
-import Synchronization
 import TestSupport
 import Testing
 
@@ -34,8 +33,8 @@ enum SDKLanguage: String, CaseIterable, CustomTestStringConvertible {
         try #require(result.status == 0, "\(result.output)")
     }
 
-    /// The Rust crate, compiled once. Without rustc the tests fail: an SDK nobody compiled is not known to work.
-    private static let crate = Result<TemporaryFolder, any Error> {
+    /// The Rust crate, compiled once and only read afterwards. Without rustc the tests fail: an SDK nobody compiled is not known to work.
+    private nonisolated(unsafe) static let crate = Result<TemporaryFolder, any Error> {
         let folder = try TemporaryFolder()
         let source = BuildFolder.repository.appendingPathComponent("SDK/rust/src/lib.rs").path
         let result = try Command.run([
