@@ -15,16 +15,13 @@ struct Demo: ParsableCommand {
 
     @Option(help: ArgumentHelp("The second run's plugins. Default: the CRaFT four.", valueName: "list"))
     var craft: String =
-        "BaselineL1,AnchorVariants:distance=relative_mse,CRaFTProjection,CRaFTDual:budget=0.01:rule=normalised:lr=0.05"
+        "BaselineL1,AnchorVariants:distance=relative_mse,CRaFTProjection,CRaFTDual:budget=0.05:rule=normalised:lr=0.05"
 
     @Flag(help: "Print a line per logged step instead of a progress line.")
     var quiet = false
 
     func run() throws {
-        var defaults = TrainingOptions.trainDefaults
-        // High enough that plain fine-tuning visibly costs perception within the demonstration's steps.
-        defaults.learningRate = 1e-3
-        var settings = try options.settings(over: defaults)
+        var settings = try options.settings(over: TrainingOptions.trainDefaults)
         let folder = out ?? RunNames.fresh("demo")
         let rows: [(name: String, plugins: [PluginRequest])] = [
             ("baseline", settings.plugins), ("craft", try PluginRequest.parseList(craft)),
@@ -55,8 +52,8 @@ struct ComparisonTable {
             ("train action L1 (last steps)", "%.4f", metric("loss.action")),
             ("held-out action L1 before", "%.4f", evaluation("before.held_out_action_l1")),
             ("held-out action L1 after", "%.4f", evaluation("after.held_out_action_l1")),
-            ("VQA accuracy before", "%.3f", evaluation("before.answer_accuracy")),
-            ("VQA accuracy after", "%.3f", evaluation("after.answer_accuracy")),
+            ("VQA accuracy before", "%.3f", evaluation("before.held_out_answer_accuracy")),
+            ("VQA accuracy after", "%.3f", evaluation("after.held_out_answer_accuracy")),
             ("L_ret (last steps)", "%.5f", metric("loss.retention")),
             ("L_ret / budget", "%.2f", metric("retention_over_budget")),
             ("lambda", "%.4f", metric("lambda.retention")),

@@ -4,7 +4,8 @@ import PluginRuntime
 
 struct Plugins: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List plugins, or show what one declares.", subcommands: [List.self, Inspect.self])
+        abstract: "List plugins, show what one declares, or call one of its hooks.",
+        subcommands: [List.self, Inspect.self, Call.self, New.self])
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the plugins that can be found by name.")

@@ -39,6 +39,23 @@ enum RunNames {
     }
 }
 
+/// The progress lines of a run, kept in its folder: `train_progress.log`.
+private struct ProgressLog {
+    private let file: FileHandle
+
+    init(path: String) throws {
+        let manager = FileManager.default
+        guard manager.fileExists(atPath: path) || manager.createFile(atPath: path, contents: nil),
+            let file = FileHandle(forWritingAtPath: path)
+        else { throw TrainingError("\(path): cannot be written; check the folder's permissions and space") }
+        self.file = file
+        try file.seekToEnd()
+    }
+
+    /// A line that cannot be written is no reason to end a run: the metrics are elsewhere.
+    func append(_ line: String) { try? file.write(contentsOf: Data((line + "\n").utf8)) }
+}
+
 /// Runs a trainer with progress on the terminal.
 enum Session {
     static func train(_ trainer: Trainer, quiet: Bool) throws -> RunSummary {
@@ -46,6 +63,7 @@ enum Session {
         let isTerminal = isatty(STDERR_FILENO) == 1 && !quiet
         describe(trainer)
         var lastLine = Date.distantPast
+        let log = try ProgressLog(path: trainer.run.progressPath)
         let summary = try trainer.train(shouldStop: { Interruption.isRequested }) { event in
             switch event {
             case .step(let report, let total, let elapsed, let done):
@@ -55,14 +73,17 @@ enum Session {
                 guard isLast || Date().timeIntervalSince(lastLine) >= pause || report.skipped != nil else { return }
                 lastLine = Date()
                 let line = progress(report, total: total, elapsed: elapsed, done: done)
+                log.append(line)
                 if isTerminal {
                     FileHandle.standardError.write(Data("\r\u{1B}[K\(line)\(isLast ? "\n" : "")".utf8))
                 } else {
                     print(line)
                 }
             case .evaluation(let name, let value, let step):
+                let line = "step \(step): \(name) \(String(format: "%.4f", value))"
+                log.append(line)
                 clearLine(isTerminal)
-                print("step \(step): \(name) \(String(format: "%.4f", value))")
+                print(line)
             case .saved(let path, _):
                 clearLine(isTerminal)
                 print("saved \(path)")
@@ -83,6 +104,31 @@ enum Session {
         let phases = summary.phases.sorted { $0.value > $1.value }
             .map { "\($0.key) \(String(format: "%.1f", $0.value))" }.joined(separator: ", ")
         print("ms by phase: \(phases)")
+    }
+
+    static func printProfile(_ trainer: Trainer) {
+        let shares = TraceFile.shares(of: trainer.profile)
+        guard !shares.isEmpty else {
+            print("profile: no step was recorded; it starts with the fourth")
+            return
+        }
+        func row(_ name: String, _ direction: String, _ calls: String, _ ms: String, _ share: String, _ rate: String) {
+            func left(_ text: String, _ width: Int) -> String {
+                text + String(repeating: " ", count: max(0, width - text.count))
+            }
+            func right(_ text: String, _ width: Int) -> String {
+                String(repeating: " ", count: max(0, width - text.count)) + text
+            }
+            print(left(name, 18), left(direction, 9), right(calls, 7), right(ms, 10), right(share, 7), right(rate, 9))
+        }
+        row("profile", "", "calls", "ms", "share", "GFLOP/s")
+        for share in shares {
+            row(
+                share.name, share.category.rawValue, "\(share.calls)", String(format: "%.2f", share.milliseconds),
+                String(format: "%.1f%%", share.fraction * 100),
+                share.gigaflops > 0 ? String(format: "%.1f", share.gigaflops) : "")
+        }
+        print("trace: \(trainer.run.profilePath)")
     }
 
     private static func describe(_ trainer: Trainer) {

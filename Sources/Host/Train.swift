@@ -24,6 +24,12 @@ struct Train: ParsableCommand {
     @Flag(help: "Print a line per logged step instead of a progress line.")
     var quiet = false
 
+    @Flag(
+        help: ArgumentHelp(
+            "Record ten steps after the third: profile.json in the run folder, for Perfetto or chrome://tracing, and a table."
+        ))
+    var profile = false
+
     func run() throws {
         let trainer: Trainer
         if let resume {
@@ -34,8 +40,10 @@ struct Train: ParsableCommand {
             trainer = try Trainer(
                 settings: try options.settings(over: TrainingOptions.trainDefaults), at: out ?? RunNames.fresh("train"))
         }
+        if profile { trainer.profiledSteps = 3..<13 }
         let summary = try Session.train(trainer, quiet: quiet)
         Session.printSummary(summary)
+        if profile { Session.printProfile(trainer) }
         if summary.wasStopped { throw ExitCode(130) }
     }
 }

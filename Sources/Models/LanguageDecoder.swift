@@ -52,9 +52,12 @@ struct LanguageDecoder {
     }
 
     /// - `embeddings`: [B * T, D]. `lengths`: valid tokens of each sequence, padding at the end.
-    /// - Returns layers + 1 hidden states [B * T, D]: the embeddings, each layer's output, the last one normalised.
+    /// - `demand`: what of the hidden states is read.
+    /// - Returns the hidden states, at most layers + 1, [B * T, D]: the embeddings, each layer's output, the last one
+    ///   normalised and with the demanded rows only.
     func callAsFunction(
-        _ embeddings: Tensor, batch: Int, lengths: [Int], rotary: RotaryTable, on run: ForwardRun
+        _ embeddings: Tensor, batch: Int, lengths: [Int], rotary: RotaryTable, demand: StateDemand,
+        on run: ForwardRun
     ) -> [Tensor] {
         let tape = run.tape
         let tokens = embeddings.rows / batch
@@ -65,19 +68,29 @@ struct LanguageDecoder {
         let positions = (0..<batch).flatMap { _ in (0..<Int32(tokens)) }
         var x = embeddings
         var states = [x]
-        for (index, layer) in layers.enumerated() {
-            x = tape.segment(x) { x in
+        for (index, layer) in layers.prefix(demand.states - 1).enumerated() {
+            let isLast = index == layers.count - 1
+            let rows = isLast ? demand.lastRows : nil
+            let block = { (x: Tensor) in
                 let normed = tape.rmsNorm(x, weight: layer.inputNorm, epsilon: epsilon)
                 let (q, k, v) = (layer.q(normed, on: run), layer.k(normed, on: run), layer.v(normed, on: run))
                 tape.rotateInPlace(q, table: rotary, positions: positions, pairing: .splitHalf)
                 tape.rotateInPlace(k, table: rotary, positions: positions, pairing: .splitHalf)
-                let mixed = tape.attention(q: ColumnBlock(q), k: ColumnBlock(k), v: ColumnBlock(v), shape: shape)
+                var mixed = tape.attention(q: ColumnBlock(q), k: ColumnBlock(k), v: ColumnBlock(v), shape: shape)
+                var x = x
+                if let rows {
+                    // Rows of the last layer do not meet again: what follows is computed for those that are read.
+                    let references = rows.map { RowReference(source: 0, row: $0) }
+                    mixed = tape.gatherRows(references, from: [.tensor(mixed)], columns: mixed.columns, period: tokens)
+                    x = tape.gatherRows(references, from: [.tensor(x)], columns: x.columns, period: tokens)
+                }
                 let attended = layer.o(mixed, on: run, residual: x)
                 let hidden = tape.rmsNorm(attended, weight: layer.postNorm, epsilon: epsilon)
                 let product = tape.swiGLU(gate: layer.gate(hidden, on: run), up: layer.up(hidden, on: run))
                 return layer.down(product, on: run, residual: attended)
             }
-            states.append(index == layers.count - 1 ? tape.rmsNorm(x, weight: norm, epsilon: epsilon) : x)
+            x = rows == nil ? tape.segment(x, block) : block(x)
+            states.append(isLast ? tape.rmsNorm(x, weight: norm, epsilon: epsilon) : x)
         }
         return states
     }

@@ -57,7 +57,8 @@ public struct ModelInput {
 /// Results of one forward pass, valid until the tape is reset.
 public struct ModelOutput {
     public let layout: SequenceLayout
-    /// Decoder layers + 1 matrices [B * T, D].
+    /// Decoder layers + 1 matrices [B * T, D]. Without the policy only those that taps and answer read, and of the last
+    /// perhaps the answer rows alone.
     public let hiddenStates: [Tensor]
     /// Visual tokens after the projector, [B * N, D].
     public let projectedPatches: Tensor
@@ -165,15 +166,22 @@ public final class VLAModel {
             if index < projector.count - 1 { projected = tape.gelu(projected) }
         }
         let embeddings = assemble(projected, prompts: input.prompts, layout: layout, on: tape)
+        let demand =
+            input.action?.runsPolicy == true
+            ? StateDemand.all(layers: config.decoder.layers)
+            : StateDemand(
+                taps: taps, wantsAnswer: input.wantsAnswer, layers: config.decoder.layers, layout: layout)
         let states = decoder(
-            embeddings, batch: batch, lengths: (0..<batch).map(layout.length), rotary: rotary, on: run)
+            embeddings, batch: batch, lengths: (0..<batch).map(layout.length), rotary: rotary, demand: demand, on: run)
         let tapped = taps.map { $0.apply(to: states, layout: layout, on: tape) }
         let predicted = input.action.flatMap { action in
             action.runsPolicy ? runPolicy(action, states: states, layout: layout, on: run) : nil
         }
         var logits: Tensor?
         if input.wantsAnswer {
-            let rows = (0..<batch).map { RowReference(source: 0, row: layout.answerRow($0)) }
+            let rows = (0..<batch).map {
+                RowReference(source: 0, row: demand.answerRow($0, layout: layout))
+            }
             let last = tape.gatherRows(rows, from: [.tensor(states[states.count - 1])], columns: projected.columns)
             logits = tape.linear(last, weight: decoder.head)
         }

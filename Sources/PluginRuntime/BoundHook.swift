@@ -2,18 +2,22 @@
 import Glibc
 import PluginAPI
 
+/// An input or a result of a hook under its concrete name.
+public struct HookArgument: Sendable, CustomStringConvertible {
+    /// Without `@prev`.
+    public let name: String
+    public let type: ValueType
+    public let isOptional: Bool
+    /// Whether it is the last step's value that is read.
+    public let isPrevious: Bool
+
+    public var description: String { "\(name)\(isPrevious ? "@prev" : ""): \(type)\(isOptional ? "?" : "")" }
+}
+
 /// One hook of one instance with its names filled in, and everything a call needs prepared once: the libffi call
 /// interface, a slot per argument, and reusable memory for results.
 final class BoundHook {
-    /// An input or a result under its concrete name.
-    struct Argument {
-        let name: String
-        let type: ValueType
-        let isOptional: Bool
-        let isPrevious: Bool
-
-        var description: String { "\(name)\(isPrevious ? "@prev" : ""): \(type)\(isOptional ? "?" : "")" }
-    }
+    typealias Argument = HookArgument
 
     let instance: String
     let point: HookPoint
@@ -170,7 +174,10 @@ final class BoundHook {
                     "its result '\(result.description)' would have shape \(shape), but '\(source)' has \(expected.shape)"
                 )
             }
-            guard cell.allocate(shape: shape) else {
+            let isRead = { (memory: UnsafeMutableRawPointer) in
+                self.arrays.prefix(self.inputs.count).contains { $0?.view.pointee.data == memory }
+            }
+            guard cell.allocate(shape: shape, isRead: isRead) else {
                 throw failure(step, "there is no memory for its result '\(result.description)' of shape \(shape)")
             }
             frame.slots[index].array_result = cell.view

@@ -55,6 +55,11 @@ public final class PluginInstance {
         for hook in hooks where hook.point == point { try call(hook, values: values, step: step) }
     }
 
+    /// What the instance's hooks of each point read and give, in declared order.
+    public func arguments(at point: HookPoint) -> [(inputs: [HookArgument], results: [HookArgument])] {
+        hooks.filter { $0.point == point }.map { ($0.inputs, $0.results) }
+    }
+
     /// Back to the state right after creation.
     public func reset() throws(PluginStateError) {
         guard let reset = library.table.reset else { return }

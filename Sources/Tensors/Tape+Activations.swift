@@ -10,6 +10,8 @@ extension Tape {
     public func relu(_ x: Tensor) -> Tensor { activation(x, .relu) }
 
     private func activation(_ x: Tensor, _ kind: Activation.Kind) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("activation", .forward, from: start) } }
         let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: x.needsGradient)
         parallel.ranges(x.count, grain: elementGrain) { range in
             let start = range.lowerBound
@@ -24,6 +26,8 @@ extension Tape {
 
     /// SwiGLU (Shazeer 2020): `silu(gate) * up`, elementwise on tensors of one shape.
     public func swiGLU(gate: Tensor, up: Tensor) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("SwiGLU", .forward, from: start) } }
         precondition(gate.count == up.count)
         let y = makeTensor(
             rows: gate.rows, columns: gate.columns, needsGradient: gate.needsGradient || up.needsGradient)
@@ -37,6 +41,8 @@ extension Tape {
 
     /// LayerScale residual (Touvron et al. 2021): `x + gamma * h`, with the parameter gamma [N] over rows of [M, N].
     public func layerScaleResidual(_ x: Tensor, _ h: Tensor, gamma: Int) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("layer scale", .forward, from: start) } }
         precondition(x.rows == h.rows && x.columns == h.columns)
         let y = makeTensor(
             rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || h.needsGradient || isTrainable(gamma))
@@ -51,6 +57,8 @@ extension Tape {
 
     /// `x + h` for tensors of one shape.
     public func add(_ x: Tensor, _ h: Tensor) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("add", .forward, from: start) } }
         precondition(x.rows == h.rows && x.columns == h.columns)
         let y = makeTensor(
             rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || h.needsGradient)
@@ -64,44 +72,55 @@ extension Tape {
 }
 
 private struct Activation: Operation {
+    let name: StaticString = "activation"
     enum Kind { case gelu, relu }
     let output: Tensor
     let x: Tensor
     let kind: Kind
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
-        let (dx, accumulate) = pass.gradient(of: x)
+        let active = pass.activeRows(of: output)
+        let (dx, accumulate) = pass.gradient(of: x, within: active.span)
         let add: Int32 = accumulate ? 1 : 0
-        pass.parallel.ranges(x.count, grain: elementGrain) { range in
-            let start = range.lowerBound
-            switch kind {
-            case .gelu: ck_gelu_backward(dy + start, x.values + start, range.count, dx + start, add)
-            case .relu: ck_relu_backward(dy + start, output.values + start, range.count, dx + start, add)
+        let n = x.columns
+        pass.parallel.ranges(active.count, grain: max(1, elementGrain / max(1, n))) { range in
+            active.forEach(in: range) { rows, _ in
+                let (start, count) = (rows.lowerBound * n, rows.count * n)
+                switch kind {
+                case .gelu: ck_gelu_backward(dy + start, x.values + start, count, dx + start, add)
+                case .relu: ck_relu_backward(dy + start, output.values + start, count, dx + start, add)
+                }
             }
         }
     }
 }
 
 private struct SwiGLU: Operation {
+    let name: StaticString = "SwiGLU"
     let output: Tensor
     let gate: Tensor
     let up: Tensor
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
-        let (dGate, accumulateGate) = pass.gradient(of: gate)
-        let (dUp, accumulateUp) = pass.gradient(of: up)
+        let active = pass.activeRows(of: output)
+        let (dGate, accumulateGate) = pass.gradient(of: gate, within: active.span)
+        let (dUp, accumulateUp) = pass.gradient(of: up, within: active.span)
         // Gate and up are made for this operation alone; a second reader would need separate flags in the kernel.
         precondition(accumulateGate == accumulateUp, "gate and up of a SwiGLU are read elsewhere by one of them only")
-        pass.parallel.ranges(output.count, grain: elementGrain) { range in
-            let start = range.lowerBound
-            ck_swiglu_backward(
-                dy + start, gate.values + start, up.values + start, range.count, dGate + start, dUp + start,
-                accumulateGate ? 1 : 0)
+        let n = output.columns
+        pass.parallel.ranges(active.count, grain: max(1, elementGrain / max(1, n))) { range in
+            active.forEach(in: range) { rows, _ in
+                let start = rows.lowerBound * n
+                ck_swiglu_backward(
+                    dy + start, gate.values + start, up.values + start, rows.count * n, dGate + start, dUp + start,
+                    accumulateGate ? 1 : 0)
+            }
         }
     }
 }
 
 private struct LayerScale: Operation {
+    let name: StaticString = "layer scale"
     let output: Tensor
     let x: Tensor
     let h: Tensor
@@ -124,6 +143,7 @@ private struct LayerScale: Operation {
 }
 
 private struct Addition: Operation {
+    let name: StaticString = "add"
     let output: Tensor
     let x: Tensor
     let h: Tensor

@@ -49,6 +49,16 @@ public struct AttentionShape: Sendable {
         return isCausal ? min(valid, row) : valid
     }
 
+    /// Notes `count` products of [queries, headDim] x [headDim, keys] in each head.
+    func countProducts(_ count: Int, queries: Range<Int>, in profile: OperationProfile) {
+        for sequence in 0..<batch {
+            forEachBlock(of: sequence) { start, rows, keys in
+                let active = (start..<start + rows).clamped(to: queries).count
+                profile.countProduct(active, keys, headDim, times: count * heads)
+            }
+        }
+    }
+
     func forEachBlock(of sequence: Int, _ body: (_ start: Int, _ rows: Int, _ keys: Int) -> Void) {
         var start = 0
         while start < tokens {
@@ -66,6 +76,8 @@ extension Tape {
     /// - `q`: columns heads * headDim of a [batch * tokens, ...] matrix; `k`, `v`: keyValueHeads * headDim columns.
     /// - Returns [batch * tokens, heads * headDim].
     public func attention(q: ColumnBlock, k: ColumnBlock, v: ColumnBlock, shape: AttentionShape) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("attention", .forward, from: start) } }
         let needs = q.tensor.needsGradient || k.tensor.needsGradient || v.tensor.needsGradient
         let width = shape.heads * shape.headDim
         let y = makeTensor(rows: shape.batch * shape.tokens, columns: width, needsGradient: needs)
@@ -76,6 +88,7 @@ extension Tape {
         let chunks = parallel.chunkCount(tasks, grain: 1)
         // Probabilities are kept for the backward pass; without one, each thread needs room for a single head.
         let keep = keepsOperations && needs
+        if let profile { shape.countProducts(2, queries: 0..<t, in: profile) }
         let probabilities = arena.allocate((keep ? tasks : chunks) * t * t)
         parallel.run(chunks: chunks) { chunk in
             for task in Parallel.range(chunk, of: chunks, count: tasks) {
@@ -101,6 +114,7 @@ extension Tape {
 }
 
 private struct Attention: Operation {
+    let name: StaticString = "attention"
     let output: Tensor
     let q: ColumnBlock
     let k: ColumnBlock
@@ -114,12 +128,16 @@ private struct Attention: Operation {
         let width = shape.heads * d
         let group = shape.heads / shape.keyValueHeads
         let scale = 1 / Float(d).squareRoot()
-        let dq = pass.clearedGradient(of: q.tensor) + q.offset
-        let dk = pass.clearedGradient(of: k.tensor) + k.offset
-        let dv = pass.clearedGradient(of: v.tensor) + v.offset
+        let active = pass.activeRows(of: output).span.flatMap { $0.period == t ? $0 : nil }
+        let queries = active?.range ?? 0..<t
+        let keys = shape.isCausal ? RowSpan(period: t, 0..<queries.upperBound) : nil
+        let dq = pass.clearedGradient(of: q.tensor, within: active) + q.offset
+        let dk = pass.clearedGradient(of: k.tensor, within: keys) + k.offset
+        let dv = pass.clearedGradient(of: v.tensor, within: keys) + v.offset
         // One task per key/value head: the query heads of a group add to the same dk and dv.
         let tasks = shape.batch * shape.keyValueHeads
         let chunks = pass.parallel.chunkCount(tasks, grain: 1)
+        if let profile = pass.tape.profile { shape.countProducts(4, queries: queries, in: profile) }
         let block = (shape.isCausal ? min(t, AttentionShape.rowBlock) : t) * t
         let scratch = pass.tape.pool.take(chunks * block)
         pass.parallel.run(chunks: chunks) { chunk in
@@ -130,7 +148,10 @@ private struct Attention: Operation {
                 let valueOffset = sequence * t * v.ld + kvHead * d
                 for head in kvHead * group..<(kvHead + 1) * group {
                     let p = probabilities + (sequence * shape.heads + head) * t * t
-                    shape.forEachBlock(of: sequence) { start, rows, limit in
+                    shape.forEachBlock(of: sequence) { blockStart, blockRows, limit in
+                        let block = (blockStart..<blockStart + blockRows).clamped(to: queries)
+                        if block.isEmpty { return }
+                        let (start, rows) = (block.lowerBound, block.count)
                         let dOut = dy + (sequence * t + start) * width + head * d
                         let queryOffset = (sequence * t + start) * q.ld + head * d
                         gemm(

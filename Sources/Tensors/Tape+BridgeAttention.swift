@@ -24,6 +24,8 @@ extension Tape {
     public func bridgeAttention(
         q: Tensor, current: BridgeSource, adapter: BridgeSource, task: BridgeSource, gate: Int, batch: Int, heads: Int
     ) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("bridge attention", .forward, from: start) } }
         let sources = [current, adapter, task]
         let needs =
             q.needsGradient || isTrainable(gate)
@@ -34,12 +36,14 @@ extension Tape {
             heads: heads,
             probabilities: arena.allocate(heads * q.rows * sources.reduce(0) { $0 + $1.keys.rows / batch }))
         operation.forward(parallel)
+        profile?.countProduct(operation.queries * 2, operation.keyCount, q.columns / heads, times: batch * heads)
         record(operation)
         return y
     }
 }
 
 private struct BridgeAttention: Operation {
+    let name: StaticString = "bridge attention"
     let output: Tensor
     let q: Tensor
     let sources: [BridgeSource]
@@ -51,9 +55,9 @@ private struct BridgeAttention: Operation {
     /// [batch, heads, queries, keys of all sources].
     let probabilities: UnsafeMutablePointer<Float>
 
-    private var queries: Int { q.rows / batch }
+    var queries: Int { q.rows / batch }
     private var headDim: Int { q.columns / heads }
-    private var keyCount: Int { sources.reduce(0) { $0 + $1.keys.rows / batch } }
+    var keyCount: Int { sources.reduce(0) { $0 + $1.keys.rows / batch } }
     private var scale: Float { 1 / Float(headDim).squareRoot() }
 
     /// Calls `body` for each source with its tokens, first column among the keys and factor on the logits.
@@ -108,6 +112,7 @@ private struct BridgeAttention: Operation {
             return buffer
         }
         let dq = target(q)
+        pass.tape.profile?.countProduct(t * 4, all, d, times: tasks)
         let dKeys = sources.map { target($0.keys) }
         let dValues = sources.map { target($0.values) }
         pass.parallel.ranges(tasks, grain: 1) { range in

@@ -23,6 +23,8 @@ extension Tape {
     public func linear(
         _ x: Tensor, weight: Int, bias: Int? = nil, residual: Tensor? = nil, update: LowRankUpdate? = nil
     ) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("linear", .forward, from: start) } }
         let shape = parameters[weight].shape
         let outputs = shape[0]
         let inputs = shape.dropFirst().reduce(1, *)
@@ -32,6 +34,7 @@ extension Tape {
             x.needsGradient || residual?.needsGradient == true || isTrainable(weight) || isTrainable(bias)
             || isTrainable(update?.a) || isTrainable(update?.b)
         let y = makeTensor(rows: x.rows, columns: outputs, needsGradient: needs)
+        profile?.countProduct(x.rows, outputs, inputs)
         let biasValues = bias.map { floats($0) }
         let beta: Float = biasValues == nil && residual == nil ? 0 : 1
         let prepare: (Range<Int>) -> Void = { rows in
@@ -56,6 +59,7 @@ extension Tape {
         var down: Tensor?
         if let update {
             let low = makeTensor(rows: x.rows, columns: update.rank, needsGradient: false)
+            profile?.countProduct(x.rows, update.rank, inputs + outputs)
             parallel.gemm(
                 .normal, .transposed, m: x.rows, n: update.rank, k: inputs, a: x.values, lda: inputs,
                 b: floats(update.a), ldb: inputs, beta: 0, c: low.values, ldc: update.rank)
@@ -72,6 +76,7 @@ extension Tape {
 }
 
 private struct Linear: Operation {
+    let name: StaticString = "linear"
     let output: Tensor
     let x: Tensor
     let weight: Int
@@ -81,51 +86,96 @@ private struct Linear: Operation {
     /// x Aᵀ, [M, rank].
     let down: Tensor?
 
+    /// What the matrix products read and write: the tensors themselves, or copies of their active rows.
+    private struct Rows {
+        let count: Int
+        let dy: UnsafePointer<Float>
+        let x: UnsafePointer<Float>
+        let down: UnsafePointer<Float>?
+        let dx: UnsafeMutablePointer<Float>?
+        /// Whether `dx` holds something to be added to.
+        let accumulates: Bool
+    }
+
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
-        let parallel = pass.parallel
-        let (m, n, k) = (x.rows, output.columns, x.columns)
-        if x.needsGradient {
-            let (dx, accumulate) = pass.gradient(of: x)
-            switch pass.tape.weights[weight] {
-            case .float32(let values):
-                parallel.gemm(
-                    .normal, .normal, m: m, n: k, k: n, a: dy, lda: n, b: values, ldb: k, beta: accumulate ? 1 : 0,
-                    c: dx, ldc: k)
-            case .half(let values):
-                parallel.multiply(
-                    dy, by: values, m: m, n: k, k: n, beta: accumulate ? 1 : 0, into: dx, pass.tape.pool)
+        let active = pass.activeRows(of: output)
+        let target = x.needsGradient ? pass.gradient(of: x, within: active.span) : nil
+        if active.span == nil {
+            let rows = Rows(
+                count: x.rows, dy: dy, x: x.values, down: down.map { UnsafePointer($0.values) }, dx: target?.buffer,
+                accumulates: target?.accumulate ?? false)
+            backward(rows, pass)
+        } else {
+            let (m, n, k) = (active.count, output.columns, x.columns)
+            let pool = pass.tape.pool
+            let (dyRows, xRows) = (pool.take(m * n), pool.take(m * k))
+            let downRows = down.map { pool.take(m * $0.columns) }
+            let dxRows = target.map { _ in pool.take(m * k) }
+            pass.gather(active, of: dy, columns: n, to: dyRows)
+            pass.gather(active, of: x.values, columns: k, to: xRows)
+            if let down, let downRows { pass.gather(active, of: down.values, columns: down.columns, to: downRows) }
+            let rows = Rows(
+                count: m, dy: dyRows, x: xRows, down: downRows.map { UnsafePointer($0) }, dx: dxRows,
+                accumulates: false)
+            backward(rows, pass)
+            if let target, let dxRows {
+                pass.scatter(dxRows, to: active, of: target.buffer, columns: k, accumulate: target.accumulate)
+                pool.give(dxRows, count: m * k)
             }
+            if let down, let downRows { pool.give(downRows, count: m * down.columns) }
+            pool.give(xRows, count: m * k)
+            pool.give(dyRows, count: m * n)
         }
-        if let dw = pass.parameterGradient(weight) {
-            parallel.gemm(
-                .transposed, .normal, m: n, n: k, k: m, a: dy, lda: n, b: x.values, ldb: k, beta: 1, c: dw, ldc: k)
-        }
-        if let db = pass.parameterGradient(bias) { pass.addColumnSum(of: dy, rows: m, columns: n, to: db) }
-        if let update, let down { backward(update, down: down, dy, pass) }
         if let residual { pass.pass(output, to: residual) }
     }
 
+    private func backward(_ rows: Rows, _ pass: BackwardPass) {
+        let parallel = pass.parallel
+        let (m, n, k) = (rows.count, output.columns, x.columns)
+        let profile = pass.tape.profile
+        if let dx = rows.dx {
+            profile?.countProduct(m, k, n)
+            let beta: Float = rows.accumulates ? 1 : 0
+            switch pass.tape.weights[weight] {
+            case .float32(let values):
+                parallel.gemm(
+                    .normal, .normal, m: m, n: k, k: n, a: rows.dy, lda: n, b: values, ldb: k, beta: beta, c: dx,
+                    ldc: k)
+            case .half(let values):
+                parallel.multiply(rows.dy, by: values, m: m, n: k, k: n, beta: beta, into: dx, pass.tape.pool)
+            }
+        }
+        if let dw = pass.parameterGradient(weight) {
+            profile?.countProduct(n, k, m)
+            parallel.gemm(
+                .transposed, .normal, m: n, n: k, k: m, a: rows.dy, lda: n, b: rows.x, ldb: k, beta: 1, c: dw, ldc: k)
+        }
+        if let db = pass.parameterGradient(bias) { pass.addColumnSum(of: rows.dy, rows: m, columns: n, to: db) }
+        if let update, let down = rows.down { backward(update, down: down, rows, pass) }
+    }
+
     private func backward(
-        _ update: LowRankUpdate, down: Tensor, _ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass
+        _ update: LowRankUpdate, down: UnsafePointer<Float>, _ rows: Rows, _ pass: BackwardPass
     ) {
         let parallel = pass.parallel
-        let (m, n, k, r) = (x.rows, output.columns, x.columns, update.rank)
+        let (m, n, k, r) = (rows.count, output.columns, x.columns, update.rank)
+        let dy = rows.dy
         let dDown = pass.tape.pool.take(m * r)
+        pass.tape.profile?.countProduct(m, r, 2 * (n + k))
         parallel.gemm(
             .normal, .normal, m: m, n: r, k: n, alpha: update.scale, a: dy, lda: n, b: pass.tape.floats(update.b),
             ldb: r,
             beta: 0, c: dDown, ldc: r)
         if let db = pass.parameterGradient(update.b) {
             parallel.gemm(
-                .transposed, .normal, m: n, n: r, k: m, alpha: update.scale, a: dy, lda: n, b: down.values, ldb: r,
+                .transposed, .normal, m: n, n: r, k: m, alpha: update.scale, a: dy, lda: n, b: down, ldb: r,
                 beta: 1, c: db, ldc: r)
         }
         if let da = pass.parameterGradient(update.a) {
             parallel.gemm(
-                .transposed, .normal, m: r, n: k, k: m, a: dDown, lda: r, b: x.values, ldb: k, beta: 1, c: da, ldc: k)
+                .transposed, .normal, m: r, n: k, k: m, a: dDown, lda: r, b: rows.x, ldb: k, beta: 1, c: da, ldc: k)
         }
-        if x.needsGradient {
-            let (dx, _) = pass.gradient(of: x)
+        if let dx = rows.dx {
             parallel.gemm(
                 .normal, .normal, m: m, n: k, k: r, a: dDown, lda: r, b: pass.tape.floats(update.a), ldb: k, beta: 1,
                 c: dx, ldc: k)
@@ -135,6 +185,35 @@ private struct Linear: Operation {
 }
 
 extension BackwardPass {
+    /// Copies the active rows of a matrix to consecutive rows.
+    func gather(
+        _ active: ActiveRows, of source: UnsafePointer<Float>, columns: Int, to target: UnsafeMutablePointer<Float>
+    ) {
+        parallel.ranges(active.count, grain: max(1, 65_536 / max(1, columns))) { range in
+            active.forEach(in: range) { rows, number in
+                (target + number * columns).update(
+                    from: source + rows.lowerBound * columns, count: rows.count * columns)
+            }
+        }
+    }
+
+    /// Copies or adds consecutive rows to the active rows of a matrix.
+    func scatter(
+        _ source: UnsafePointer<Float>, to active: ActiveRows, of target: UnsafeMutablePointer<Float>, columns: Int,
+        accumulate: Bool
+    ) {
+        parallel.ranges(active.count, grain: max(1, 65_536 / max(1, columns))) { range in
+            active.forEach(in: range) { rows, number in
+                let (place, count) = (target + rows.lowerBound * columns, rows.count * columns)
+                if accumulate {
+                    ck_add(place, source + number * columns, count, place)
+                } else {
+                    place.update(from: source + number * columns, count: count)
+                }
+            }
+        }
+    }
+
     /// `sum += Σ_rows dy`, each thread over its own rows first, the partial sums added in a fixed order.
     func addColumnSum(
         of dy: UnsafePointer<Float>, rows: Int, columns: Int, to sum: UnsafeMutablePointer<Float>

@@ -5,6 +5,8 @@ extension Tape {
     ///
     /// - `x`: [M, N]. `weight`, `bias`: parameters [N].
     public func layerNorm(_ x: Tensor, weight: Int, bias: Int, epsilon: Float) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("norm", .forward, from: start) } }
         let needs = x.needsGradient || isTrainable(weight) || isTrainable(bias)
         let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: needs)
         let mean = arena.allocate(x.rows)
@@ -23,6 +25,8 @@ extension Tape {
 
     /// RMSNorm over each row (Zhang & Sennrich 2019): `y = x / sqrt(mean(x²) + epsilon) * weight`.
     public func rmsNorm(_ x: Tensor, weight: Int, epsilon: Float) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("norm", .forward, from: start) } }
         let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || isTrainable(weight))
         let rstd = arena.allocate(x.rows)
         let n = x.columns
@@ -38,6 +42,7 @@ extension Tape {
 
 /// Backward pass of both norms; an RMSNorm has no mean and no bias.
 private struct Norm: Operation {
+    let name: StaticString = "norm"
     let output: Tensor
     let x: Tensor
     let weight: Int
@@ -49,28 +54,30 @@ private struct Norm: Operation {
     static func grain(_ columns: Int) -> Int { max(1, 16_384 / max(1, columns)) }
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
-        let (rows, n) = (x.rows, x.columns)
+        let n = x.columns
+        let active = pass.activeRows(of: output)
         let dw = pass.parameterGradient(weight)
         let db = pass.parameterGradient(bias)
         // A frozen input still needs a place for dx: the kernels always write it.
         let scratch = x.needsGradient ? nil : pass.tape.pool.take(x.count)
-        let target = scratch.map { ($0, false) } ?? pass.gradient(of: x)
+        let target = scratch.map { ($0, false) } ?? pass.gradient(of: x, within: active.span)
         let (dx, accumulate) = (target.0, target.1 ? Int32(1) : 0)
-        let chunks = pass.parallel.chunkCount(rows, grain: Self.grain(n))
+        let chunks = pass.parallel.chunkCount(active.count, grain: Self.grain(n))
         let partial = pass.tape.pool.take(2 * chunks * n)
         pass.parallel.run(chunks: chunks) { chunk in
-            let range = Parallel.range(chunk, of: chunks, count: rows)
-            let start = range.lowerBound
             let partialW = partial + 2 * chunk * n
             ck_fill(0, 2 * n, partialW)
-            if let mean {
-                ck_layer_norm_backward(
-                    dy + start * n, x.values + start * n, values, mean + start, rstd + start, range.count, n,
-                    dx + start * n, accumulate, dw == nil ? nil : partialW, db == nil ? nil : partialW + n)
-            } else {
-                ck_rms_norm_backward(
-                    dy + start * n, x.values + start * n, values, rstd + start, range.count, n, dx + start * n,
-                    accumulate, dw == nil ? nil : partialW)
+            active.forEach(in: Parallel.range(chunk, of: chunks, count: active.count)) { rows, _ in
+                let start = rows.lowerBound
+                if let mean {
+                    ck_layer_norm_backward(
+                        dy + start * n, x.values + start * n, values, mean + start, rstd + start, rows.count, n,
+                        dx + start * n, accumulate, dw == nil ? nil : partialW, db == nil ? nil : partialW + n)
+                } else {
+                    ck_rms_norm_backward(
+                        dy + start * n, x.values + start * n, values, rstd + start, rows.count, n, dx + start * n,
+                        accumulate, dw == nil ? nil : partialW)
+                }
             }
         }
         for chunk in 0..<chunks {

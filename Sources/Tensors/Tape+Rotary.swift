@@ -43,6 +43,8 @@ extension Tape {
     ///
     /// - `x`: [rows, heads * headDim], made by an operation whose backward pass does not read its own output.
     public func rotateInPlace(_ x: Tensor, table: RotaryTable, positions: [Int32], pairing: RotaryPairing) {
+        let start = profile?.now
+        defer { if let start { profile?.end("rotary", .forward, from: start) } }
         precondition(positions.count == x.rows && x.columns % table.headDim == 0)
         precondition(positions.allSatisfy { $0 >= 0 && Int($0) < table.positions }, "a position is outside the table")
         let rotation = Rotation(output: x, table: table, positions: positions, pairing: pairing)
@@ -52,6 +54,7 @@ extension Tape {
 }
 
 private struct Rotation: Operation {
+    let name: StaticString = "rotary"
     let output: Tensor
     let table: RotaryTable
     let positions: [Int32]

@@ -34,9 +34,13 @@ extension Tape {
     /// pass adds each row's cotangent to where the row came from.
     ///
     /// - `columns`: the common row length. `addends`: empty, or one per row.
+    /// - `period`: rows per sequence in the sources, when they are sequences of which some places may be taken alone.
     public func gatherRows(
-        _ rows: [RowReference], adding addends: [RowReference] = [], from sources: [RowSource], columns: Int
+        _ rows: [RowReference], adding addends: [RowReference] = [], from sources: [RowSource], columns: Int,
+        period: Int? = nil
     ) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("gather rows", .forward, from: start) } }
         precondition(addends.isEmpty || addends.count == rows.count)
         var values: [WeightValues] = []
         var needs = false
@@ -75,12 +79,16 @@ extension Tape {
                 }
             }
         }
-        record(GatherRows(output: y, rows: rows, addends: addends, sources: sources))
+        record(GatherRows(output: y, rows: rows, addends: addends, sources: sources, period: period))
         return y
     }
 
     /// Reduces ranges of rows to one row each: [spans, columns].
-    public func poolRows(_ x: Tensor, spans: [Range<Int>], pooling: Pooling) -> Tensor {
+    ///
+    /// - `period`: rows per sequence in `x`, when it is sequences of which some places may be taken alone.
+    public func poolRows(_ x: Tensor, spans: [Range<Int>], pooling: Pooling, period: Int? = nil) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("pool rows", .forward, from: start) } }
         let n = x.columns
         let y = makeTensor(rows: spans.count, columns: n, needsGradient: x.needsGradient)
         var winners: [Int32] = []
@@ -100,12 +108,14 @@ extension Tape {
                 }
             }
         }
-        record(PoolRows(output: y, x: x, spans: spans, winners: winners))
+        record(PoolRows(output: y, x: x, spans: spans, winners: winners, period: period))
         return y
     }
 
     /// Joins two matrices with equally many rows side by side: [rows, a.columns + b.columns].
     public func concatenateColumns(_ a: Tensor, _ b: Tensor) -> Tensor {
+        let start = profile?.now
+        defer { if let start { profile?.end("concatenate", .forward, from: start) } }
         precondition(a.rows == b.rows)
         let n = a.columns + b.columns
         let y = makeTensor(rows: a.rows, columns: n, needsGradient: a.needsGradient || b.needsGradient)
@@ -121,16 +131,19 @@ extension Tape {
 }
 
 private struct GatherRows: Operation {
+    let name: StaticString = "gather rows"
     let output: Tensor
     let rows: [RowReference]
     let addends: [RowReference]
     let sources: [RowSource]
+    let period: Int?
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
         let n = output.columns
-        let targets: [UnsafeMutablePointer<Float>?] = sources.map { source in
+        let targets: [UnsafeMutablePointer<Float>?] = sources.enumerated().map { index, source in
             switch source {
-            case .tensor(let tensor): tensor.needsGradient ? pass.clearedGradient(of: tensor) : nil
+            case .tensor(let tensor):
+                tensor.needsGradient ? pass.clearedGradient(of: tensor, within: span(of: index)) : nil
             case .parameter(let id): pass.parameterGradient(id)
             }
         }
@@ -149,18 +162,29 @@ private struct GatherRows: Operation {
             }
         }
     }
+
+    /// Where in its sequences a source is read.
+    private func span(of source: Int) -> RowSpan? {
+        guard let period, addends.isEmpty else { return nil }
+        return RowSpan(holding: rows.lazy.filter { Int($0.source) == source }.map { Int($0.row) }, period: period)
+    }
 }
 
 private struct PoolRows: Operation {
+    let name: StaticString = "pool rows"
     let output: Tensor
     let x: Tensor
     let spans: [Range<Int>]
     /// For max pooling: the row each value came from, [spans, columns]; empty for the mean.
     let winners: [Int32]
+    let period: Int?
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
         let n = x.columns
-        let dx = pass.clearedGradient(of: x)
+        let span = period.flatMap {
+            RowSpan(holding: spans.flatMap { [$0.lowerBound, $0.upperBound - 1] }, period: $0)
+        }
+        let dx = pass.clearedGradient(of: x, within: span)
         for (index, span) in spans.enumerated() {
             let cotangent = dy + index * n
             if winners.isEmpty {
@@ -173,6 +197,7 @@ private struct PoolRows: Operation {
 }
 
 private struct ConcatenateColumns: Operation {
+    let name: StaticString = "concatenate"
     let output: Tensor
     let a: Tensor
     let b: Tensor

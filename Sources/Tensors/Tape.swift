@@ -18,6 +18,8 @@ protocol Operation {
     var output: Tensor { get }
     /// Whether `output` was made by this operation (true) or changed in place (false: its cotangent lives on).
     var ownsOutput: Bool { get }
+    /// As a profile shows it.
+    var name: StaticString { get }
     /// Sends `dy`, the cotangent of `output`, to the inputs and parameters.
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass)
 }
@@ -40,6 +42,10 @@ public final class Tape {
     public private(set) var weights: [WeightValues] = []
     /// Whether a backward pass can follow. Without it values are computed all the same.
     public private(set) var isRecording = true
+    /// Whether backward passes leave out rows whose cotangent is known to be zero. The results are the same without.
+    package var limitsRows = true
+    /// Where the times of operations are kept; nil measures nothing.
+    public var profile: OperationProfile?
     /// Whether operations are kept now: not in the forward pass of a segment that will be run again.
     private(set) var keepsOperations = true
     /// Whether segments (``segment(_:_:)``) keep only their input and are run again in backward passes.
@@ -163,6 +169,7 @@ public final class Tape {
 
 /// A part of the model that is run again when its cotangent is known.
 private struct Segment: Operation {
+    let name: StaticString = "segment"
     let output: Tensor
     let x: Tensor
     let body: (Tensor) -> Tensor
@@ -184,6 +191,8 @@ final class BackwardPass {
     let gradients: GradientAccumulator
     fileprivate(set) var cotangents: [UnsafeMutablePointer<Float>?]
     private var counts: [Int]
+    /// Where a cotangent may differ from zero, by tensor; nil: anywhere. Rows outside hold zeros all the same.
+    private var spans: [RowSpan?]
     var parallel: Parallel { tape.parallel }
 
     init(tape: Tape, gradients: GradientAccumulator) {
@@ -191,13 +200,23 @@ final class BackwardPass {
         self.gradients = gradients
         cotangents = Array(repeating: nil, count: tape.tensorCount)
         counts = Array(repeating: 0, count: tape.tensorCount)
+        spans = Array(repeating: nil, count: tape.tensorCount)
     }
+
+    /// The rows in which the cotangent of `tensor` may differ from zero.
+    func activeRows(of tensor: Tensor) -> ActiveRows { ActiveRows(spans[tensor.id], of: tensor.rows) }
 
     /// Runs operations backwards.
     func run(_ operations: [any Operation]) {
         for operation in operations.reversed() {
             guard let dy = cotangents[operation.output.id] else { continue }
-            operation.backward(dy, self)
+            if let profile = tape.profile {
+                let start = profile.now
+                operation.backward(dy, self)
+                profile.end(operation.name.description, .backward, from: start)
+            } else {
+                operation.backward(dy, self)
+            }
             if operation.ownsOutput { release(operation.output) }
         }
     }
@@ -208,27 +227,49 @@ final class BackwardPass {
         if missing > 0 {
             cotangents += Array(repeating: nil, count: missing)
             counts += Array(repeating: 0, count: missing)
+            spans += Array(repeating: nil, count: missing)
         }
     }
 
     /// Hands the cotangent of `tensor` over to `other`, which has none.
     func move(_ tensor: Tensor, to other: Tensor) {
         (cotangents[other.id], counts[other.id]) = (cotangents[tensor.id], counts[tensor.id])
+        spans[other.id] = spans[tensor.id]
         cotangents[tensor.id] = nil
+        spans[tensor.id] = nil
     }
 
     /// The cotangent buffer of `tensor`, and whether it holds something to be added to (else: overwrite all of it).
-    func gradient(of tensor: Tensor) -> (buffer: UnsafeMutablePointer<Float>, accumulate: Bool) {
-        if let buffer = cotangents[tensor.id] { return (buffer, true) }
+    ///
+    /// - `span`: the caller writes or changes these rows alone; nil: any.
+    func gradient(
+        of tensor: Tensor, within span: RowSpan? = nil
+    ) -> (buffer: UnsafeMutablePointer<Float>, accumulate: Bool) {
+        let span = tape.limitsRows ? span : nil
+        if let buffer = cotangents[tensor.id] {
+            spans[tensor.id] = span.flatMap { spans[tensor.id]?.union($0) }
+            return (buffer, true)
+        }
         let buffer = tape.pool.take(tensor.count)
         cotangents[tensor.id] = buffer
         counts[tensor.id] = tensor.count
+        spans[tensor.id] = span
+        if let span {
+            let n = tensor.columns
+            parallel.ranges(tensor.rows / span.period, grain: max(1, 65_536 / max(1, span.period * n))) { sequences in
+                for sequence in sequences {
+                    let start = buffer + sequence * span.period * n
+                    ck_fill(0, span.range.lowerBound * n, start)
+                    ck_fill(0, (span.period - span.range.upperBound) * n, start + span.range.upperBound * n)
+                }
+            }
+        }
         return (buffer, false)
     }
 
     /// The cotangent buffer of `tensor`, cleared when new, for operations that reach only some of its rows.
-    func clearedGradient(of tensor: Tensor) -> UnsafeMutablePointer<Float> {
-        let (buffer, accumulate) = gradient(of: tensor)
+    func clearedGradient(of tensor: Tensor, within span: RowSpan? = nil) -> UnsafeMutablePointer<Float> {
+        let (buffer, accumulate) = gradient(of: tensor, within: span)
         if !accumulate {
             parallel.ranges(tensor.count, grain: 65_536) { ck_fill(0, $0.count, buffer + $0.lowerBound) }
         }
@@ -238,13 +279,20 @@ final class BackwardPass {
     /// Adds the cotangent of `output` to `tensor`; when `tensor` has none yet it takes the buffer over without a copy.
     func pass(_ output: Tensor, to tensor: Tensor) {
         guard let dy = cotangents[output.id], tensor.needsGradient else { return }
-        if let buffer = cotangents[tensor.id] {
-            tape.parallel.ranges(tensor.count, grain: 65_536) { range in
-                ck_add(buffer + range.lowerBound, dy + range.lowerBound, range.count, buffer + range.lowerBound)
+        if cotangents[tensor.id] != nil {
+            let active = activeRows(of: output)
+            let (buffer, _) = gradient(of: tensor, within: active.span)
+            let n = tensor.columns
+            tape.parallel.ranges(active.count, grain: max(1, 65_536 / max(1, n))) { range in
+                active.forEach(in: range) { rows, _ in
+                    let start = rows.lowerBound * n
+                    ck_add(buffer + start, dy + start, rows.count * n, buffer + start)
+                }
             }
         } else {
             cotangents[tensor.id] = dy
             counts[tensor.id] = tensor.count
+            spans[tensor.id] = spans[output.id]
             cotangents[output.id] = nil
         }
     }
@@ -262,6 +310,7 @@ final class BackwardPass {
         guard let buffer = cotangents[tensor.id] else { return }
         tape.pool.give(buffer, count: counts[tensor.id])
         cotangents[tensor.id] = nil
+        spans[tensor.id] = nil
     }
 
     func releaseAll() {

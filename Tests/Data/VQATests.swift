@@ -16,17 +16,20 @@ import Testing
     @Test func batchesAreFixedAndSpaced() throws {
         let dataset = try VQADataset(path: Sample.questions)
         let batches = try dataset.batches(batchSize: 4, imageSize: 32, maximumQuestions: 10)
-        #expect(batches.map(\.count) == [4, 4, 2])
-        #expect(batches.allSatisfy { $0.images.count == $0.count * 32 * 32 * 3 && $0.imageSize == 32 })
-        #expect(batches[0].questions[0] == "what is the red shape?")
-        #expect(batches[2].questions[1] == dataset.questions[9 * 2948 / 10].text)
-        #expect(try dataset.batches(batchSize: 1000, imageSize: 8).map(\.count) == [1000, 1000, 948])
+        #expect(batches.count == 3 && batches.questions == 10)
+        let all = try (0..<3).map { try batches.batch($0) }
+        #expect(all.map(\.count) == [4, 4, 2])
+        #expect(all.allSatisfy { $0.images.count == $0.count * 32 * 32 * 3 && $0.imageSize == 32 })
+        #expect(all[0].questions[0] == "what is the red shape?")
+        #expect(all[2].questions[1] == dataset.questions[9 * 2948 / 10].text)
+        let large = try dataset.batches(batchSize: 1000, imageSize: 8)
+        #expect(try (0..<large.count).map { try large.batch($0).count } == [1000, 1000, 948])
     }
 
     @Test func imagesAreTheStoredPixels() throws {
         let dataset = try VQADataset(path: Sample.questions)
         let file = try Foundation.Data(contentsOf: URL(fileURLWithPath: "\(Sample.questions)/test/images/0.png"))
-        let batch = try dataset.batches(batchSize: 1, imageSize: 64, maximumQuestions: 1)[0]
+        let batch = try dataset.batches(batchSize: 1, imageSize: 64, maximumQuestions: 1).batch(0)
         #expect(batch.images == (try RGBImage(decoding: [UInt8](file)).pixels))
     }
 
@@ -50,7 +53,8 @@ import Testing
             try text.write(to: folder.url.appendingPathComponent(name), atomically: true, encoding: .utf8)
         }
         func message() -> String {
-            dataError { _ = try VQADataset(path: folder.url.path).batches(batchSize: 1, imageSize: 8) }?.description
+            dataError { _ = try VQADataset(path: folder.url.path).batches(batchSize: 1, imageSize: 8).check() }?
+                .description
                 ?? "no error"
         }
         #expect(message().contains("answers.txt: cannot be opened"))

@@ -3,115 +3,158 @@ import TestSupport
 import Testing
 
 /// Wrong input ends in a sentence and exit code 2, with nothing written.
-@Suite(.serialized) struct BadInputTests {
-    static let cases: [(arguments: [String], says: [String])] = [
-        (["--plugins", "BaselineL2"], ["BaselineL2", "BaselineL1"]),
-        (["--plugins", "BaselineL1,CRaFTDual"], ["loss.retention", "AnchorVariants"]),
-        (["--plugins", "BaselineL1,AnchorVariants:typ=concat"], ["typ", "type"]),
-        (["--plugins", "BaselineL1,AnchorVariants,CRaFTDual:budget=-1"], ["budget", "-1"]),
-        (["--plugins", "BaselineL1,BaselineL1"], ["BaselineL1"]),
-        (["--steps", "0"], ["--steps", "0"]),
-        (["--steps", "many"], ["many"]),
-        (["--lr", "-1"], ["--lr"]),
-        (["--schedule", "linear"], ["linear", "cosine"]),
-        (["--anchor", "adaptersOff"], ["--lora-rank"]),
-        (["--dataset", "libero_spatial"], ["libero_spatial"]),
-        (["--data", "/nowhere"], ["/nowhere"]),
-        (["--model", "/nowhere"], ["/nowhere"]),
-        (["--cameras", "image"], ["cameras"]),
-        (["--resume", "/nowhere"], ["/nowhere"]),
-        (["--resume", "/nowhere", "--lr", "0.1"], ["--resume", "--steps"]),
-        (["--config", "/nowhere.yaml"], ["/nowhere.yaml"]),
-        (["--no-such-flag"], ["no-such-flag"]),
-    ]
+extension HostTests {
+    @Suite struct BadInputTests {
+        static let cases: [(arguments: [String], says: [String])] = [
+            (["--plugins", "BaselineL2"], ["BaselineL2", "did you mean 'BaselineL1'"]),
+            (["--plugins", "BaselineL1,CRaFTDual"], ["loss.retention", "AnchorVariants"]),
+            (["--plugins", "BaselineL1,AnchorVariants:typ=concat"], ["typ", "type"]),
+            (["--plugins", "BaselineL1,AnchorVariants,CRaFTDual:budget=-1"], ["budget", "-1"]),
+            (["--plugins", "BaselineL1,BaselineL1"], ["BaselineL1"]),
+            (["--steps", "0"], ["--steps", "0"]),
+            (["--steps", "many"], ["many"]),
+            (["--lr", "-1"], ["--lr"]),
+            (["--schedule", "linear"], ["linear", "cosine"]),
+            (["--anchor", "adaptersOff"], ["--lora-rank"]),
+            (["--dataset", "libero_spatial"], ["libero_spatial"]),
+            (["--data", "/nowhere"], ["/nowhere"]),
+            (["--model", "/nowhere"], ["/nowhere"]),
+            (["--cameras", "image"], ["cameras"]),
+            (["--resume", "/nowhere"], ["/nowhere"]),
+            (["--resume", "/nowhere", "--lr", "0.1"], ["--resume", "--steps"]),
+            (["--config", "/nowhere.yaml"], ["/nowhere.yaml"]),
+            (["--no-such-flag"], ["no-such-flag"]),
+        ]
 
-    @Test(arguments: cases.indices) func saysWhatIsWrong(_ index: Int) throws {
-        let (arguments, says) = Self.cases[index]
-        let folder = try TemporaryFolder()
-        let out = folder.path("run")
-        let place = arguments.first == "--resume" ? [] : ["--out", out]
-        let result = try CraftCommand.run(["train", "--quiet"] + place + arguments)
-        #expect(result.status == 2, "\(arguments): \(result.output)")
-        for word in says { #expect(result.output.contains(word), "\(arguments): \(result.output)") }
-        #expect(!CraftCommand.exists(out), "\(arguments) left \(out) behind")
-    }
+        @Test(arguments: cases.indices) func saysWhatIsWrong(_ index: Int) throws {
+            let (arguments, says) = Self.cases[index]
+            let folder = try TemporaryFolder()
+            let out = folder.path("run")
+            let place = arguments.first == "--resume" ? [] : ["--out", out]
+            let result = try CraftCommand.run(["train", "--quiet"] + place + arguments)
+            #expect(result.status == 2, "\(arguments): \(result.output)")
+            #expect(result.standardOutput.isEmpty, "\(arguments): \(result.standardOutput)")
+            for word in says { #expect(result.standardError.contains(word), "\(arguments): \(result.standardError)") }
+            #expect(!CraftCommand.exists(out), "\(arguments) left \(out) behind")
+        }
 
-    @Test func aTextFileIsNoPlugin() throws {
-        let folder = try TemporaryFolder()
-        let path = folder.path("libText.so")
-        try Data("not a library".utf8).write(to: URL(fileURLWithPath: path))
-        let result = try CraftCommand.run(["train", "--plugins", path, "--out", folder.path("run")])
-        #expect(result.status == 2)
-        #expect(result.output.contains(path), "\(result.output)")
-        #expect(!CraftCommand.exists(folder.path("run")))
-    }
+        @Test func aTextFileIsNoPlugin() throws {
+            let folder = try TemporaryFolder()
+            let path = folder.path("libText.so")
+            try Data("not a library".utf8).write(to: URL(fileURLWithPath: path))
+            let result = try CraftCommand.run(["train", "--plugins", path, "--out", folder.path("run")])
+            CraftCommand.expectRefusal(result, path)
+            #expect(!CraftCommand.exists(folder.path("run")))
+        }
 
-    @Test(arguments: ["truncated", "flipped"]) func aDamagedShardIsNamed(_ damage: String) throws {
-        let folder = try TemporaryFolder()
-        let root = folder.path("data")
-        try FileManager.default.copyItem(atPath: CraftCommand.assets + "/libero-sample", toPath: root)
-        let version = root + "/libero_spatial_no_noops/1.0.0"
-        let shard = try #require(
-            FileManager.default.contentsOfDirectory(atPath: version).filter { $0.contains("tfrecord") }.min())
-        var bytes = try Data(contentsOf: URL(fileURLWithPath: version + "/" + shard))
-        if damage == "truncated" { bytes.removeLast(100) } else { bytes[bytes.count / 2] ^= 4 }
-        try bytes.write(to: URL(fileURLWithPath: version + "/" + shard))
-        let result = try CraftCommand.run(
-            CraftCommand.trainArguments("BaselineL1", steps: 1, out: folder.path("run"), ["--data", root]))
-        #expect(result.status == 2)
-        #expect(result.output.contains(shard) && result.output.contains("record"), "\(result.output)")
-        #expect(!CraftCommand.exists(folder.path("run")))
-    }
+        @Test(arguments: ["truncated", "flipped"]) func aDamagedShardIsNamed(_ damage: String) throws {
+            let folder = try TemporaryFolder()
+            let root = folder.path("data")
+            try FileManager.default.copyItem(atPath: CraftCommand.assets + "/libero-sample", toPath: root)
+            let version = root + "/libero_spatial_no_noops/1.0.0"
+            let shard = try #require(
+                FileManager.default.contentsOfDirectory(atPath: version).filter { $0.contains("tfrecord") }.min())
+            var bytes = try Data(contentsOf: URL(fileURLWithPath: version + "/" + shard))
+            if damage == "truncated" { bytes.removeLast(100) } else { bytes[bytes.count / 2] ^= 4 }
+            try bytes.write(to: URL(fileURLWithPath: version + "/" + shard))
+            let result = try CraftCommand.run(
+                CraftCommand.trainArguments("BaselineL1", steps: 1, out: folder.path("run"), ["--data", root]))
+            CraftCommand.expectRefusal(result, shard)
+            #expect(result.standardError.contains(/record \d+/), "\(result.standardError)")
+            #expect(result.standardError.contains(/offset \d+/), "\(result.standardError)")
+            #expect(!CraftCommand.exists(folder.path("run")))
+        }
 
-    @Test func aRunFolderIsNotOverwritten() throws {
-        let folder = try TemporaryFolder()
-        try Data("mine".utf8).write(to: URL(fileURLWithPath: folder.path("notes.txt")))
-        let result = try CraftCommand.run(CraftCommand.trainArguments("BaselineL1", steps: 1, out: folder.url.path))
-        #expect(result.status == 2)
-        #expect(result.output.contains(folder.url.path), "\(result.output)")
-        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.url.path) == ["notes.txt"])
-    }
+        @Test func aRunFolderIsNotOverwritten() throws {
+            let folder = try TemporaryFolder()
+            try Data("mine".utf8).write(to: URL(fileURLWithPath: folder.path("notes.txt")))
+            let result = try CraftCommand.run(CraftCommand.trainArguments("BaselineL1", steps: 1, out: folder.url.path))
+            #expect(result.status == 2)
+            #expect(result.output.contains(folder.url.path), "\(result.output)")
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.url.path) == ["notes.txt"])
+        }
 
-    @Test func unknownYAMLKeysNameTheFile() throws {
-        let folder = try TemporaryFolder()
-        let path = folder.path("run.yaml")
-        try Data("steps: 3\nstepps: 4\n".utf8).write(to: URL(fileURLWithPath: path))
-        let result = try CraftCommand.run(["train", "--config", path, "--out", folder.path("run")])
-        #expect(result.status == 2)
-        #expect(result.output.contains("run.yaml") && result.output.contains("stepps"), "\(result.output)")
-    }
+        /// A limit on the size of files stands in for a full disk: writing fails half-way through the model.
+        @Test func aFullDiskLeavesNoHalfCheckpoint() throws {
+            let folder = try TemporaryFolder()
+            let run = folder.path("run")
+            let arguments = CraftCommand.trainArguments("BaselineL1", steps: 1, out: run)
+            let command = (["exec", BuildFolder.craft] + arguments).map { "'\($0)'" }.joined(separator: " ")
+            let result = try Command.run(
+                ["bash", "-c", "trap '' XFSZ; ulimit -f 4096; \(command)"], environment: CraftCommand.environment)
+            #expect(result.status == 2, "\(result.output)")
+            #expect(result.standardError.contains(run), "\(result.standardError)")
+            #expect(try CraftCommand.files(in: run + "/checkpoints").isEmpty)
+        }
 
-    @Test func aFileAndFlagsGiveTheSameSettings() throws {
-        let folder = try TemporaryFolder()
-        let path = folder.path("run.yaml")
-        let yaml = """
-            steps: 1
-            batch_size: 2
-            augment: false
-            questions: none
-            hold-out-every: 0
-            seed: 5
-            plugins:
-              - BaselineL1
-              - AnchorVariants: {type: aq_only}
-            """
-        try Data(yaml.utf8).write(to: URL(fileURLWithPath: path))
-        let (one, two) = (folder.path("one"), folder.path("two"))
-        var result = try CraftCommand.run(["train", "--config", path, "--seed", "7", "--quiet", "--out", one])
-        #expect(result.status == 0, "\(result.output)")
-        result = try CraftCommand.run(
-            CraftCommand.trainArguments(
-                "BaselineL1,AnchorVariants:type=aq_only", steps: 1, out: two, ["--no-augment", "--seed", "7"]))
-        #expect(result.status == 0, "\(result.output)")
-        let settings = [one, two].map { FileManager.default.contents(atPath: $0 + "/config.json") }
-        #expect(settings[0] == settings[1])
-    }
+        @Test func unknownYAMLKeysNameTheFile() throws {
+            let folder = try TemporaryFolder()
+            let path = folder.path("run.yaml")
+            try Data("steps: 3\nstepps: 4\n".utf8).write(to: URL(fileURLWithPath: path))
+            let result = try CraftCommand.run(["train", "--config", path, "--out", folder.path("run")])
+            CraftCommand.expectRefusal(result, "run.yaml", "stepps", "steps")
+            #expect(!CraftCommand.exists(folder.path("run")))
+        }
 
-    @Test func planPrintsTheFlowAndWritesNothing() throws {
-        let result = try CraftCommand.run(["plan", "--plugins", CraftCommand.four])
-        #expect(result.status == 0)
-        for word in ["BaselineL1", "gradient_combine", "lambda.retention", "loss.retention"] {
-            #expect(result.output.contains(word), "\(result.output)")
+        @Test func aFileAndFlagsGiveTheSameSettings() throws {
+            let folder = try TemporaryFolder()
+            let path = folder.path("run.yaml")
+            let yaml = """
+                steps: 1
+                batch_size: 2
+                augment: false
+                questions: none
+                hold-out-every: 0
+                seed: 5
+                lr: 0.01
+                plugins:
+                  - BaselineL1
+                  - AnchorVariants: {type: aq_only}
+                """
+            try Data(yaml.utf8).write(to: URL(fileURLWithPath: path))
+            let (one, two) = (folder.path("one"), folder.path("two"))
+            var result = try CraftCommand.run([
+                "train", "--config", path, "--seed", "7", "--lr", "0.002", "--quiet", "--out", one,
+            ])
+            #expect(result.status == 0, "\(result.output)")
+            result = try CraftCommand.run(
+                CraftCommand.trainArguments(
+                    "BaselineL1,AnchorVariants:type=aq_only", steps: 1, out: two,
+                    ["--no-augment", "--seed", "7", "--lr", "0.002"]))
+            #expect(result.status == 0, "\(result.output)")
+            let settings = [one, two].map { FileManager.default.contents(atPath: $0 + "/config.json") }
+            #expect(settings[0] == settings[1])
+        }
+
+        @Test func helpListsEveryFlagWithItsDefault() throws {
+            let help = try CraftCommand.run(["train", "--help"])
+            #expect(help.status == 0)
+            let source = try String(
+                contentsOf: BuildFolder.repository.appendingPathComponent("Sources/Host/TrainingOptions.swift"),
+                encoding: .utf8)
+            var flags = source.matches(of: /^    var (\w+): \w+\?$/.anchorsMatchLineEndings()).map { String($0.1) }
+            #expect(flags.count > 25)
+            flags.removeAll { $0 == "learningRate" }
+            let names = flags.map { $0.replacing(/[A-Z]/) { "-" + $0.0.lowercased() } } + ["lr", "out", "resume"]
+            let entries = help.output.components(separatedBy: "\n  --").dropFirst()
+            for name in names {
+                let entry = entries.first {
+                    $0.hasPrefix(name + " ") || $0.hasPrefix(name + "\n") || $0.hasPrefix(name + "/")
+                }
+                #expect(entry != nil, "--\(name) is not in the help")
+                if name == "resume" || name == "plugin-path" { continue }
+                #expect(entry?.contains("Default:") == true, "--\(name) has no default in the help")
+            }
+        }
+
+        @Test func planPrintsTheFlowAndWritesNothing() throws {
+            let folder = try TemporaryFolder()
+            let result = try CraftCommand.run(["plan", "--plugins", CraftCommand.four], in: folder.url)
+            #expect(result.status == 0)
+            #expect(try CraftCommand.files(in: folder.url.path).isEmpty)
+            for word in ["BaselineL1", "gradient_combine", "lambda.retention", "loss.retention"] {
+                #expect(result.output.contains(word), "\(result.output)")
+            }
         }
     }
 }

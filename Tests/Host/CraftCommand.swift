@@ -1,5 +1,9 @@
 import Foundation
 import TestSupport
+import Testing
+
+/// Tests of the built command take turns: each of them uses all cores.
+@Suite(.serialized) enum HostTests {}
 
 /// The built `craft` on the shipped model and data, with runs small enough for tests.
 enum CraftCommand {
@@ -7,8 +11,24 @@ enum CraftCommand {
     static let assets = BuildFolder.repository.appendingPathComponent("Assets").path
     static let environment = ["CRAFT_ASSETS": assets]
 
-    static func run(_ arguments: [String]) throws -> Command.Result {
-        try Command.run([BuildFolder.craft] + arguments, environment: environment)
+    static func run(_ arguments: [String], in folder: URL? = nil) throws -> Command.Result {
+        try Command.run([BuildFolder.craft] + arguments, in: folder, environment: environment)
+    }
+
+    /// Expects exit code 2, the words in a message on standard error, and nothing on standard output.
+    static func expectRefusal(
+        _ result: Command.Result, _ words: String..., at location: SourceLocation = #_sourceLocation
+    ) {
+        #expect(result.status == 2, "\(result.output)", sourceLocation: location)
+        #expect(result.standardOutput.isEmpty, "\(result.standardOutput)", sourceLocation: location)
+        for word in words {
+            #expect(result.standardError.contains(word), "\(result.standardError)", sourceLocation: location)
+        }
+    }
+
+    /// Every file below `folder`, sorted.
+    static func files(in folder: String) throws -> [String] {
+        try FileManager.default.subpathsOfDirectory(atPath: folder).sorted()
     }
 
     static func trainArguments(_ plugins: String, steps: Int, out: String, _ more: [String] = []) -> [String] {

@@ -4,8 +4,10 @@ public import Foundation
 public enum Command {
     public struct Result {
         public let status: Int32
-        /// Standard output and standard error together.
-        public let output: String
+        public let standardOutput: String
+        public let standardError: String
+        /// Both, one after the other.
+        public var output: String { standardOutput + standardError }
     }
 
     /// - Parameters:
@@ -21,10 +23,16 @@ public enum Command {
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
         let pipe = Pipe()
         process.standardOutput = pipe
-        process.standardError = pipe
+        // Errors go through a file: reading two pipes in turn can wait for ever on the one that is not being filled.
+        let errors = FileManager.default.temporaryDirectory.appendingPathComponent("craft-test-\(UUID().uuidString)")
+        try Data().write(to: errors)
+        defer { try? FileManager.default.removeItem(at: errors) }
+        process.standardError = try FileHandle(forWritingTo: errors)
         try process.run()
         let data = pipe.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
-        return Result(status: process.terminationStatus, output: String(decoding: data, as: UTF8.self))
+        return Result(
+            status: process.terminationStatus, standardOutput: String(decoding: data, as: UTF8.self),
+            standardError: try String(contentsOf: errors, encoding: .utf8))
     }
 }

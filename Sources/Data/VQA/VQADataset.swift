@@ -91,15 +91,37 @@ public final class VQADataset: Sendable {
 
     /// Evenly spaced questions, at most `maximumQuestions` (nil: all), in stored order, in batches of `batchSize` (the
     /// last may be smaller); always the same ones.
-    public func batches(batchSize: Int, imageSize: Int, maximumQuestions: Int? = nil) throws(DataError) -> [VQABatch] {
+    public func batches(batchSize: Int, imageSize: Int, maximumQuestions: Int? = nil) throws(DataError) -> VQABatches {
         try VQABatch.check(batchSize: batchSize, imageSize: imageSize)
-        let count = min(max(maximumQuestions ?? questions.count, 0), questions.count)
-        let resizer = LanczosResizer(size: imageSize)
-        var batches: [VQABatch] = []
-        for start in stride(from: 0, to: count, by: batchSize) {
-            let chosen = (start..<min(start + batchSize, count)).map { $0 * questions.count / count }
-            batches.append(try VQABatch(self, questions: chosen, resizer: resizer))
-        }
-        return batches
+        return VQABatches(
+            self, questions: min(max(maximumQuestions ?? questions.count, 0), questions.count), batchSize: batchSize,
+            resizer: LanczosResizer(size: imageSize))
+    }
+}
+
+/// A fixed list of batches, each decoded when it is asked for.
+public struct VQABatches: Sendable {
+    public let dataset: VQADataset
+    /// Questions in all batches together.
+    public let questions: Int
+    private let batchSize: Int
+    private let resizer: LanczosResizer
+
+    init(_ dataset: VQADataset, questions: Int, batchSize: Int, resizer: LanczosResizer) {
+        (self.dataset, self.questions, self.batchSize, self.resizer) = (dataset, questions, batchSize, resizer)
+    }
+
+    public var count: Int { (questions + batchSize - 1) / batchSize }
+
+    /// - Parameter index: in 0 ..< count.
+    public func batch(_ index: Int) throws(DataError) -> VQABatch {
+        let places = index * batchSize..<min((index + 1) * batchSize, questions)
+        return try VQABatch(
+            dataset, questions: places.map { $0 * dataset.questions.count / questions }, resizer: resizer)
+    }
+
+    /// Decodes everything once, so that a damaged image is found before it is needed.
+    public func check() throws(DataError) {
+        for index in 0..<count { _ = try batch(index) }
     }
 }

@@ -7,12 +7,13 @@ internal import Tensors
 final class Evaluation {
     private let model: VLAModel
     private let prompts: PromptEncoder
-    private let parallel: Parallel
+    private let tape: Tape
 
-    init(model: VLAModel, prompts: PromptEncoder, parallel: Parallel) {
+    /// - `tape`: the training step's; between steps its memory is free.
+    init(model: VLAModel, prompts: PromptEncoder, tape: Tape) {
         self.model = model
         self.prompts = prompts
-        self.parallel = parallel
+        self.tape = tape
     }
 
     /// Mean absolute error of predicted action chunks, normalised, over all values of the batches.
@@ -20,8 +21,6 @@ final class Evaluation {
         var sum = 0.0
         var count = 0
         let weights = model.parameters.currentWeights()
-        // Its memory is free again when the measure is taken.
-        let tape = Tape(parameters: model.parameters, parallel: parallel)
         for batch in batches where batch.count > 0 {
             let input = TrainingBatch.demonstrations(
                 batch, prompts: batch.instructions.map(prompts.action), policyInput: []
@@ -35,14 +34,13 @@ final class Evaluation {
     }
 
     /// Share of questions whose most likely answer, among the data set's answers, is the right one.
-    func answerAccuracy(_ batches: [VQABatch], answers: [String]) throws -> Double? {
-        let candidates = try answers.map { (text: $0, id: Int(try prompts.answer($0))) }
+    func answerAccuracy(_ batches: VQABatches) throws -> Double? {
+        let candidates = try batches.dataset.answers.map { (text: $0, id: Int(try prompts.answer($0))) }
         var right = 0
         var count = 0
         let weights = model.parameters.currentWeights()
-        // Its memory is free again when the measure is taken.
-        let tape = Tape(parameters: model.parameters, parallel: parallel)
-        for batch in batches where batch.count > 0 {
+        for index in 0..<batches.count {
+            let batch = try batches.batch(index)
             let input = ModelInput(
                 images: .rgb(batch.images), cameras: 1, prompts: batch.questions.map(prompts.question),
                 wantsAnswer: true)

@@ -22,6 +22,11 @@ public enum MetricNames {
         ("gradient_cosine", "CRaFT/Gradient Cosine"),
         ("gradient_norm_ratio", "CRaFT/Gradient Norm Ratio"),
         ("retention_over_budget", "CRaFT/Retention Over Budget"),
+        ("skipped_steps", "VLA Train/Skipped Steps"),
+        ("loss.answer", "VQA Train/Loss"),
+        ("answer_accuracy", "VQA Train/Accuracy"),
+        ("held_out_action_l1", "VLA Eval/Held-out L1 Loss"),
+        ("held_out_answer_accuracy", "VQA Eval/Answer Accuracy"),
     ]
 
     private static let displayNames = Dictionary(uniqueKeysWithValues: table.map { ($0.name, $0.display) })

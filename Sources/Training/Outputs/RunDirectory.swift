@@ -8,6 +8,7 @@ public import Models
 ///     RUN/plan.json             the resolved data flow between plugins, and the hashes of the plugin files
 ///     RUN/metrics.jsonl         one JSON object per step (MetricsLog)
 ///     RUN/train_progress.log    the console's progress lines
+///     RUN/profile.json          with --profile: a trace for chrome://tracing or Perfetto
 ///     RUN/tensorboard/          event files (TensorBoardWriter)
 ///     RUN/checkpoints/          one folder per checkpoint (CheckpointFolders)
 ///
@@ -35,6 +36,7 @@ public final class RunDirectory {
     public var planPath: String { "\(path)/plan.json" }
     public var metricsPath: String { Self.metricsPath(of: path) }
     public var progressPath: String { "\(path)/train_progress.log" }
+    public var profilePath: String { "\(path)/profile.json" }
     public var tensorboardPath: String { "\(path)/tensorboard" }
     public var checkpointsPath: String { Self.checkpointsPath(of: path) }
     public var checkpoints: CheckpointFolders { CheckpointFolders(path: checkpointsPath) }

@@ -85,7 +85,6 @@ public struct MemoryPlan: Sendable {
                     cameras: settings.cameras.count))
         }
         if !settings.questions.isEmpty {
-            evaluation += settings.questionLimit * imageBytes
             inputs.append(
                 Self.input(
                     config, count: EvaluationData.questionsPerBatch(imageSize: config.imageSize),
@@ -98,7 +97,8 @@ public struct MemoryPlan: Sendable {
             _ = model.forward(input, on: tape)
             largest = max(largest, tape.bytes)
         }
-        evaluation += largest
+        // Measures run on the training step's tape.
+        evaluation += max(0, largest - activations)
     }
 
     /// A batch of blank images.

@@ -10,14 +10,13 @@ struct EvaluationData {
     /// Held-out samples that are kept.
     static let maximumDemonstrations = 256
 
-    /// Questions asked at a time: as many pixels as 64 small images have.
+    /// Questions asked at a time: as many pixels as 16 small images have.
     static func questionsPerBatch(imageSize: Int) -> Int {
-        max(1, min(64, 64 * 64 * 64 / max(1, imageSize * imageSize)))
+        max(1, min(16, 16 * 64 * 64 / max(1, imageSize * imageSize)))
     }
 
     var demonstrations: [DemonstrationBatch] = []
-    var questions: [VQABatch] = []
-    var answers: [String] = []
+    var questions: VQABatches?
 }
 
 /// Everything a run is made of, built and checked before anything is written.
@@ -154,10 +153,11 @@ struct RunParts {
         var evaluation = EvaluationData()
         if !settings.questions.isEmpty {
             let questions = try VQADataset(path: settings.questions, split: "test")
-            evaluation.answers = questions.answers
-            evaluation.questions = try questions.batches(
+            let batches = try questions.batches(
                 batchSize: EvaluationData.questionsPerBatch(imageSize: config.imageSize), imageSize: config.imageSize,
                 maximumQuestions: settings.questionLimit)
+            try batches.check()
+            evaluation.questions = batches
         }
         switch settings.task {
         case .questions:

@@ -2,7 +2,7 @@ internal import Data
 internal import Foundation
 public import Models
 internal import PluginRuntime
-internal import Tensors
+public import Tensors
 
 /// What a run reports while it goes on.
 public enum TrainingEvent {
@@ -50,6 +50,8 @@ public final class Trainer {
     private let board: TensorBoardWriter
     /// Steps done.
     public private(set) var stepsDone: Int
+    /// Steps of this process to record phases and operations of, counted from its first; nil records none.
+    public var profiledSteps: Range<Int>?
 
     /// Starts a run in a new folder.
     public convenience init(settings: RunSettings, at path: String) throws {
@@ -89,10 +91,13 @@ public final class Trainer {
         statistics = parts.statistics
         modelHash = parts.modelHash
         evaluationData = parts.evaluationData
-        evaluation = Evaluation(model: parts.model, prompts: parts.prompts, parallel: parts.parallel)
+        evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
         metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
         board = try TensorBoardWriter(folder: run.tensorboardPath, resumingAt: stepsDone == 0 ? nil : stepsDone + 1)
     }
+
+    /// What ``profiledSteps`` recorded; written to the run's `profile.json`.
+    public let profile = OperationProfile()
 
     /// Trains up to the last step, saving on the way, and measures before and after.
     ///
@@ -110,6 +115,10 @@ public final class Trainer {
         var wasStopped = false
         let tail = min(50, max(1, (settings.steps - first) / 10))
         while stepsDone < settings.steps {
+            if let profiledSteps {
+                if stepsDone - first == profiledSteps.lowerBound { step.profile = profile }
+                if stepsDone - first == profiledSteps.upperBound { step.profile = nil }
+            }
             let began = DispatchTime.now().uptimeNanoseconds
             let result = try step.run(step: stepsDone, from: source)
             stepsDone += 1
@@ -127,6 +136,8 @@ public final class Trainer {
             if isDue || stepsDone == settings.steps || wasStopped { try save(report) }
             if wasStopped { break }
         }
+        step.profile = nil
+        if profiledSteps != nil { try TraceFile.write(profile, to: run.profilePath) }
         if !wasStopped { try evaluate("after", into: &evaluations, report) }
         try metrics.synchronize()
         try board.synchronize()
@@ -180,8 +191,8 @@ public final class Trainer {
         }
         values.append(
             (
-                "answer_accuracy",
-                try evaluation.answerAccuracy(evaluationData.questions, answers: evaluationData.answers)
+                "held_out_answer_accuracy",
+                try evaluationData.questions.flatMap(evaluation.answerAccuracy)
             ))
         for case (let name, let value?) in values {
             results["\(moment).\(name)"] = value

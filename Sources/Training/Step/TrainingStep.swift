@@ -53,6 +53,7 @@ public final class TrainingStep {
     let settings: StepSettings
     let values: ValueStore
     private let schedule: LearningRateSchedule
+    /// Free between steps for passes that record nothing.
     let tape: Tape
     private let parallel: Parallel
     let anchor: AnchorWeights?
@@ -125,6 +126,12 @@ public final class TrainingStep {
         for (index, objective) in objectives.enumerated() { values.set("index.\(objective)", Int64(index)) }
     }
 
+    /// Where phases and operations are recorded; nil records nothing.
+    public var profile: OperationProfile? {
+        get { tape.profile }
+        set { tape.profile = newValue }
+    }
+
     /// Bytes of memory taken so far for activations and cotangents.
     public var activationBytes: Int { tape.bytes }
 
@@ -154,7 +161,7 @@ public final class TrainingStep {
 
     /// Runs step `step`, counted from 0.
     public func run(step: Int, from source: any BatchSource) throws -> StepReport {
-        var clock = PhaseClock()
+        var clock = PhaseClock(profile: profile)
         let multipliersBefore = multipliers
         for gradient in gradients { gradient.zero() }
         values.set("step", Int64(step))
@@ -173,6 +180,9 @@ public final class TrainingStep {
         var metrics = sums.mapValues { $0 / Double(settings.accumulation) }
         for objective in objectives {
             if let loss = metrics["loss.\(objective)"] { values.set("loss.\(objective)", loss) }
+        }
+        for name in microBatchMetrics {
+            if let mean = metrics[Self.metric(name)] { values.set(name, mean) }
         }
 
         gram.compute(gradients, parallel)
@@ -193,6 +203,7 @@ public final class TrainingStep {
         for objective in objectives {
             metrics["lambda.\(objective)"] = multipliers[objective]
             metrics["lambda.\(objective)@prev"] = multipliersBefore[objective]
+            metrics["lambda.\(objective)@next"] = multipliers[objective]
         }
         metrics["gradient_norm"] = norm
         metrics["learning_rate"] = rate
@@ -336,9 +347,11 @@ public final class TrainingStep {
     ) throws -> [FeatureTap] {
         var taps: [FeatureTap] = []
         for id in composition.provided(matching: "tap.{id}.layer", capture: "id") {
-            guard let layer = values.integer("tap.\(id).layer"), layer >= 0 else { continue }
-            guard layer < states else {
-                throw TrainingError("tap \(id) asks for hidden state \(layer); the model has 0 to \(states - 1)")
+            guard let layer = values.integer("tap.\(id).layer"), layer != -1 else { continue }
+            guard (0..<Int64(states)).contains(layer) || layer == Int64(FeatureTap.allLayers) else {
+                throw TrainingError(
+                    "tap \(id) asks for hidden state \(layer); the model has 0 to \(states - 1), "
+                        + "\(FeatureTap.allLayers) is all layers and -1 none")
             }
             guard composition.reads("feature.\(id)", at: .preBackward) else { continue }
             let tokens = values.integer("tap.\(id).tokens") ?? 0
@@ -366,8 +379,19 @@ extension ArrayView {
 struct PhaseClock {
     private var last = DispatchTime.now().uptimeNanoseconds
     private(set) var milliseconds: [String: Double] = [:]
+    private let profile: OperationProfile?
+    private var profiledFrom: UInt64
+
+    init(profile: OperationProfile? = nil) {
+        self.profile = profile
+        profiledFrom = profile?.now ?? 0
+    }
 
     mutating func lap(_ phase: String) {
+        if let profile {
+            profile.end(phase, .phase, from: profiledFrom)
+            profiledFrom = profile.now
+        }
         let now = DispatchTime.now().uptimeNanoseconds
         milliseconds[phase, default: 0] += Double(now - last) / 1e6
         last = now

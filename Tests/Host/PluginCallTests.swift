@@ -1,0 +1,85 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension HostTests {
+    /// `craft plugins call`: values by name in, results in full precision out.
+    @Suite struct PluginCallTests {
+        private func call(_ plugin: String, _ hook: String, _ json: String) throws -> Command.Result {
+            let folder = try TemporaryFolder()
+            let path = folder.path("values.json")
+            try Data(json.utf8).write(to: URL(fileURLWithPath: path))
+            return try CraftCommand.run(["plugins", "call", plugin, hook, "--json", path])
+        }
+
+        private func object(_ result: Command.Result) throws -> [String: Any] {
+            #expect(result.status == 0, "\(result.output)")
+            let json = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+            return try #require(json as? [String: Any])
+        }
+
+        @Test func projectsAConflict() throws {
+            // -dot / |r|^2 = 0.5 / 2 is added to the multiplier of the retention gradient.
+            let result = try object(
+                call(
+                    "CRaFTProjection", "gradient_combine",
+                    """
+                    {"gram": [[[1, -0.5], [-0.5, 2]], [[1, 0.5], [0.5, 2]]], "weights": [[1, 0.3], [1, 0.3]],
+                     "loss.action": 0.2}
+                    """))
+            let weights = try #require(result["weights"] as? [[Double]])
+            #expect(weights == [[1, 0.55], [1, 0.3]])
+            #expect(result["metric.conflict_ratio"] as? Double == 0.5)
+        }
+
+        @Test func aListIsASequenceOfCallsOnOneInstance() throws {
+            let result = try call(
+                "CRaFTDual:budget=0.1:lr=0.01", "post_step",
+                #"[{"loss.retention": 0.2, "lambda.retention": 0}, {"loss.retention": 0.25}, {"loss.retention": 0}]"#)
+            #expect(result.status == 0, "\(result.output)")
+            let json = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+            let lambdas = try #require(json as? [[String: Any]]).compactMap { $0["lambda.retention"] as? Double }
+            #expect(lambdas.count == 3)
+            for (got, want) in zip(lambdas, [0.001, 0.0025, 0.0015]) { #expect(abs(got - want) < 1e-15) }
+        }
+
+        @Test func numbersComeBackInFull() throws {
+            let result = try object(
+                call(
+                    "CRaFTProjection", "gradient_combine", #"{"gram": [[[1, 1], [1, 1]]], "weights": [[0.1, 1e-300]]}"#)
+            )
+            #expect(try #require(result["weights"] as? [[Double]]) == [[0.1, 1e-300]])
+        }
+
+        @Test(arguments: [
+            (#"{"gram": [[[1, 0], [0]]]}"#, ["gram", "2 and 1", "f64[k,m,m]"]),
+            (#"{"gram": 1}"#, ["gram", "nested 0 deep"]),
+            (#"{"gram": [[["a", 0], [0, 1]]]}"#, ["gram", "\"a\""]),
+            (#"{"grm": 1}"#, ["grm", "gram: f64[k,m,m]"]),
+            (#"{"gram": [[[1, 0], [0, 1]]], "weights": [[1, 1, 1]]}"#, ["axis", "m"]),
+            ("{}", ["gram"]),
+            ("{", ["JSON"]),
+            ("7", ["JSON object"]),
+        ])
+        func wrongValuesAreNamed(_ json: String, _ words: [String]) throws {
+            let result = try call("CRaFTProjection", "gradient_combine", json)
+            CraftCommand.expectRefusal(result)
+            for word in words { #expect(result.standardError.contains(word), "\(json): \(result.standardError)") }
+        }
+
+        @Test func notANumberReachesThePluginAndIsReported() throws {
+            let result = try call(
+                "CRaFTProjection", "gradient_combine",
+                #"{"gram": [[[1, NaN], ["nan", 1]]], "weights": [[1, Infinity]]}"#)
+            #expect(result.status == 0 || result.standardError.contains("CRaFTProjection"), "\(result.output)")
+            #expect(result.status == 0 || result.status == 2)
+        }
+
+        @Test func wrongHooksAndPluginsAreNamed() throws {
+            CraftCommand.expectRefusal(try call("CRaFTDual", "gradient_combine", "{}"), "CRaFTDual", "gradient_combine")
+            CraftCommand.expectRefusal(try call("CRaFTDual", "post_stp", "{}"), "post_stp", "post_step")
+            CraftCommand.expectRefusal(try call("CRaFTDul", "post_step", "{}"), "CRaFTDul")
+            CraftCommand.expectRefusal(try call("CRaFTDual:budgt=1", "post_step", "{}"), "budgt", "budget")
+        }
+    }
+}
