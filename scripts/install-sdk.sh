@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what plugins need to build on their own, without the rest of craft: the C and C++ headers, PluginKit for Swift,
-# the Rust crate, the linker's list of exported symbols, and the examples that `craft plugins new` copies.
+# Installs what plugins need to build on their own, without the rest of craft: the C and C++ headers, PluginKit and
+# GradientMath for Swift, the Rust crate, the linker's list of exported symbols, and the examples that `craft plugins new` copies.
 #
 #   scripts/install-sdk.sh [FOLDER]          FOLDER: where to put it; default .build/sdk in this checkout
 #
@@ -15,10 +15,11 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 folder="${1:-$root/.build/sdk}"
 
-mkdir -p "$folder/PluginAPI" "$folder/PluginKit"
-rm -rf "$folder"/PluginKit/*.swift "$folder/PluginAPI/include" "$folder/rust" "$folder/examples"
+mkdir -p "$folder/PluginAPI" "$folder/PluginKit" "$folder/GradientMath"
+rm -rf "$folder"/PluginKit/*.swift "$folder"/GradientMath/*.swift "$folder/PluginAPI/include" "$folder/rust" "$folder/examples"
 cp -r "$root/Sources/PluginAPI/include" "$folder/PluginAPI/"
 cp "$root"/Sources/PluginKit/*.swift "$folder/PluginKit/"
+cp "$root"/Sources/GradientMath/*.swift "$folder/GradientMath/"
 mkdir -p "$folder/rust"
 cp -r "$root"/SDK/rust/{Cargo.toml,src} "$folder/rust/"
 cp -r "$root/SDK/examples" "$folder/"

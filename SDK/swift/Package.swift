@@ -1,5 +1,5 @@
 // swift-tools-version: 6.2
-// What a Swift plugin builds on: PluginKit and the C header, in folders beside this file.
+// What a Swift plugin builds on: PluginKit, GradientMath and the C header, in folders beside this file.
 import PackageDescription
 
 let settings: [SwiftSetting] = [
@@ -10,9 +10,13 @@ let settings: [SwiftSetting] = [
 
 let package = Package(
     name: "craft-sdk",
-    products: [.library(name: "PluginKit", targets: ["PluginKit", "PluginAPI"])],
+    products: [
+        .library(name: "PluginKit", targets: ["PluginKit", "PluginAPI"]),
+        .library(name: "GradientMath", targets: ["GradientMath"]),
+    ],
     targets: [
         .target(name: "PluginAPI", path: "PluginAPI"),
         .target(name: "PluginKit", dependencies: ["PluginAPI"], path: "PluginKit", swiftSettings: settings),
+        .target(name: "GradientMath", dependencies: ["PluginKit"], path: "GradientMath", swiftSettings: settings),
     ]
 )

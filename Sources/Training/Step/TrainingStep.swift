@@ -178,6 +178,9 @@ public final class TrainingStep {
         for objective in objectives {
             if let loss = metrics["loss.\(objective)"] { values.set("loss.\(objective)", loss) }
         }
+        for name in microBatchMetrics {
+            if let mean = metrics[Self.metric(name)] { values.set(name, mean) }
+        }
 
         gram.compute(gradients, parallel)
         try combine(step: step)
@@ -341,9 +344,11 @@ public final class TrainingStep {
     ) throws -> [FeatureTap] {
         var taps: [FeatureTap] = []
         for id in composition.provided(matching: "tap.{id}.layer", capture: "id") {
-            guard let layer = values.integer("tap.\(id).layer"), layer >= 0 else { continue }
-            guard layer < states else {
-                throw TrainingError("tap \(id) asks for hidden state \(layer); the model has 0 to \(states - 1)")
+            guard let layer = values.integer("tap.\(id).layer"), layer != -1 else { continue }
+            guard (0..<Int64(states)).contains(layer) || layer == Int64(FeatureTap.allLayers) else {
+                throw TrainingError(
+                    "tap \(id) asks for hidden state \(layer); the model has 0 to \(states - 1), "
+                        + "\(FeatureTap.allLayers) is all layers and -1 none")
             }
             guard composition.reads("feature.\(id)", at: .preBackward) else { continue }
             let tokens = values.integer("tap.\(id).tokens") ?? 0
