@@ -55,8 +55,11 @@ import Training
             return result.output
         }
         let chapter = try #require(guide.components(separatedBy: "\n## Reference").first)
-        var commands = chapter.split(separator: "\n").filter { $0.hasPrefix("    ") && !$0.contains("export PATH") }
-            .map { $0.trimmingCharacters(in: .whitespaces) }
+        let prose = chapter.components(separatedBy: "```").enumerated().filter { $0.offset % 2 == 0 }.map(\.element)
+        var commands = prose.joined().split(separator: "\n").filter {
+            $0.hasPrefix("    ") && !$0.contains("export PATH")
+        }
+        .map { $0.trimmingCharacters(in: .whitespaces) }
         let blocks = chapter.components(separatedBy: "```c\n").dropFirst().map { $0.components(separatedBy: "```")[0] }
         try #require(blocks.count == 4)
 
