@@ -63,9 +63,8 @@ struct PluginSDK {
 
     private var isComplete: Bool {
         [
-            headers + "/craft_plugin.hpp", kit + "/Plugin.swift", math, manifest, exports, crate + "/Cargo.toml",
-            examples,
-        ]
-        .allSatisfy { FileManager.default.fileExists(atPath: $0) }
+            headers + "/craft_plugin.hpp", kit + "/Plugin.swift", math + "/Gram.swift", manifest, exports,
+            crate + "/Cargo.toml", examples,
+        ].allSatisfy { FileManager.default.fileExists(atPath: $0) }
     }
 }
