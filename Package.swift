@@ -70,6 +70,7 @@ let package = Package(
         systemLibrary("CFFI", pkgConfig: "libffi", apt: "libffi-dev"),
         systemLibrary("CTurboJPEG", pkgConfig: "libturbojpeg", apt: "libturbojpeg0-dev"),
         systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
+        .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
 
         // MARK: - Plugins
@@ -91,7 +92,7 @@ let package = Package(
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Training", "PluginRuntime", "Models", "Data", "Tensors", "Yams",
+                    "Training", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),

@@ -1,16 +1,14 @@
 internal import Foundation
+internal import Glibc
 
 /// Memory of this process.
 public enum ProcessMemory {
-    /// Largest resident size so far, in bytes, files that are mapped included.
-    ///
-    /// Read from `/proc`: getrusage's figure outlives exec and would count what the parent process had.
+    /// Largest resident size so far, in bytes.
     public static var peakBytes: Int {
+        // getrusage() would also count the parent's size at the fork: Linux keeps that maximum across exec.
         if let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
             let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
-            let kibibytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap({
-                Int($0)
-            })
+            let kibibytes = Int(line.filter(\.isNumber))
         {
             return kibibytes * 1024
         }
