@@ -24,7 +24,22 @@ let pluginLink: [LinkerSetting] = [
 ]
 
 /// The plugins that ship with craft. Each is a dynamic library that the host finds at run time; no target links one.
-let plugins = ["AnchorVariants", "AnswerLoss", "BaselineL1", "CRaFTDual", "CRaFTProjection"]
+let plugins = [
+    "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CRaFTDual", "CRaFTProjection",
+    "FixedMultiplier", "nuPI",
+]
+
+/// Those that also use GradientMath.
+let gradientPlugins = [
+    "AGEM", "AlignedMTL", "CAGrad", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
+    "GradNorm", "GradVac", "IMTLG", "MGDA", "Mean", "MultiplierSchedule", "NashMTL", "PCGrad", "Sum", "UPGrad", "UW",
+]
+
+func plugin(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(
+        name: name, dependencies: ["PluginKit", "PluginAPI"] + dependencies, path: "Plugins/\(name)/Sources",
+        swiftSettings: strict, linkerSettings: pluginLink)
+}
 
 func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {
     .systemLibrary(
@@ -42,7 +57,7 @@ let package = Package(
     products: [
         .executable(name: "craft", targets: ["craft"]),
         .library(name: "PluginKit", targets: ["PluginKit"]),
-    ] + plugins.map { .library(name: $0, type: .dynamic, targets: [$0]) },
+    ] + (plugins + gradientPlugins).map { .library(name: $0, type: .dynamic, targets: [$0]) },
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -55,18 +70,16 @@ let package = Package(
         systemLibrary("CFFI", pkgConfig: "libffi", apt: "libffi-dev"),
         systemLibrary("CTurboJPEG", pkgConfig: "libturbojpeg", apt: "libturbojpeg0-dev"),
         systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
+        .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
 
         // MARK: - Plugins
         .target(name: "PluginKit", dependencies: ["PluginAPI"], swiftSettings: strict),
+        .target(name: "GradientMath", dependencies: ["PluginKit"], swiftSettings: strict),
         .target(
             name: "PluginRuntime", dependencies: ["PluginAPI", "CFFI", "CCrypto"], swiftSettings: strict),
     ]
-        + plugins.map {
-            .target(
-                name: $0, dependencies: ["PluginKit", "PluginAPI"], path: "Plugins/\($0)/Sources",
-                swiftSettings: strict, linkerSettings: pluginLink)
-        } + [
+        + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer
             .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Tensors", "Kernels"], swiftSettings: strict),
@@ -79,7 +92,7 @@ let package = Package(
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Training", "PluginRuntime", "Models", "Data", "Tensors", "Yams",
+                    "Training", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),

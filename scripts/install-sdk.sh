@@ -1,38 +1,27 @@
 #!/usr/bin/env bash
-# Installs what a plugin needs to build on its own, without the rest of craft: the C header, PluginKit for Swift, and the
-# linker's list of exported symbols.
+# Installs what plugins need to build on their own, without the rest of craft: the C and C++ headers, PluginKit and
+# GradientMath for Swift, the Rust crate, the linker's list of exported symbols, and the examples that `craft plugins new` copies.
 #
 #   scripts/install-sdk.sh [FOLDER]          FOLDER: where to put it; default .build/sdk in this checkout
 #
-# C, C++, Rust:  cc -shared -fPIC -fvisibility=hidden -I FOLDER/PluginAPI/include rule.c -o libRule.so
-# Swift:         CRAFT_SDK=FOLDER swift build -c release --package-path Plugins/CRaFTDual
+# C:      cc  -shared -fPIC -fvisibility=hidden -I FOLDER/PluginAPI/include Rule.c -o libRule.so -lm
+# C++:    c++ -std=c++20 -shared -fPIC -fvisibility=hidden -I FOLDER/PluginAPI/include Rule.cpp -o libRule.so
+# Rust:   craft-plugin = { path = "FOLDER/rust" } in Cargo.toml
+# Swift:  CRAFT_SDK=FOLDER swift build -c release --package-path Plugins/CRaFTDual
+#
+# A `craft` that lies elsewhere finds the SDK through the environment: CRAFT_SDK=FOLDER craft plugins new ...
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 folder="${1:-$root/.build/sdk}"
 
-mkdir -p "$folder/PluginAPI/include" "$folder/PluginKit"
-rm -f "$folder"/PluginKit/*.swift
-cp "$root/Sources/PluginAPI/include/craft_plugin.h" "$folder/PluginAPI/include/"
+mkdir -p "$folder/PluginAPI" "$folder/PluginKit" "$folder/GradientMath"
+rm -rf "$folder"/PluginKit/*.swift "$folder"/GradientMath/*.swift "$folder/PluginAPI/include" "$folder/rust" "$folder/examples"
+cp -r "$root/Sources/PluginAPI/include" "$folder/PluginAPI/"
 cp "$root"/Sources/PluginKit/*.swift "$folder/PluginKit/"
-cp "$root/Plugins/exports.map" "$folder/"
-cat > "$folder/Package.swift" <<'MANIFEST'
-// swift-tools-version: 6.2
-import PackageDescription
-
-let settings: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-]
-
-let package = Package(
-    name: "craft-sdk",
-    products: [.library(name: "PluginKit", targets: ["PluginKit", "PluginAPI"])],
-    targets: [
-        .target(name: "PluginAPI", path: "PluginAPI"),
-        .target(name: "PluginKit", dependencies: ["PluginAPI"], path: "PluginKit", swiftSettings: settings),
-    ]
-)
-MANIFEST
+cp "$root"/Sources/GradientMath/*.swift "$folder/GradientMath/"
+mkdir -p "$folder/rust"
+cp -r "$root"/SDK/rust/{Cargo.toml,src} "$folder/rust/"
+cp -r "$root/SDK/examples" "$folder/"
+cp "$root/SDK/swift/Package.swift" "$root/Plugins/exports.map" "$folder/"
 echo "plugin SDK installed in $(cd "$folder" && pwd)"

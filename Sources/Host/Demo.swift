@@ -15,16 +15,13 @@ struct Demo: ParsableCommand {
 
     @Option(help: ArgumentHelp("The second run's plugins. Default: the CRaFT four.", valueName: "list"))
     var craft: String =
-        "BaselineL1,AnchorVariants:distance=relative_mse,CRaFTProjection,CRaFTDual:budget=0.01:rule=normalised:lr=0.05"
+        "BaselineL1,AnchorVariants:distance=relative_mse,CRaFTProjection,CRaFTDual:budget=0.05:rule=normalised:lr=0.05"
 
     @Flag(help: "Print a line per logged step instead of a progress line.")
     var quiet = false
 
     func run() throws {
-        var defaults = TrainingOptions.trainDefaults
-        // High enough that plain fine-tuning visibly costs perception within the demonstration's steps.
-        defaults.learningRate = 1e-3
-        var settings = try options.settings(over: defaults)
+        var settings = try options.settings(over: TrainingOptions.trainDefaults)
         let folder = out ?? RunNames.fresh("demo")
         let rows: [(name: String, plugins: [PluginRequest])] = [
             ("baseline", settings.plugins), ("craft", try PluginRequest.parseList(craft)),

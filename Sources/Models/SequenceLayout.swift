@@ -62,7 +62,7 @@ public struct SequenceLayout: Sendable {
     }
 }
 
-/// Features that a plugin asked for: tokens of one hidden state, pooled or not.
+/// Features that a plugin asked for: tokens of one hidden state or of every layer's, pooled or not.
 public struct FeatureTap: Sendable, Equatable, Codable {
     /// Which tokens; raw values are those of the plugin interface.
     public enum Tokens: Int, Sendable, Codable, CaseIterable {
@@ -73,8 +73,11 @@ public struct FeatureTap: Sendable, Equatable, Codable {
         case all = 4
     }
 
+    /// The ``layer`` that stands for the outputs of all decoder layers.
+    public static let allLayers = -2
+
     public var name: String
-    /// Index into the hidden states; 0 is the embeddings, the last is normalised.
+    /// Index into the hidden states; 0 is the embeddings, the last is normalised. Or ``allLayers``.
     public var layer: Int
     public var tokens: Tokens
     /// 0 keeps every token, zero-padded to the longest sample; else the raw value of a ``Pooling``.
@@ -88,37 +91,51 @@ public struct FeatureTap: Sendable, Equatable, Codable {
     }
 }
 
-/// A tapped feature: [batch * tokens, D], with tokens = 1 when pooled.
+/// A tapped feature: [batch * tokens, D].
 public struct TappedFeature {
     public let tensor: Tensor
+    /// 1 when pooled; for all layers that many times the layers, one layer after the other.
     public let tokens: Int
     /// 1 where a row holds a token, 0 where it pads, [batch, tokens].
     public let mask: Tensor
 }
 
 extension FeatureTap {
+    /// The last hidden state the tap reads.
+    func highestState(layers: Int) -> Int { layer == Self.allLayers ? layers : layer }
+
     /// Takes the tap out of the hidden states.
     func apply(to states: [Tensor], layout: SequenceLayout, on tape: Tape) -> TappedFeature {
-        let state = states[layer]
+        let tapped = layer == Self.allLayers ? Array(states.dropFirst()) : [states[layer]]
+        let columns = states[0].columns
         let spans = (0..<layout.batch).map { layout.rows(of: tokens, $0) }
         if let kind = Pooling(rawValue: pooling) {
-            let mask = tape.constant(rows: layout.batch, columns: 1)
+            let mask = tape.constant(rows: layout.batch, columns: tapped.count)
             mask.values.update(repeating: 1, count: mask.count)
+            let pooled = tapped.map { tape.poolRows($0, spans: spans, pooling: kind, period: layout.tokens) }
+            guard pooled.count > 1 else { return TappedFeature(tensor: pooled[0], tokens: 1, mask: mask) }
+            let rows = (0..<layout.batch).flatMap { sample in
+                pooled.indices.map { RowReference(source: $0, row: sample) }
+            }
             return TappedFeature(
-                tensor: tape.poolRows(state, spans: spans, pooling: kind, period: layout.tokens), tokens: 1, mask: mask)
+                tensor: tape.gatherRows(rows, from: pooled.map { .tensor($0) }, columns: columns), tokens: pooled.count,
+                mask: mask)
         }
         let longest = spans.map(\.count).max() ?? 0
-        let mask = tape.constant(rows: layout.batch, columns: longest)
+        let mask = tape.constant(rows: layout.batch, columns: tapped.count * longest)
         var rows: [RowReference] = []
         for span in spans {
-            for index in 0..<longest {
-                let isToken = index < span.count
-                mask.values[rows.count] = isToken ? 1 : 0
-                rows.append(isToken ? RowReference(source: 0, row: span.lowerBound + index) : .zero)
+            for source in tapped.indices {
+                for index in 0..<longest {
+                    let isToken = index < span.count
+                    mask.values[rows.count] = isToken ? 1 : 0
+                    rows.append(isToken ? RowReference(source: source, row: span.lowerBound + index) : .zero)
+                }
             }
         }
         return TappedFeature(
-            tensor: tape.gatherRows(rows, from: [.tensor(state)], columns: state.columns, period: layout.tokens),
-            tokens: longest, mask: mask)
+            tensor: tape.gatherRows(
+                rows, from: tapped.map { .tensor($0) }, columns: columns, period: layout.tokens),
+            tokens: tapped.count * longest, mask: mask)
     }
 }

@@ -15,10 +15,10 @@ struct StateDemand {
 
     /// What taps and an answer need.
     init(taps: [FeatureTap], wantsAnswer: Bool, layers: Int, layout: SequenceLayout) {
-        let highest = wantsAnswer ? layers : taps.map(\.layer).max() ?? layers
+        let highest = wantsAnswer ? layers : taps.map { $0.highestState(layers: layers) }.max() ?? layers
         // Anchor features must equal those of the full pass bit for bit while the weights do, or rounding would pass for
         // drift at step 0: a matrix product over fewer rows may round differently. So taps get whole states.
-        let isTapped = taps.contains { $0.layer == layers }
+        let isTapped = taps.contains { $0.highestState(layers: layers) == layers }
         self.init(
             states: highest + 1,
             lastRows: wantsAnswer && !isTapped ? (0..<layout.batch).map(layout.answerRow) : nil)

@@ -23,7 +23,9 @@ final class BoundHook {
     let point: HookPoint
     let inputs: [Argument]
     let results: [Argument]
-    private let hook: PluginLibrary.Hook
+    let hook: PluginLibrary.Hook
+    /// Who to name should the call end the process.
+    let crashLabel: CrashReport.Label
     private let frame: CallFrame
     private var arrays: [ArrayCell?]
     private let scalars: UnsafeMutablePointer<craft_slot>
@@ -39,6 +41,7 @@ final class BoundHook {
         self.inputs = inputs
         self.results = results
         point = hook.point
+        crashLabel = CrashReport.Label("plugin \(instance), \(hook.point.rawValue) hook")
         let all = inputs + results
         frame = CallFrame(codes: hook.signature.codes)
         arrays = all.map { $0.type.isArray ? ArrayCell(type: $0.type) : nil }
@@ -66,7 +69,9 @@ final class BoundHook {
         try prepareResults(values, sizes, step, shapeSource)
         error.pointee = craft_error()
         error.pointee.struct_size = UInt32(MemoryLayout<craft_error>.size)
+        CrashReport.enter(crashLabel, step: step)
         let status = frame.call(hook, instancePointer, error)
+        CrashReport.leave()
         guard status == CRAFT_OK else {
             let message = PluginInstance.message(of: &error.pointee)
             throw failure(step, message.isEmpty ? "it failed with status \(status) and no message" : message)
@@ -178,7 +183,10 @@ final class BoundHook {
                     "its result '\(result.description)' would have shape \(shape), but '\(source)' has \(expected.shape)"
                 )
             }
-            guard cell.allocate(shape: shape) else {
+            let isRead = { (memory: UnsafeMutableRawPointer) in
+                self.arrays.prefix(self.inputs.count).contains { $0?.view.pointee.data == memory }
+            }
+            guard cell.allocate(shape: shape, isRead: isRead) else {
                 throw failure(step, "there is no memory for its result '\(result.description)' of shape \(shape)")
             }
             frame.slots[index].array_result = cell.view

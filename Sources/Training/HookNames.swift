@@ -23,7 +23,9 @@ extension NameRegistry {
         Entry("steps", type: "i64", readable: [.plan], provider: .host, doc: "Optimizer steps the run will take."),
         Entry(
             "tap.{id}.layer", type: "i64", producible: [.plan], provider: .plugin,
-            doc: "Index into the hidden states whose features tap {id} takes; -1 turns the tap off."),
+            doc:
+                "Index into the hidden states whose features tap {id} takes; -1 turns the tap off, -2 takes the outputs of all decoder layers."
+        ),
         Entry(
             "tap.{id}.tokens", type: "i64", producible: [.plan], provider: .plugin,
             doc: "Positions the tap takes: 0 visual, 1 visual and prompt, 2 prompt, 3 action queries, 4 all."),
@@ -49,7 +51,9 @@ extension NameRegistry {
         Entry(
             "feature.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
             requires: "tap.{tap}.layer", cost: .cheap,
-            doc: "Features of tap {tap} under the current weights; t is 1 when the tap pools. Absent while it is off."),
+            doc:
+                "Features of tap {tap} under the current weights; t is 1 when the tap pools, and for all layers that many times the layers, one layer after the other. Absent while it is off."
+        ),
         Entry(
             "anchor.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
             requires: "tap.{tap}.layer", cost: .expensive,
@@ -105,6 +109,7 @@ extension NameRegistry {
         ),
         Entry(
             "metric.{name}", type: "f64", readable: afterPlan, producible: afterPlan, provider: .plugin,
-            doc: "A number to log under this name."),
+            doc:
+                "A number to log under this name; after pre_backward, its mean over the step's micro-batches."),
     ]
 }

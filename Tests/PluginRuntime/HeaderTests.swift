@@ -92,7 +92,7 @@ import Testing
     /// PluginKit: a hook over a type the ABI lacks.
     @Test func swiftHookOverFloatDoesNotCompile() throws {
         let modules = BuildFolder.url.appendingPathComponent("Modules").path
-        let map = BuildFolder.url.appendingPathComponent("PluginAPI.build/module.modulemap").path
+        let map = "\(CPlugin.include)/module.modulemap"
         func check(_ type: String) throws -> Command.Result {
             let file = plugins.folder.path("Hook.swift")
             let source = """

@@ -107,7 +107,104 @@ import Testing
         #expect(failure.message.contains("variance, which is 0"))
     }
 
-    @Test(arguments: ["mse", "relative_mse"])
+    // MARK: - Angles
+
+    @Test func cosineDistance() throws {
+        // Angles 90 and 0 degrees, and 60 in the query tap: the mean over three positions.
+        let visual = Tap([2, 0, 3, 3], [0, 5, 1, 1], shape: [1, 2, 2])
+        let query = Tap([1, 0], [0.5, Float(0.75).squareRoot()], shape: [1, 1, 2])
+        let composition = try compose("AnchorVariants:distance=cosine:pooling=none")
+        let values = try run(composition, visual: visual, query: query)
+        let loss = try #require(values.double("loss.retention"))
+        #expect(abs(loss - (1 + 0 + 0.5) / 3) < 1e-7)
+        // Turning towards the anchor lowers the loss; the length does not matter.
+        let found = try #require(cotangent(values, "visual"))
+        let expected: [Float] = [0, -1.0 / 6, 0, 0]
+        #expect(zip(found, expected).allSatisfy { abs($0 - $1) < 1e-7 }, "\(found)")
+        // No angle: a zero feature counts 1, two zeros nothing.
+        let zero = Tap([0, 0, 0, 0], [1, 0, 0, 0], shape: [1, 2, 2])
+        let undefined = try run(try compose("AnchorVariants:distance=cosine:type=raw_only"), visual: zero, query: nil)
+        #expect(undefined.double("loss.retention") == 0.5)
+        #expect(cotangent(undefined, "visual") == [0, 0, 0, 0])
+    }
+
+    /// Against the definition: 1 - |X'Y|^2 / (|X'X| |Y'Y|) on centred positions, in both forms of the computation.
+    @Test(arguments: [(5, 3), (3, 5)])
+    func linearCKA(positions: Int, width: Int) throws {
+        var numbers = TestNumbers(seed: 12)
+        let x = (0..<positions).map { _ in numbers.array(width).map { Float($0) } }
+        let y = (0..<positions).map { _ in numbers.array(width).map { Float($0) } }
+        func centred(_ rows: [[Float]]) -> [[Double]] {
+            let sums = combine(rows.map { _ in 1 }, rows.map { $0.map(Double.init) })
+            let mean = sums.map { $0 / Double(positions) }
+            return rows.map { row in (0..<width).map { Double(row[$0]) - mean[$0] } }
+        }
+        func kernel(_ rows: [[Double]]) -> [Double] { gramMatrix(rows) }
+        let (k, l) = (kernel(centred(x)), kernel(centred(y)))
+        let expected = 1 - dot(k, l) / norm(k) / norm(l)
+        let tap = Tap(x.flatMap { $0 }, y.flatMap { $0 }, shape: [1, positions, width])
+        let composition = try compose("AnchorVariants:distance=linear_cka:type=raw_only:pooling=none")
+        let loss = try #require(try run(composition, visual: tap, query: nil).double("loss.retention"))
+        #expect(abs(loss - expected) <= 1e-12)
+        // Neither a rotation of the coordinates nor a scale nor an offset is drift.
+        let turned: [[Float]] = x.map { row in row.reversed().map { (value: Float) -> Float in 2 * value + 3 } }
+        let same = Tap(turned.flatMap { $0 }, x.flatMap { $0 }, shape: [1, positions, width])
+        #expect(abs(try #require(try run(composition, visual: same, query: nil).double("loss.retention"))) <= 1e-6)
+    }
+
+    @Test func linearCKANeedsPositionsThatDiffer() throws {
+        let composition = try compose("AnchorVariants:distance=linear_cka:type=raw_only")
+        let one = Tap([1, 2], [0, 1], shape: [1, 1, 2])
+        var failure = try #require(throws: PluginFailure.self) { try run(composition, visual: one, query: nil) }
+        #expect(failure.message.contains("needs two or more"))
+        let flat = Tap([1, 2, 1, 2], [0, 1, 1, 1], shape: [2, 1, 2])
+        failure = try #require(throws: PluginFailure.self) { try run(composition, visual: flat, query: nil) }
+        #expect(failure.message.contains("all the same"))
+    }
+
+    @Test(arguments: ["mse", "relative_mse", "cosine", "linear_cka"])
+    func noDriftIsExactlyZero(distance: String) throws {
+        var numbers = TestNumbers(seed: 14)
+        let same = numbers.array(48).map { Float($0) }
+        for shape in [[2, 6, 4], [2, 1, 24]] {
+            let tap = Tap(same, same, shape: shape)
+            let values = try run(try compose("AnchorVariants:distance=\(distance)"), visual: tap, query: tap)
+            #expect(values.double("loss.retention") == 0)
+            // A unit vector's rounding is all that a cosine's derivative has left.
+            #expect(cotangent(values, "visual")?.allSatisfy { abs($0) < 1e-15 } == true)
+        }
+    }
+
+    // MARK: - All layers
+
+    /// Two layers of one token each: every layer is compared on its own scale.
+    @Test func everyLayerHasItsOwnVariance() throws {
+        let composition = try compose("AnchorVariants:type=raw_only:layer=all:distance=relative_mse:pooling=none")
+        let planned = ValueStore()
+        planned.set("hidden_states", Int64(3))
+        try composition.run(.plan, values: planned, step: 0)
+        #expect(planned.integer("tap.AnchorVariants.visual.layer") == -2)
+        // Sample by sample, layer after layer; the second layer is a thousand times larger.
+        let tap = Tap(
+            [2, 3, 2000, 3000, 1, 3, 1000, 3000], [1, 3, 1000, 3000, 1, 3, 1000, 3000], shape: [2, 2, 2])
+        let values = try run(composition, visual: tap, query: nil)
+        // Each layer: one square of one variance in four elements.
+        #expect(values.double("loss.retention") == 0.25)
+        #expect(cotangent(values, "visual") == [0.25, 0, 0.00025, 0, 0, 0, 0, 0])
+
+        let odd = Tap([1, 2, 3], [1, 2, 3], shape: [1, 3, 1])
+        let failure = try #require(throws: PluginFailure.self) { try run(composition, visual: odd, query: nil) }
+        #expect(failure.message.contains("not that of 2 layers"))
+    }
+
+    @Test func anchorVarianceIsReported() throws {
+        let visual = Tap([1, 2], [1, 3], shape: [1, 1, 2])
+        let query = Tap([0, 0], [2, 6], shape: [1, 1, 2])
+        let values = try run(try compose("AnchorVariants"), visual: visual, query: query)
+        #expect(values.double("metric.retention_anchor_variance") == (1 + 4) / 2.0)
+    }
+
+    @Test(arguments: ["mse", "relative_mse", "cosine", "linear_cka"])
     func cotangentsMatchFiniteDifferences(distance: String) throws {
         var numbers = TestNumbers(seed: 5)
         func tap(_ shape: [Int], mask: [Float]?) -> Tap {
@@ -117,7 +214,8 @@ import Testing
             )
         }
         let visual = tap([2, 3, 2], mask: [1, 1, 0, 1, 1, 1])
-        let query = tap([2, 2, 3], mask: nil)
+        // More elements than positions in one tap, fewer in the other.
+        let query = tap([2, 1, 6], mask: nil)
         let composition = try compose("AnchorVariants:pooling=none:distance=\(distance)")
         let values = try run(composition, visual: visual, query: query)
         for (name, tap) in [("visual", visual), ("query", query)] {
@@ -125,7 +223,8 @@ import Testing
             let worst = try worstGradientError(tap.features, count: 12, step: 1e-2, analytic) {
                 try #require(try run(composition, visual: visual, query: query).double("loss.retention"))
             }
-            #expect(worst < 1e-5, "\(name)")
+            // Central differences miss the third derivative, which an angle has.
+            #expect(worst < (distance == "cosine" ? 5e-5 : 1e-5), "\(name)")
         }
     }
 
@@ -159,8 +258,12 @@ import Testing
         #expect([tap("visual.layer"), tap("query.layer"), tap("query.pooling")] == [-1, 24, 2])
         tap = try plan(":type=raw_only:tokens=vision_plus_prompt:pooling=none").1
         #expect([tap("query.layer"), tap("visual.tokens"), tap("visual.pooling")] == [-1, 1, 0])
+        tap = try plan(":layer=all").1
+        #expect([tap("visual.layer"), tap("query.layer")] == [-2, -2])
+        tap = try plan(":layer=all:type=aq_only").1
+        #expect([tap("visual.layer"), tap("query.layer")] == [-1, -2])
         let problem = try #require(try problems("AnchorVariants:layer=last").first)
-        #expect(problem.problem.contains("layer is 'middle' or an integer, not 'last'"))
+        #expect(problem.problem.contains("layer is 'middle', 'all' or an integer, not 'last'"))
     }
 
     /// Two anchors with their own taps, objectives and multipliers.

@@ -73,6 +73,22 @@ import Testing
         #expect(composition.provider(of: "lambda.retention") == "CRaFTDual")
     }
 
+    @Test func budgetRelativeToTheAnchors() throws {
+        let composition = try compose("AnchorVariants,CRaFTDual:budget=0.05:budget_unit=anchor_variance:lr=1")
+        let values = ValueStore()
+        values.set("loss.retention", 0.3)
+        values.set("lambda.retention", 0.0)
+        values.set("metric.retention_anchor_variance", 4.0)
+        try composition.run(.postStep, values: values, step: 0)
+        #expect(values.double("metric.retention_budget") == 0.2)
+        #expect(abs((values.double("lambda.retention") ?? 0) - 0.1) <= 1e-15)
+        values.remove("metric.retention_anchor_variance")
+        let failure = try #require(throws: PluginFailure.self) {
+            try composition.run(.postStep, values: values, step: 1)
+        }
+        #expect(failure.message.contains("no plugin gives: AnchorVariants does"))
+    }
+
     /// Several objectives, each with its own multiplier.
     @Test func twoInstances() throws {
         let composition = try compose(

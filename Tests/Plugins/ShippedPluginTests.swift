@@ -5,7 +5,12 @@ import Testing
 
 /// What holds for every plugin that ships.
 @Suite struct ShippedPluginTests {
-    static let names = ["AnchorVariants", "AnswerLoss", "BaselineL1", "CRaFTDual", "CRaFTProjection"]
+    static let names = [
+        "AGEM", "AlignedMTL", "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CAGrad",
+        "CRaFTDual", "CRaFTProjection", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
+        "FixedMultiplier", "GradNorm", "GradVac", "IMTLG", "MGDA", "Mean", "MultiplierSchedule", "NashMTL", "PCGrad",
+        "Sum", "UPGrad", "UW", "nuPI",
+    ]
 
     @Test(arguments: names)
     func exportsOneSymbol(name: String) throws {
@@ -62,6 +67,32 @@ import Testing
         "BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual",
     ])
     func subsets(list: String) throws { _ = try compose(list) }
+
+    /// Strategies, objectives and multiplier rules combine.
+    @Test(arguments: [
+        "BaselineL1,AnchorVariants,nuPI,UPGrad", "BaselineL1,AnchorVariants,AugmentedLagrangian,DualProj,ClipGradNorm",
+        "BaselineL1,AnchorVariants,DWA,PCGrad:scope=layer", "BaselineL1,AnchorVariants,MultiplierSchedule,CAGrad",
+    ])
+    func strategiesCombine(list: String) throws { _ = try compose(list) }
+
+    /// A strategy that shares code with others needs nothing but the SDK either.
+    @Test func strategyFolderBuildsAlone() throws {
+        let folder = try TemporaryFolder()
+        let script = BuildFolder.repository.appendingPathComponent("scripts/install-sdk.sh").path
+        let installed = try Command.run([script, folder.path("sdk")])
+        try #require(installed.status == 0, "\(installed.output)")
+        let copy = folder.path("UPGrad")
+        try FileManager.default.copyItem(
+            at: BuildFolder.repository.appendingPathComponent("Plugins/UPGrad"), to: URL(fileURLWithPath: copy))
+        try? FileManager.default.removeItem(atPath: "\(copy)/.build")
+        let built = try Command.run(
+            ["swift", "build", "-c", "release", "--package-path", copy], environment: ["CRAFT_SDK": folder.path("sdk")])
+        try #require(built.status == 0, "\(built.output)")
+        let strategy = try Strategy("\(copy)/.build/release/libUPGrad.so")
+        #expect(relativeError(try strategy.weights([1, -1, -1, 2]), [2, 1.5]) <= 1e-15)
+        let symbols = try Command.run(["nm", "-D", "--defined-only", "\(copy)/.build/release/libUPGrad.so"]).output
+        #expect(symbols.split(separator: "\n").count == 1, "\(symbols)")
+    }
 
     /// A folder copied elsewhere builds with nothing but the SDK, and its library runs in this host.
     @Test func folderBuildsAlone() throws {

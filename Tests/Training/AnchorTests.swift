@@ -24,7 +24,7 @@ import Training
             FeatureTap(name: "query", layer: 3, tokens: .query, pooling: 0),
         ]
         let tape = Tape(parameters: fixture.model.parameters, parallel: fixture.parallel)
-        func forward(_ weights: [UnsafePointer<Float>], _ usesAdapters: Bool) -> [Float] {
+        func forward(_ weights: [WeightValues], _ usesAdapters: Bool) -> [Float] {
             tape.reset(weights: weights, recording: false)
             return fixture.model.forward(batch.input, taps: taps, usesAdapters: usesAdapters, on: tape).features
                 .flatMap { Array(UnsafeBufferPointer(start: $0.tensor.values, count: $0.tensor.count)) }
@@ -53,5 +53,48 @@ import Training
 
     @Test func swapAndFileAgreeForFullFineTuning() throws {
         expectEqual(try features(adapter: nil, sources: [.copy, .mapped]))
+    }
+
+    /// A tap of all layers is the taps of each of them, sample by sample, one after the other.
+    @Test(arguments: [0, 1])
+    func allLayers(pooling: Int) throws {
+        let fixture = try StepFixture()
+        let batch = try RandomBatches(fixture.model.config, batchSize: 3).next(policyInput: [])
+        let tape = Tape(parameters: fixture.model.parameters, parallel: fixture.parallel)
+        func features(_ layers: [Int]) -> [(values: [Float], mask: [Float], tokens: Int)] {
+            tape.reset(weights: fixture.model.parameters.currentWeights(), recording: false)
+            let taps = layers.map { FeatureTap(name: "t", layer: $0, tokens: .visualAndPrompt, pooling: pooling) }
+            return fixture.model.forward(batch.input, taps: taps, on: tape).features.map { feature in
+                (
+                    Array(UnsafeBufferPointer(start: feature.tensor.values, count: feature.tensor.count)),
+                    Array(UnsafeBufferPointer(start: feature.mask.values, count: feature.mask.count)), feature.tokens
+                )
+            }
+        }
+        let all = features([FeatureTap.allLayers])[0]
+        let single = features([1, 2, 3])
+        #expect(all.tokens == 3 * single[0].tokens)
+        func interleaved(_ parts: [[Float]]) -> [Float] {
+            let size = parts[0].count / 3
+            return (0..<3).flatMap { sample in parts.flatMap { $0[sample * size..<(sample + 1) * size] } }
+        }
+        #expect(all.values == interleaved(single.map(\.values)))
+        #expect(all.mask == interleaved(single.map(\.mask)))
+    }
+
+    /// The gradient reaches every layer's parameters, and nothing drifts in the first step.
+    @Test(arguments: ["mse", "cosine", "linear_cka", "relative_mse"])
+    func trainsOnAllLayers(distance: String) throws {
+        let fixture = try StepFixture()
+        let step = try fixture.step(
+            "BaselineL1,AnchorVariants:layer=all:pooling=none:tokens=vision_plus_prompt:distance=\(distance),"
+                + "CRaFTDual:budget=0.01:budget_unit=anchor_variance,UPGrad")
+        let batches = RandomBatches(fixture.model.config, batchSize: 4)
+        let first = try step.run(step: 0, from: batches)
+        #expect(first.metrics["loss.retention"] == 0)
+        let second = try step.run(step: 1, from: batches)
+        #expect(try #require(second.metrics["loss.retention"]) > 0)
+        let variance = try #require(second.metrics["retention_anchor_variance"])
+        #expect(abs(try #require(second.metrics["retention_budget"]) - 0.01 * variance) <= 1e-12)
     }
 }

@@ -7,7 +7,7 @@ import PluginKit
 ///
 /// raw: hidden states of one layer at the visual positions; queries: last hidden states at the action queries; each
 /// pooled over its tokens or not. N counts every element of the concatenation, over the batch and, without pooling, over
-/// the tokens that are not padding. Sums accumulate in Double.
+/// the tokens that are not padding. Other distances take the place of the squared difference. Sums accumulate in Double.
 final class AnchorVariants: Plugin {
     enum Kind: String, SettingChoice {
         case concat
@@ -22,11 +22,6 @@ final class AnchorVariants: Plugin {
 
     enum Pooling: String, SettingChoice { case mean, max, none }
 
-    enum Distance: String, SettingChoice {
-        case mse
-        case relative = "relative_mse"
-    }
-
     static let description = PluginDescription(
         id: "craft.AnchorVariants", version: "1.0.0",
         summary: "Penalises drift of features from those of the initial weights.")
@@ -35,11 +30,11 @@ final class AnchorVariants: Plugin {
     static let kind = Parameter("type", default: Kind.concat, "Which features: visual, action queries, or both.")
     static let layer = Parameter(
         "layer", default: "middle",
-        "Hidden state of the visual features: middle, or an index, from the end if negative.")
+        "Hidden state of the visual features: middle, an index, from the end if negative, or all (queries too).")
     static let tokens = Parameter("tokens", default: Tokens.visionOnly, "Positions of the visual features.")
     static let pooling = Parameter("pooling", default: Pooling.mean, "How tokens are reduced; none keeps each.")
     static let distance = Parameter(
-        "distance", default: Distance.mse, "Squared difference, as it is or over the variance of the anchor features.")
+        "distance", default: Distance.mse, "Squared difference, as it is or over the anchors' variance; or an angle.")
     static let weight = Parameter(
         "weight", default: 0.1, minimum: 0, "Multiplier of the objective when no rule adapts it.")
     static var parameters: [any AnyParameter] { [objective, kind, layer, tokens, pooling, distance, weight] }
@@ -52,10 +47,13 @@ final class AnchorVariants: Plugin {
             Output<Int>("tap.{instance}.query.tokens"), Output<Int>("tap.{instance}.query.pooling")
         ) { plugin, states, weight, layer, tokens, pooling, queryLayer, queryTokens, queryPooling in
             weight.value = plugin.weight
-            layer.value = plugin.kind == .queriesOnly ? TapCode.off : Int64(plugin.layer.index(of: states))
+            plugin.layers = plugin.layer.isAll ? states - 1 : 1
+            let visualCode = plugin.layer.isAll ? TapCode.allLayers : Int64(plugin.layer.index(of: states))
+            layer.value = plugin.kind == .queriesOnly ? TapCode.off : visualCode
             tokens.value = plugin.tokens == .visionOnly ? TapCode.visual : TapCode.visualAndPrompt
             pooling.value = TapCode.pooling(plugin.pooling)
-            queryLayer.value = plugin.kind == .rawOnly ? TapCode.off : Int64(states - 1)
+            let queryCode = plugin.layer.isAll ? TapCode.allLayers : Int64(states - 1)
+            queryLayer.value = plugin.kind == .rawOnly ? TapCode.off : queryCode
             queryTokens.value = TapCode.queries
             queryPooling.value = TapCode.pooling(plugin.pooling)
         },
@@ -70,20 +68,26 @@ final class AnchorVariants: Plugin {
             Output<Double>("loss.{objective}"),
             Output<MutableArrayView<Float>?>("cotangent.{objective}.feature.{instance}.visual[b,v,d]"),
             Output<MutableArrayView<Float>?>("cotangent.{objective}.feature.{instance}.query[b,q,e]"),
-            Output<Double?>("metric.{objective}_relative")
+            Output<Double?>("metric.{objective}_relative"), Output<Double>("metric.{objective}_anchor_variance")
         ) {
-            plugin, visual, visualAnchor, visualMask, query, queryAnchor, queryMask, loss, visualOut, queryOut, relative
-            in
+            plugin, visual, visualAnchor, visualMask, query, queryAnchor, queryMask, loss, visualOut, queryOut,
+            relative,
+            variance in
             var parts: [FeatureDrift] = []
             if plugin.kind != .queriesOnly {
-                parts.append(try FeatureDrift("visual", visual, visualAnchor, visualMask, visualOut))
+                parts += try AnchoredTap(
+                    "visual", layers: plugin.layers, visual, visualAnchor, visualMask, visualOut
+                ).drifts()
             }
             if plugin.kind != .rawOnly {
-                parts.append(try FeatureDrift("query", query, queryAnchor, queryMask, queryOut))
+                parts += try AnchoredTap(
+                    "query", layers: plugin.layers, query, queryAnchor, queryMask, queryOut
+                ).drifts()
             }
             let drift = Drift(parts)
-            loss.value = try drift.fillCotangents(isRelative: plugin.distance == .relative)
+            loss.value = try drift.fillCotangents(plugin.distance)
             if let value = drift.relative { relative.value = value }
+            variance.value = drift.variance
         },
     ]
 
@@ -93,6 +97,8 @@ final class AnchorVariants: Plugin {
     private let pooling: Pooling
     private let distance: Distance
     private let weight: Double
+    /// Layers in a tap, as planned.
+    private var layers = 1
 
     init(settings: Settings) throws {
         kind = try settings(Self.kind)
@@ -107,23 +113,29 @@ final class AnchorVariants: Plugin {
 /// Which hidden state a tap takes.
 private enum Layer {
     case middle
+    case all
     case index(Int)
 
     init(_ text: String) throws {
         if text == "middle" {
             self = .middle
+        } else if text == "all" {
+            self = .all
         } else if let index = Int(text) {
             self = .index(index)
         } else {
-            throw PluginError("layer is 'middle' or an integer, not '\(text)'")
+            throw PluginError("layer is 'middle', 'all' or an integer, not '\(text)'")
         }
     }
+
+    var isAll: Bool { if case .all = self { true } else { false } }
 
     /// Position among `count` hidden states: the middle rounds down, negative indices count from the end, and what lies
     /// outside is clamped.
     func index(of count: Int) -> Int {
         switch self {
         case .middle: count / 2
+        case .all: count - 1
         case .index(let index):
             min(max(index < 0 ? index.addingReportingOverflow(count).partialValue : index, 0), count - 1)
         }
@@ -133,6 +145,7 @@ private enum Layer {
 /// The host's codes for what a tap takes.
 private enum TapCode {
     static let off: Int64 = -1
+    static let allLayers: Int64 = -2
     static let visual: Int64 = 0
     static let visualAndPrompt: Int64 = 1
     static let queries: Int64 = 3

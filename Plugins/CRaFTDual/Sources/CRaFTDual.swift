@@ -12,6 +12,12 @@ import PluginKit
 final class CRaFTDual: Plugin {
     enum Rule: String, SettingChoice { case ascent, normalised }
 
+    /// What the budget is a number of.
+    enum BudgetUnit: String, SettingChoice {
+        case loss
+        case anchorVariance = "anchor_variance"
+    }
+
     static let description = PluginDescription(
         id: "craft.CRaFTDual", version: "1.0.0",
         summary: "Adapts a multiplier so that its objective stays within a budget.")
@@ -22,18 +28,23 @@ final class CRaFTDual: Plugin {
     static let initial = Parameter("init", default: 0.0, minimum: 0, "Multiplier of the first step.")
     static let maximum = Parameter("max", default: Double.infinity, minimum: 0, "Largest multiplier.")
     static let rule = Parameter("rule", default: Rule.ascent, "How the multiplier follows the violation.")
-    static var parameters: [any AnyParameter] { [objective, budget, rate, initial, maximum, rule] }
+    static let unit = Parameter(
+        "budget_unit", default: BudgetUnit.loss,
+        "The budget's unit: the loss's, or the variance of the anchor features.")
+    static var parameters: [any AnyParameter] { [objective, budget, rate, initial, maximum, rule, unit] }
 
     static let hooks = [
         Hook<CRaFTDual>(.plan, Output<Double>("lambda.{objective}")) { dual, lambda in lambda.value = dual.initial },
         Hook<CRaFTDual>(
             .postStep, Input<Double>("loss.{objective}"), Input<Double>("lambda.{objective}"),
+            Input<Double?>("metric.{objective}_anchor_variance"),
             Output<Double>("lambda.{objective}"), Output<Double>("metric.{objective}_budget"),
             Output<Double?>("metric.{objective}_over_budget")
-        ) { dual, loss, lambda, next, budget, ratio in
-            next.value = dual.next(lambda, loss: loss)
-            budget.value = dual.budget
-            if dual.budget > 0 { ratio.value = loss / dual.budget }
+        ) { dual, loss, lambda, variance, next, budget, ratio in
+            let limit = try dual.limit(anchorVariance: variance)
+            next.value = try dual.next(lambda, loss: loss, limit: limit)
+            budget.value = limit
+            if limit > 0 { ratio.value = loss / limit }
         },
     ]
 
@@ -42,6 +53,7 @@ final class CRaFTDual: Plugin {
     private let initial: Double
     private let maximum: Double
     private let rule: Rule
+    private let unit: BudgetUnit
 
     init(settings: Settings) throws {
         budget = try settings(Self.budget)
@@ -49,6 +61,7 @@ final class CRaFTDual: Plugin {
         initial = try settings(Self.initial)
         maximum = try settings(Self.maximum)
         rule = try settings(Self.rule)
+        unit = try settings(Self.unit)
         guard initial <= maximum else { throw PluginError("init=\(initial) is above max=\(maximum)") }
         guard rule != .normalised || budget > 0 else {
             throw PluginError("rule=normalised divides by the budget: give a budget above 0")
@@ -58,13 +71,29 @@ final class CRaFTDual: Plugin {
         }
     }
 
+    /// The budget in the loss's unit.
+    private func limit(anchorVariance: Double?) throws -> Double {
+        guard unit == .anchorVariance else { return budget }
+        guard let anchorVariance, anchorVariance > 0, anchorVariance.isFinite else {
+            throw PluginError(
+                "budget_unit=anchor_variance needs the variance of the objective's anchor features, which "
+                    + (anchorVariance.map { "is \($0)" } ?? "no plugin gives: AnchorVariants does"))
+        }
+        return budget * anchorVariance
+    }
+
     /// The multiplier after a step with this loss.
-    private func next(_ lambda: Double, loss: Double) -> Double {
+    private func next(_ lambda: Double, loss: Double, limit: Double) throws -> Double {
+        guard loss.isFinite, lambda.isFinite else {
+            throw PluginError("loss \(loss) and multiplier \(lambda) must be finite")
+        }
         let change =
             switch rule {
-            case .ascent: loss - budget
-            case .normalised: min(max(loss / budget - 1, -1), 1)
+            case .ascent: loss - limit
+            case .normalised: min(max(loss / limit - 1, -1), 1)
             }
-        return min(max(lambda + rate * change, 0), maximum)
+        let next = min(max(lambda + rate * change, 0), maximum)
+        guard next.isFinite else { throw PluginError("the multiplier grew to \(next): use a smaller lr, or set max") }
+        return next
     }
 }

@@ -41,6 +41,11 @@ struct GramPairs {
         guard (0..<size).contains(action), (0..<size).contains(constraint), action != constraint else {
             throw PluginError("rows \(action) and \(constraint) of a \(size) by \(size) Gram matrix")
         }
+        if let index = gram.elements.firstIndex(where: { !$0.isFinite }) {
+            let (block, entry) = index.quotientAndRemainder(dividingBy: size * size)
+            throw PluginError(
+                "gram[\(block),\(entry / size),\(entry % size)] is \(gram[index]): the gradients must be finite")
+        }
         blocks = (0..<count).map { block in
             func entry(_ row: Int, _ column: Int) -> Double { gram[(block * size + row) * size + column] }
             return GramPair(

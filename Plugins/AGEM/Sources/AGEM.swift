@@ -1,0 +1,62 @@
+import GradientMath
+import PluginAPI
+import PluginKit
+
+/// Averaged gradient episodic memory: the sum of all other gradients, projected off the reference gradient when it
+/// conflicts with it. The reference is only a constraint and is not followed.
+///
+///     g = sum_{i != ref} w_i g_i,       d = g - min(<g, g_ref>, 0) / |g_ref|^2 * g_ref
+final class AGEM: GramStrategy {
+    static let description = PluginDescription(
+        id: "craft.AGEM", version: "1.0.0",
+        summary: "Projects the gradient off a reference gradient it conflicts with; the reference is not followed.")
+
+    static let objective = Parameter("objective", default: "action", "The objective that is followed, with all others.")
+    static let constraint = Parameter("constraint", default: "retention", "The objective of the reference gradient.")
+    static var parameters: [any AnyParameter] { [objective, constraint, BlockScope.parameter] }
+
+    static let hooks = [
+        scopeHook,
+        Hook<AGEM>(
+            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
+            Input<Int?>("index.{objective}"), Input<Int?>("index.{constraint}"),
+            Output<MutableArrayView<Double>>("weights[k,m]")
+        ) { strategy, gram, weights, followed, reference, combined in
+            if let reference, reference < 0 || reference >= weights.shape[1] {
+                throw PluginError("the reference is row \(reference), but there are \(weights.shape[1]) objectives")
+            }
+            if let reference, reference == followed {
+                throw PluginError("the objective to follow and the reference are both row \(reference)")
+            }
+            strategy.reference = reference
+            try strategy.combine(gram, weights, into: combined)
+        },
+    ]
+
+    let scope: BlockScope
+    private var reference: Int?
+
+    init(settings: Settings) throws {
+        scope = try settings(BlockScope.parameter)
+        guard try settings(Self.objective) != settings(Self.constraint) else {
+            throw PluginError("objective and constraint are both '\(try settings(Self.objective))'")
+        }
+    }
+
+    func weights(_ gram: Gram, _ incoming: [Double], block: Int) -> [Double] {
+        // Without the objective in the run there is nothing to protect.
+        guard let reference else { return incoming }
+        var result = incoming
+        result[reference] = 0
+        guard let position = gram.rows.firstIndex(of: reference) else { return result }
+        var product = 0.0
+        var size = 0.0
+        for (other, row) in gram.rows.enumerated() where other != position {
+            let term = incoming[row] * gram.norms[other]
+            product += term * gram.cosines[other, position]
+            size += abs(term)
+        }
+        if product < -cosineTolerance * size { result[reference] = -product / gram.norms[position] }
+        return result
+    }
+}

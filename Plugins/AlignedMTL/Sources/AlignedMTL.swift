@@ -1,0 +1,53 @@
+import GradientMath
+import PluginAPI
+import PluginKit
+
+/// Independent component alignment: the gradients' principal components are scaled to one length, so that no objective
+/// dominates.
+///
+///     G = V L V'        w = sqrt(scale) V L^(-1/2) V' u
+///
+/// over the eigenvalues that are not zero; `scale` is the least of them, their median or their mean.
+final class AlignedMTL: GramStrategy {
+    enum ScaleMode: String, SettingChoice { case min, median, rmse }
+
+    static let description = PluginDescription(
+        id: "craft.AlignedMTL", version: "1.0.0",
+        summary: "Scales the gradients' principal components to one length before combining them.")
+
+    static let scaleMode = Parameter(
+        "scale_mode", default: ScaleMode.min,
+        "Length of the components: the least, the median, or the root mean square.")
+    static let preference = Parameter(
+        "preference", default: Preference.mean, "What u is: the incoming weights, or these over their sum.")
+    static var parameters: [any AnyParameter] { [scaleMode, preference, BlockScope.parameter] }
+    static let hooks = gramHooks
+
+    let scope: BlockScope
+    private let scaleMode: ScaleMode
+    private let preference: Preference
+
+    init(settings: Settings) throws {
+        scope = try settings(BlockScope.parameter)
+        scaleMode = try settings(Self.scaleMode)
+        preference = try settings(Self.preference)
+    }
+
+    func weights(_ gram: Gram, _ incoming: [Double], block: Int) -> [Double] {
+        let preferred = preference.vector(incoming)
+        guard !gram.rows.isEmpty else { return preferred }
+        let eigen = SymmetricEigen(gram.scaled)
+        // At least 1: there is a gradient that is not zero.
+        let rank = gram.rank
+        let values = eigen.values[..<rank]
+        let scale =
+            switch scaleMode {
+            case .min: values[rank - 1]
+            // The lower of the two middle ones, as published code has it; values descend.
+            case .median: values[rank / 2]
+            case .rmse: values.reduce(0, +) / Double(rank)
+            }
+        let aligned = eigen.apply(gram.rows.map { preferred[$0] }, rank: rank) { (scale / $0).squareRoot() }
+        return gram.merging(aligned, into: preferred.map { _ in 0 })
+    }
+}

@@ -1,0 +1,36 @@
+import GradientMath
+import PluginAPI
+import PluginKit
+
+/// Conflict-free direction: cosines with the gradients proportional to the weights, equal ones to begin with; as long as
+/// the gradients' projections on it together.
+///
+///     u = U^+ w,      d = (sum_i <g_i, u / |u|>) u / |u|,       U: the gradients divided by their lengths
+///
+/// In weights of the gradients: `c = C^+ w` with the matrix `C` of cosines.
+final class ConFIG: GramStrategy {
+    static let description = PluginDescription(
+        id: "craft.ConFIG", version: "1.0.0",
+        summary: "Takes the direction whose cosines with all gradients are proportional to the weights.")
+
+    static var parameters: [any AnyParameter] { [BlockScope.parameter] }
+    static let hooks = gramHooks
+
+    let scope: BlockScope
+
+    init(settings: Settings) throws { scope = try settings(BlockScope.parameter) }
+
+    func weights(_ gram: Gram, _ incoming: [Double], block: Int) -> [Double] {
+        let wanted = gram.rows.map { incoming[$0] }
+        let unit = Gram(size: gram.rows.count) { gram.cosines[$0, $1] }
+        let direction = unit.pseudoInverse(times: wanted)
+        let products = gram.cosines.times(direction)
+        let largest = wanted.reduce(0) { max($0, abs($1)) }
+        // Nothing of what is wanted is within reach, as with two exactly opposed gradients.
+        guard products.reduce(0, { max($0, abs($1)) }) > 0x1p-46 * largest else { return incoming }
+        let length = zip(direction, products).reduce(0) { $0 + $1.0 * $1.1 }.squareRoot()
+        let total = zip(gram.norms, products).reduce(0) { $0 + $1.0 * $1.1 } / length
+        return gram.merging(
+            gram.rows.indices.map { direction[$0] / length * total / gram.norms[$0] }, into: incoming.map { _ in 0 })
+    }
+}

@@ -1,0 +1,37 @@
+import GradientMath
+import PluginAPI
+import PluginKit
+
+/// Fixed weights: `d = sum_i w_i g_i`.
+final class Constant: GramStrategy {
+    static let description = PluginDescription(
+        id: "craft.Constant", version: "1.0.0", summary: "Combines the objectives' gradients with fixed weights.")
+
+    static let values = Parameter(
+        "weights", default: "1", "Weights in the order of the gradients' rows, separated by spaces; one for all alike.")
+    static var parameters: [any AnyParameter] { [values, BlockScope.parameter] }
+    static let hooks = gramHooks
+
+    let scope: BlockScope
+    private let fixed: [Double]
+
+    init(settings: Settings) throws {
+        scope = try settings(BlockScope.parameter)
+        let text = try settings(Self.values)
+        fixed = try text.split(separator: " ").map { item in
+            guard let value = Double(String(item)), value.isFinite else {
+                throw PluginError("weights='\(text)': '\(item)' is not a number; write numbers separated by spaces")
+            }
+            return value
+        }
+        guard !fixed.isEmpty else { throw PluginError("weights is empty: give one number, or one per objective") }
+    }
+
+    func weights(_ gram: Gram, _ incoming: [Double], block: Int) throws -> [Double] {
+        if fixed.count == 1 { return incoming.map { _ in fixed[0] } }
+        guard fixed.count == incoming.count else {
+            throw PluginError("weights lists \(fixed.count) numbers, but there are \(incoming.count) objectives")
+        }
+        return fixed
+    }
+}

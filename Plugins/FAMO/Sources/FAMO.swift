@@ -1,0 +1,92 @@
+import GradientMath
+import PluginAPI
+import PluginKit
+
+/// Fast adaptive multitask optimisation: all losses are to fall at the same relative rate.
+///
+///     z = softmax(xi),        factor_i = (z_i / (L_i - b)) / sum_j (z_j / (L_j - b))
+///     delta_i = log(L_i(t - 1) - b) - log(L_i(t) - b)
+///     xi <- xi - lr * (z .* (delta - <z, delta>) + decay * xi)
+///
+/// The published method measures `delta` twice on the same batch; here it is taken between two steps, which costs nothing
+/// and is noisier. A loss that is not above its bound `b` takes no part in the step: its weight is left alone. The factors
+/// multiply the incoming weights.
+final class FAMO: LossStrategy {
+    static let description = PluginDescription(
+        id: "craft.FAMO", version: "1.0.0",
+        summary: "Weighs objectives so that all losses fall at the same relative rate.")
+
+    static let rate = Parameter("lr", default: 0.025, minimum: 0, maximum: 1e6, "Step size of the logits.")
+    static let decay = Parameter("decay", default: 0.001, minimum: 0, maximum: 1e6, "Pull of the logits towards 0.")
+    static let bound = Parameter("min_loss", default: 0.0, "Least value the losses can have.")
+    static var parameters: [any AnyParameter] { NamedObjectives.parameters + [rate, decay, bound] }
+    static let hooks = [lossHook]
+
+    private let rate: Double
+    private let decay: Double
+    private let bound: Double
+    private var logits = [Double](repeating: 0, count: NamedObjectives.capacity)
+    /// Above the bound; 0 where the last step had none.
+    private var lastLosses = [Double](repeating: 0, count: NamedObjectives.capacity)
+
+    init(settings: Settings) throws {
+        try NamedObjectives.check(settings)
+        rate = try settings(Self.rate)
+        decay = try settings(Self.decay)
+        bound = try settings(Self.bound)
+        guard bound.isFinite else { throw PluginError("min_loss must be finite") }
+    }
+
+    func factors(_ losses: [Double?]) throws -> [Double?] {
+        let above = losses.map { max(($0 ?? bound) - bound, 0) }
+        adapt(above)
+        lastLosses = above
+        var factors = [Double?](repeating: nil, count: losses.count)
+        let slots = above.indices.filter { above[$0] > 0 }
+        guard let least = slots.map({ above[$0] }).min() else { return factors }
+        let shares = softmax(slots.map { logits[$0] })
+        // Relative to the least loss: a quotient that cannot overflow.
+        let pulls = slots.indices.map { shares[$0] * (least / above[slots[$0]]) }
+        let sum = pulls.reduce(0, +)
+        for (index, slot) in slots.enumerated() { factors[slot] = pulls[index] / sum }
+        return factors
+    }
+
+    /// Moves the logits by how the losses changed since the last step.
+    private func adapt(_ above: [Double]) {
+        let slots = above.indices.filter { above[$0] > 0 && lastLosses[$0] > 0 }
+        guard !slots.isEmpty else { return }
+        let shares = softmax(slots.map { logits[$0] })
+        let changes = slots.map { logarithm(lastLosses[$0]) - logarithm(above[$0]) }
+        let mean = zip(shares, changes).reduce(0) { $0 + $1.0 * $1.1 }
+        for (index, slot) in slots.enumerated() {
+            logits[slot] -= rate * (shares[index] * (changes[index] - mean) + decay * logits[slot])
+        }
+    }
+
+    // MARK: - State: the logits and the last losses
+
+    static let stateVersion: UInt32 = 1
+
+    func save(to output: inout StateWriter) throws {
+        try output.write(logits)
+        try output.write(lastLosses)
+    }
+
+    func load(from input: inout StateReader, version: UInt32) throws {
+        let read = (
+            try input.doubles(limit: NamedObjectives.capacity), try input.doubles(limit: NamedObjectives.capacity)
+        )
+        for list in [read.0, read.1] {
+            guard list.count == NamedObjectives.capacity, list.allSatisfy(\.isFinite) else {
+                throw PluginError("the saved state is damaged: \(list)")
+            }
+        }
+        (logits, lastLosses) = read
+    }
+
+    func reset() {
+        logits = logits.map { _ in 0 }
+        lastLosses = lastLosses.map { _ in 0 }
+    }
+}

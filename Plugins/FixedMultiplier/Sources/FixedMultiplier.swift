@@ -1,0 +1,27 @@
+import PluginAPI
+import PluginKit
+
+/// A multiplier that never changes: the control for every rule that adapts one.
+final class FixedMultiplier: Plugin {
+    static let description = PluginDescription(
+        id: "craft.FixedMultiplier", version: "1.0.0", summary: "Keeps an objective's multiplier at one value.")
+
+    static let objective = Parameter("objective", default: "retention", "The objective that has the multiplier.")
+    static let value = Parameter("value", default: 0.1, minimum: 0, "The multiplier.")
+    static var parameters: [any AnyParameter] { [objective, value] }
+
+    static let hooks = [
+        Hook<FixedMultiplier>(.plan, Output<Double>("lambda.{objective}")) { rule, lambda in lambda.value = rule.value
+        },
+        Hook<FixedMultiplier>(.postStep, Output<Double>("lambda.{objective}")) { rule, lambda in
+            lambda.value = rule.value
+        },
+    ]
+
+    private let value: Double
+
+    init(settings: Settings) throws {
+        value = try settings(Self.value)
+        guard value.isFinite else { throw PluginError("value must be finite") }
+    }
+}

@@ -1,0 +1,107 @@
+import GradientMath
+import PluginAPI
+import PluginKit
+
+/// Gradient normalisation: weights are learned so that weighted gradients have one length, more for objectives whose loss
+/// falls slower than the others'.
+///
+///     r_i = (L_i / L_i(0)) / mean_j (L_j / L_j(0))          n_i = w_i |g_i|          n = mean_j n_j
+///     w_i <- w_i - lr * sign(n_i - n r_i^alpha) |g_i| / n        then scaled to sum up to the number of objectives
+///
+/// The division by `n` makes the step free of the gradients' scale. Weights used in a step are those before its update;
+/// `L_i(0)` is an objective's first positive loss. The factors multiply the incoming weights.
+final class GradNorm: Plugin {
+    static let description = PluginDescription(
+        id: "craft.GradNorm", version: "1.0.0",
+        summary: "Learns weights that balance gradient lengths by how fast each loss falls.")
+
+    static let alpha = Parameter(
+        "alpha", default: 1.5, minimum: 0, maximum: 100,
+        "How strongly slow objectives are favoured; 0 equalises lengths.")
+    static let rate = Parameter("lr", default: 0.025, minimum: 0, maximum: 1e6, "Step size of the weights.")
+    static var parameters: [any AnyParameter] { NamedObjectives.parameters + [alpha, rate] }
+
+    static let hooks = [
+        Hook<GradNorm>(
+            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
+            Input<Int?>("index.{first}"), Input<Int?>("index.{second}"), Input<Int?>("index.{third}"),
+            Input<Int?>("index.{fourth}"),
+            Input<Double?>("loss.{first}"), Input<Double?>("loss.{second}"), Input<Double?>("loss.{third}"),
+            Input<Double?>("loss.{fourth}"),
+            Output<MutableArrayView<Double>>("weights[k,m]")
+        ) { plugin, gram, weights, row1, row2, row3, row4, loss1, loss2, loss3, loss4, combined in
+            let size = weights.shape[1]
+            let losses = try NamedLosses(
+                rows: [row1, row2, row3, row4], losses: [loss1, loss2, loss3, loss4], count: size)
+            let norms = try losses.rows.map { row -> Double in
+                guard let row else { return 0 }
+                var square = 0.0
+                for block in 0..<gram.shape[0] { square += gram[(block * size + row) * size + row] }
+                guard square.isFinite else { throw PluginError("the gradient of objective \(row) is not finite") }
+                return max(square, 0).squareRoot()
+            }
+            try losses.scale(weights, by: plugin.factors.map { $0 }, into: combined)
+            plugin.update(losses.values, norms)
+        }
+    ]
+
+    private let alpha: Double
+    private let rate: Double
+    private var factors = [Double](repeating: 1, count: NamedObjectives.capacity)
+    /// 0 until there is one.
+    private var firstLosses = [Double](repeating: 0, count: NamedObjectives.capacity)
+
+    init(settings: Settings) throws {
+        try NamedObjectives.check(settings)
+        alpha = try settings(Self.alpha)
+        rate = try settings(Self.rate)
+    }
+
+    private func update(_ losses: [Double?], _ norms: [Double]) {
+        for (slot, loss) in losses.enumerated() where firstLosses[slot] == 0 { firstLosses[slot] = max(loss ?? 0, 0) }
+        let slots = losses.indices.filter { losses[$0] != nil && firstLosses[$0] > 0 && norms[$0] > 0 }
+        guard slots.count > 1 else { return }
+        let count = Double(slots.count)
+        let ratios = slots.map { max((losses[$0] ?? 0) / firstLosses[$0], 0) }
+        let meanRatio = ratios.reduce(0, +) / count
+        let lengths = slots.map { factors[$0] * norms[$0] }
+        let meanLength = lengths.reduce(0, +) / count
+        guard meanRatio > 0, meanLength > 0 else { return }
+        let total = slots.reduce(0) { $0 + factors[$1] }
+        var moved = slots.map { factors[$0] }
+        for index in slots.indices {
+            let target = meanLength * power(ratios[index] / meanRatio, alpha)
+            let sign = lengths[index] > target ? 1.0 : lengths[index] < target ? -1 : 0
+            moved[index] = max(moved[index] - rate * sign * norms[slots[index]] / meanLength, 0)
+        }
+        let sum = moved.reduce(0, +)
+        guard sum > 0, sum.isFinite else { return }
+        for (index, slot) in slots.enumerated() { factors[slot] = moved[index] / sum * total }
+    }
+
+    // MARK: - State: the weights and the first losses
+
+    static let stateVersion: UInt32 = 1
+
+    func save(to output: inout StateWriter) throws {
+        try output.write(factors)
+        try output.write(firstLosses)
+    }
+
+    func load(from input: inout StateReader, version: UInt32) throws {
+        let read = (
+            try input.doubles(limit: NamedObjectives.capacity), try input.doubles(limit: NamedObjectives.capacity)
+        )
+        for list in [read.0, read.1] {
+            guard list.count == NamedObjectives.capacity, list.allSatisfy({ $0.isFinite && $0 >= 0 }) else {
+                throw PluginError("the saved state is damaged: \(list)")
+            }
+        }
+        (factors, firstLosses) = read
+    }
+
+    func reset() {
+        factors = factors.map { _ in 1 }
+        firstLosses = firstLosses.map { _ in 0 }
+    }
+}

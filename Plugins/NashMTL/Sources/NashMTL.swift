@@ -1,0 +1,95 @@
+import GradientMath
+import PluginAPI
+import PluginKit
+
+/// The Nash bargaining solution: the step that maximises the product of the objectives' first-order gains.
+///
+///     (G w)_i = 1 / w_i,   w > 0
+///
+/// `|sum_i w_i g_i|` is then the square root of the number of objectives, whatever the gradients' lengths.
+final class NashMTL: GramStrategy {
+    static let description = PluginDescription(
+        id: "craft.NashMTL", version: "1.0.0",
+        summary: "Maximises the product of the objectives' first-order gains.")
+
+    static let maxNorm = Parameter(
+        "max_norm", default: 1.0, minimum: 0, "Largest length of a block's combined gradient; 0 for no limit.")
+    static let interval = Parameter(
+        "update_weights_every", default: 1, minimum: 1, maximum: 1e9,
+        "Steps between solutions of the bargaining problem.")
+    static var parameters: [any AnyParameter] { [maxNorm, interval, BlockScope.parameter] }
+
+    static let hooks = [
+        scopeHook,
+        Hook<NashMTL>(
+            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
+            Output<MutableArrayView<Double>>("weights[k,m]")
+        ) { strategy, gram, weights, combined in
+            if strategy.calls % Int64(strategy.interval) == 0 { strategy.kept = [] }
+            guard strategy.kept.isEmpty || strategy.kept.count == weights.count else {
+                throw PluginError(
+                    "the state holds \(strategy.kept.count) weights, but this run has \(weights.count): "
+                        + "it was saved with other objectives or another scope")
+            }
+            let isSolving = strategy.kept.isEmpty
+            if isSolving { strategy.kept = [Double](repeating: 0, count: weights.count) }
+            try combineBlocks(gram, weights, into: combined) { gram, incoming, block in
+                let range = block * gram.size..<(block + 1) * gram.size
+                if isSolving {
+                    // Without a solution the weights stay as they came.
+                    strategy.kept.replaceSubrange(range, with: try gram.alphaFairWeights(power: 1) ?? incoming)
+                }
+                return strategy.limited(Array(strategy.kept[range]), gram)
+            }
+            strategy.calls += 1
+        },
+    ]
+
+    let scope: BlockScope
+    private let maxNorm: Double
+    private let interval: Int
+    /// Steps so far.
+    private var calls: Int64 = 0
+    /// `[K,M]`: the last solutions, before the limit; empty before the first step.
+    private var kept: [Double] = []
+
+    init(settings: Settings) throws {
+        scope = try settings(BlockScope.parameter)
+        maxNorm = try settings(Self.maxNorm)
+        interval = try settings(Self.interval)
+    }
+
+    private func limited(_ weights: [Double], _ gram: Gram) -> [Double] {
+        let length = gram.squaredNorm(weights).squareRoot()
+        guard maxNorm > 0, length > maxNorm else { return weights }
+        return weights.map { $0 / length * maxNorm }
+    }
+
+    func weights(_ gram: Gram, _ incoming: [Double], block: Int) throws -> [Double] {
+        limited(try gram.alphaFairWeights(power: 1) ?? incoming, gram)
+    }
+
+    // MARK: - State: how many steps, and the solutions still in use
+
+    static let stateVersion: UInt32 = 1
+
+    func save(to output: inout StateWriter) throws {
+        try output.write(calls)
+        try output.write(kept)
+    }
+
+    func load(from input: inout StateReader, version: UInt32) throws {
+        let steps = try input.integer()
+        let weights = try input.doubles()
+        guard (0..<1 << 60).contains(steps), weights.allSatisfy(\.isFinite) else {
+            throw PluginError("the saved state is damaged: \(steps) steps, or weights that are not finite")
+        }
+        calls = steps
+        kept = weights
+    }
+
+    func reset() {
+        calls = 0
+        kept = []
+    }
+}

@@ -1,0 +1,40 @@
+import GradientMath
+import PluginAPI
+import PluginKit
+
+/// Unconflicting projection: each gradient is replaced by the nearest vector that conflicts with none, and these are
+/// added.
+///
+///     d = sum_i u_i p(g_i),     p(g) = argmin_d |d - g|^2   subject to   <g_j, d> >= 0 for all j
+final class UPGrad: GramStrategy {
+    static let description = PluginDescription(
+        id: "craft.UPGrad", version: "1.0.0",
+        summary: "Projects each gradient to the nearest vector that conflicts with none, then adds them.")
+
+    static let preference = Parameter(
+        "preference", default: Preference.weights, "What u is: the incoming weights, or these over their sum.")
+    static var parameters: [any AnyParameter] { [preference, BlockScope.parameter] }
+    static let hooks = gramHooks
+
+    let scope: BlockScope
+    private let preference: Preference
+
+    init(settings: Settings) throws {
+        scope = try settings(BlockScope.parameter)
+        preference = try settings(Self.preference)
+    }
+
+    func weights(_ gram: Gram, _ incoming: [Double], block: Int) throws -> [Double] {
+        let preferred = preference.vector(incoming)
+        var result = preferred
+        for (position, row) in gram.rows.enumerated() {
+            let unit = gram.rows.indices.map { $0 == position ? 1.0 : 0 }
+            // Its own inner product cannot become negative.
+            let added = try gram.dualConeCorrection(unit, fixed: position)
+            for other in added.indices where added[other] != 0 {
+                result[gram.rows[other]] += preferred[row] * added[other] * (gram.norms[position] / gram.norms[other])
+            }
+        }
+        return result
+    }
+}

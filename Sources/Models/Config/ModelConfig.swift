@@ -1,0 +1,158 @@
+public import Foundation
+
+/// The architecture of a VLA, read from a model folder's `config.json`.
+///
+/// The file has the fields of a released VLA-Adapter or OpenVLA configuration: `text_config` describes the decoder,
+/// `timm_model_ids` name the towers, and what is left is implied by the code that was released with it. A scaled-down
+/// model says all of it in a `craft_small` object instead.
+public struct ModelConfig: Sendable, Equatable {
+    /// A vision transformer with timm's tensor names under `vision_backbone.<prefix>.`.
+    public struct Tower: Sendable, Equatable, Codable {
+        public var kind: String
+        public var prefix: String
+        public var dim: Int
+        public var depth: Int
+        public var heads: Int
+        public var mlp: Int
+        public var classToken: Bool
+        public var registerTokens: Int
+        public var layerScale: Bool
+        public var attnPool: Bool
+        /// 0-based block whose output is used, without the final norm.
+        public var outputBlock: Int
+        public var layerNormEps: Double
+
+        public var prefixTokens: Int { (classToken ? 1 : 0) + registerTokens }
+    }
+
+    /// The action head.
+    public struct Policy: Sendable, Equatable, Codable {
+        /// Separate projections per source and rotary positions (the Pro head).
+        public var pro: Bool
+        public var dim: Int
+        public var heads: Int
+        public var blocks: Int
+        public var layerNormEps: Double
+    }
+
+    /// The language model, in the terms of a Hugging Face `text_config`.
+    public struct Decoder: Sendable, Equatable {
+        public var modelType: String
+        public var hiddenSize: Int
+        public var layers: Int
+        public var heads: Int
+        public var keyValueHeads: Int
+        public var headDim: Int
+        public var intermediateSize: Int
+        public var vocabularySize: Int
+        public var rmsNormEps: Double
+        public var ropeTheta: Double
+        public var tiesWordEmbeddings: Bool
+        /// Whether q, k and v have a bias (Qwen2: yes; Llama: `attention_bias`).
+        public var hasAttentionBias: Bool
+        /// Whether o has one too (Llama with `attention_bias`).
+        public var hasOutputBias: Bool
+        /// Whether a position sees only earlier ones. Explicit: `craft_causal`, by default true.
+        public var isCausal: Bool
+        public var maxPositions: Int
+        /// Standard deviation of fresh weights; Hugging Face's default is 0.02.
+        public var initializerRange: Double
+    }
+
+    public var imageSize: Int
+    public var patchSize: Int
+    /// Images per decision. Released configurations do not say; see ``fixesCameras``.
+    public var cameras: Int
+    public var towers: [Tower]
+    /// Widths from the fused tower features to the decoder; layer k is `projector.fc{k}`.
+    public var projectorDims: [Int]
+    public var queries: Int
+    public var actionDim: Int
+    public var chunk: Int
+    public var proprioDim: Int
+    /// The action head. Released configurations do not say which; see ``fixesPolicy``.
+    public var policy: Policy
+    public var decoder: Decoder
+    /// Text around an instruction, with `{instruction}` in its place.
+    public var promptTemplate: String
+    /// Text around a question, with `{question}` in its place.
+    public var questionTemplate: String
+
+    /// Whether the file settles the number of cameras and the kind of policy. A released configuration leaves both to
+    /// the run: the first is 2 (VLA-Adapter) or 1 (OpenVLA), the second Pro, unless an action head's file shows it.
+    public var fixesCameras: Bool
+    public var fixesPolicy: Bool
+
+    /// The file's bytes, written back unchanged beside saved weights.
+    public var source: Data
+
+    public var patchesPerImage: Int { (imageSize / patchSize) * (imageSize / patchSize) }
+
+    func check(_ path: String) throws(ModelError) {
+        func fail(_ sentence: String) -> ModelError { ModelError("\(path): \(sentence)") }
+        let positive: [(String, Int)] =
+            [
+                ("image_size", imageSize), ("patch_size", patchSize), ("cameras", cameras), ("num_queries", queries),
+                ("action_dim", actionDim), ("chunk", chunk), ("proprio_dim", proprioDim), ("policy.dim", policy.dim),
+                ("policy.heads", policy.heads), ("policy.blocks", policy.blocks),
+                ("text_config.hidden_size", decoder.hiddenSize), ("text_config.num_hidden_layers", decoder.layers),
+                ("text_config.num_attention_heads", decoder.heads), ("text_config.head_dim", decoder.headDim),
+                ("text_config.num_key_value_heads", decoder.keyValueHeads),
+                ("text_config.intermediate_size", decoder.intermediateSize),
+                ("text_config.vocab_size", decoder.vocabularySize),
+            ]
+            + towers.flatMap {
+                [("\($0.prefix).dim", $0.dim), ("\($0.prefix).heads", $0.heads), ("\($0.prefix).mlp", $0.mlp)]
+            } + projectorDims.map { ("projector_dims", $0) }
+        for (name, value) in positive where value < 1 || value > 1 << 24 {
+            throw fail("\(name) is \(value); expected a number from 1 to \(1 << 24)")
+        }
+        let deep =
+            [("text_config.num_hidden_layers", decoder.layers), ("chunk", chunk)]
+            + towers.map { ("\($0.prefix).depth", $0.depth) }
+        for (name, value) in deep where value > 1024 {
+            throw fail("\(name) is \(value), which no model of this kind has; is the number right?")
+        }
+        guard imageSize % patchSize == 0 else {
+            throw fail("image_size \(imageSize) is not a multiple of patch_size \(patchSize)")
+        }
+        guard (1...3).contains(cameras) else { throw fail("cameras is \(cameras); expected 1 to 3") }
+        let prefixes = towers.map(\.prefix)
+        guard prefixes == ["featurizer"] || prefixes == ["featurizer", "fused_featurizer"] else {
+            throw fail("the towers are \(prefixes); expected featurizer, or featurizer and fused_featurizer")
+        }
+        for tower in towers {
+            guard tower.dim % tower.heads == 0 else {
+                throw fail("tower \(tower.prefix): dim \(tower.dim) is not a multiple of heads \(tower.heads)")
+            }
+            guard tower.outputBlock >= 0, tower.outputBlock < tower.depth, tower.registerTokens >= 0 else {
+                throw fail("tower \(tower.prefix): output_block \(tower.outputBlock) is outside 0 ..< \(tower.depth)")
+            }
+        }
+        let fused = towers.reduce(0) { $0 + $1.dim }
+        guard projectorDims.count >= 2, projectorDims.first == fused, projectorDims.last == decoder.hiddenSize else {
+            throw fail(
+                "projector_dims \(projectorDims) must start at \(fused), the towers' joint width, "
+                    + "and end at hidden_size \(decoder.hiddenSize)")
+        }
+        guard decoder.heads % decoder.keyValueHeads == 0, decoder.headDim % 2 == 0 else {
+            throw fail(
+                "num_attention_heads \(decoder.heads) must be a multiple of num_key_value_heads "
+                    + "\(decoder.keyValueHeads), and head_dim \(decoder.headDim) even")
+        }
+        guard policy.dim == decoder.hiddenSize, policy.dim % policy.heads == 0 else {
+            throw fail(
+                "policy.dim \(policy.dim) must equal hidden_size \(decoder.hiddenSize) "
+                    + "and be a multiple of policy.heads \(policy.heads)")
+        }
+        guard policy.blocks <= decoder.layers else {
+            throw fail("policy.blocks is \(policy.blocks), but the decoder has \(decoder.layers) layers to read")
+        }
+        guard promptTemplate.contains("{instruction}") else {
+            throw fail("prompt_template has no {instruction} in it")
+        }
+        guard questionTemplate.contains("{question}") else {
+            throw fail("question_template has no {question} in it")
+        }
+    }
+}

@@ -1,0 +1,591 @@
+/* craft_plugin.hpp - craft plugins in C++20, over craft_plugin.h.
+ *
+ * A plugin is one class with ordinary member functions as hooks. A hook's types are those of the function's parameters;
+ * a parameter type that the ABI does not have, or a list of names of another length, does not compile.
+ *
+ *     struct Dual {
+ *         static constexpr craft::description about{"org.example.dual", "1.0.0", "Dual ascent."};
+ *         static constexpr craft::parameter<double> budget{"budget", 0.1, 0, INFINITY, "Largest value of the loss."};
+ *         static constexpr auto parameters = craft::list(budget);
+ *
+ *         explicit Dual(const craft::settings &settings) : limit(settings[budget]) {}
+ *         void update(double loss, double lambda, double &next) const { next = lambda + 0.01 * (loss - limit); }
+ *         double limit;
+ *     };
+ *     CRAFT_PLUGIN(Dual, craft::hook<&Dual::update>(
+ *         "post_step", "loss.retention", "lambda.retention", "lambda.retention"))
+ *
+ * Parameter types of a hook                                        in the signature
+ *     double, std::int64_t                                         f64, i64           inputs
+ *     std::optional<double>, std::optional<std::int64_t>           f64?, i64?
+ *     craft::array<const T>, std::optional<craft::array<const T>>  T[..], T[..]?      T: float, double, std::int64_t
+ *     double &, std::int64_t &                                     f64, i64           results
+ *     std::optional<double> &, std::optional<std::int64_t> &       f64?, i64?         left empty: not given
+ *     craft::array<T>, std::optional<craft::array<T>>              T[..], T[..]?
+ * An array's name carries its axes, "gram[k,m,m]". The signature has inputs before results, in the order of the
+ * parameters.
+ *
+ * An exception that leaves a constructor or a member function ends as its `what()` in the host's error; none crosses the
+ * boundary. Threads, phases and lifetimes are those of craft_plugin.h.
+ */
+#ifndef CRAFT_PLUGIN_HPP
+#define CRAFT_PLUGIN_HPP
+
+#include <array>
+#include <bit>
+#include <charconv>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <initializer_list>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "craft_plugin.h"
+
+namespace craft {
+
+/* What to throw: a sentence for the user. Anything derived from std::exception does as well. */
+struct error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+/* ---- Arrays ------------------------------------------------------------------------------------------------------ */
+
+template <class T>
+concept element = std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, std::int64_t>;
+
+/* A borrowed array, compact and row-major, valid until the hook returns. `array<const double>` is an input; a result is
+ * an `array<double>`, every element of which must be written. */
+template <class T>
+    requires element<std::remove_const_t<T>>
+class array {
+public:
+    explicit array(const craft_array &view) : view_(&view) {}
+
+    T *data() const { return static_cast<T *>(view_->data); }
+    std::size_t size() const { return static_cast<std::size_t>(craft_count(view_)); }
+    std::size_t rank() const { return static_cast<std::size_t>(view_->ndim); }
+    std::size_t shape(std::size_t axis) const { return static_cast<std::size_t>(view_->shape[axis]); }
+
+    T *begin() const { return data(); }
+    T *end() const { return data() + size(); }
+    std::span<T> span() const { return {data(), size()}; }
+
+    /* The element at a flat position, not checked. */
+    T &operator[](std::size_t flat) const { return data()[flat]; }
+
+    /* The element at one index per axis. Throws std::out_of_range. */
+    template <std::convertible_to<std::size_t>... Index>
+    T &at(Index... index) const {
+        if (sizeof...(index) != rank()) throw std::out_of_range("an index per axis is needed");
+        std::size_t flat = 0, axis = 0;
+        for (std::size_t i : {static_cast<std::size_t>(index)...}) {
+            if (i >= shape(axis)) throw std::out_of_range("an index is beyond the array's shape");
+            flat = flat * shape(axis++) + i;
+        }
+        return data()[flat];
+    }
+
+private:
+    const craft_array *view_;
+};
+
+/* ---- Identity and settings --------------------------------------------------------------------------------------- */
+
+struct description {
+    const char *id;      /* unique and never changed: "org.example.my-rule" */
+    const char *version; /* of the plugin */
+    const char *summary; /* one sentence */
+};
+
+struct text {}; /* parameter<text>: a string, of which settings give a std::string */
+
+/* One setting. The value type is T's: double, std::int64_t, bool, or text. */
+template <class T>
+    requires std::same_as<T, double> || std::same_as<T, std::int64_t> || std::same_as<T, bool> || std::same_as<T, text>
+struct parameter {
+    static constexpr bool is_number = std::same_as<T, double> || std::same_as<T, std::int64_t>;
+    using stored = std::conditional_t<std::same_as<T, text>, const char *, T>;
+    using value = std::conditional_t<std::same_as<T, text>, std::string, T>;
+
+    const char *name;
+    stored default_value;
+    const char *doc;
+    double minimum = -std::numeric_limits<double>::infinity();
+    double maximum = std::numeric_limits<double>::infinity();
+    std::array<const char *, 16> choices{}; /* ends with NULL */
+
+    constexpr parameter(const char *name, stored default_value, const char *doc)
+        : name(name), default_value(default_value), doc(doc) {}
+
+    /* With a range, both ends allowed. */
+    constexpr parameter(const char *name, stored default_value, double minimum, double maximum, const char *doc)
+        requires is_number
+        : name(name), default_value(default_value), doc(doc), minimum(minimum), maximum(maximum) {}
+
+    /* With the only texts allowed, at most 15. */
+    constexpr parameter(
+        const char *name, stored default_value, std::initializer_list<const char *> allowed, const char *doc)
+        requires std::same_as<T, text>
+        : name(name), default_value(default_value), doc(doc) {
+        std::size_t i = 0;
+        if (allowed.size() >= choices.size()) throw std::length_error("at most 15 choices");
+        for (const char *choice : allowed) choices[i++] = choice;
+    }
+};
+
+/* A plugin's parameters. The arguments are static constants: only their addresses are kept. */
+template <class... T>
+constexpr auto list(const parameter<T> &...parameters) {
+    return std::tuple<const parameter<T> *...>(&parameters...);
+}
+
+/* What the constructor gets. Valid until it returns. */
+class settings {
+public:
+    explicit settings(const craft_settings &table) : table_(&table) {}
+
+    std::string instance() const { return table_->instance ? table_->instance : ""; }
+
+    /* The value of a parameter that the class lists. Throws when it does not. */
+    template <class T>
+    typename parameter<T>::value operator[](const parameter<T> &wanted) const {
+        for (std::uint32_t i = 0; i < table_->count; i++) {
+            const craft_setting *row = craft_setting_at(table_, i);
+            if (std::string_view(row->name) != wanted.name) continue;
+            if constexpr (std::same_as<T, double>) return row->f64;
+            if constexpr (std::same_as<T, std::int64_t>) return row->i64;
+            if constexpr (std::same_as<T, bool>) return row->i64 != 0;
+            if constexpr (std::same_as<T, text>) return row->text ? row->text : "";
+        }
+        throw error(std::string("the plugin reads the setting '") + wanted.name + "', which its parameters do not list");
+    }
+
+private:
+    const craft_settings *table_;
+};
+
+/* ---- State ------------------------------------------------------------------------------------------------------- */
+
+/* A plugin with state has `static constexpr std::uint32_t state_version` (1 or more), `void save(craft::writer &) const`,
+ * `void load(craft::reader &, std::uint32_t version)` and `void reset()`. If load throws, the instance is what it was. */
+
+/* Little-endian values of 8 bytes, in the order they are read back; bit patterns are kept. */
+class writer {
+public:
+    explicit writer(const craft_output &output) : output_(&output) {}
+
+    void f64(double value) { bits(std::bit_cast<std::uint64_t>(value)); }
+    void i64(std::int64_t value) { bits(std::bit_cast<std::uint64_t>(value)); }
+    /* A count, then the values. */
+    void f64s(std::span<const double> values) {
+        i64(static_cast<std::int64_t>(values.size()));
+        for (double value : values) f64(value);
+    }
+
+private:
+    void bits(std::uint64_t value) {
+        unsigned char bytes[8];
+        for (unsigned i = 0; i < 8; i++) bytes[i] = static_cast<unsigned char>(value >> (8 * i));
+        if (output_->write(output_->context, bytes, 8) != 8) throw error("the host could not take the plugin's state");
+    }
+    const craft_output *output_;
+};
+
+/* Every read throws when the state ends early. */
+class reader {
+public:
+    explicit reader(const craft_input &input) : input_(&input) {}
+
+    double f64() { return std::bit_cast<double>(bits()); }
+    std::int64_t i64() { return std::bit_cast<std::int64_t>(bits()); }
+    /* A count, then the values. `limit` bounds what a damaged count can make the plugin allocate. */
+    std::vector<double> f64s(std::int64_t limit = 1 << 24) {
+        const std::int64_t count = i64();
+        if (count < 0 || count > limit) {
+            throw error("the saved state is damaged: " + std::to_string(count) + " values in a list");
+        }
+        std::vector<double> values;
+        for (std::int64_t i = 0; i < count; i++) values.push_back(f64());
+        return values;
+    }
+
+private:
+    std::uint64_t bits() {
+        unsigned char bytes[8];
+        for (std::uint64_t filled = 0; filled < 8;) { /* the host may give fewer bytes than asked for */
+            const std::int64_t count = input_->read(input_->context, bytes + filled, 8 - filled);
+            if (count <= 0 || count > static_cast<std::int64_t>(8 - filled)) throw error("the saved state ends too early");
+            filled += static_cast<std::uint64_t>(count);
+        }
+        std::uint64_t value = 0;
+        for (unsigned i = 0; i < 8; i++) value |= std::uint64_t{bytes[i]} << (8 * i);
+        return value;
+    }
+    const craft_input *input_;
+};
+
+namespace detail {
+
+/* ---- From a parameter's type to the signature, and from a slot to the parameter ----------------------------------- */
+
+template <class T>
+constexpr const char *element_name = std::same_as<T, float> ? "f32" : std::same_as<T, double> ? "f64" : "i64";
+
+/* Types without a specialisation are refused by `method` below. A specialisation says how the signature calls the type,
+ * and keeps what a call passes: `get` gives the parameter, `finish` runs when the hook has succeeded. */
+template <class T>
+struct argument {
+    static constexpr bool is_allowed = false, is_result = false, is_array = false, is_optional = false;
+};
+
+template <char Code, bool Result, bool Array, bool Optional, class Element>
+struct traits {
+    static constexpr bool is_allowed = true, is_result = Result, is_array = Array, is_optional = Optional;
+    static constexpr char code = Code;
+    static constexpr const char *element = element_name<Element>;
+    void finish() {}
+};
+
+template <class T>
+    requires std::same_as<T, double> || std::same_as<T, std::int64_t>
+struct argument<T> : traits<std::same_as<T, double> ? 'd' : 'l', false, false, false, T> {
+    T value;
+    explicit argument(const craft_slot &slot) {
+        if constexpr (std::same_as<T, double>) value = slot.f64; else value = slot.i64;
+    }
+    T get() { return value; }
+};
+
+template <class T>
+    requires std::same_as<T, double> || std::same_as<T, std::int64_t>
+struct argument<std::optional<T>> : traits<std::same_as<T, double> ? 'D' : 'L', false, false, true, T> {
+    std::optional<T> value;
+    explicit argument(const craft_slot &slot) {
+        if constexpr (std::same_as<T, double>) { if (slot.optional_f64) value = *slot.optional_f64; }
+        else { if (slot.optional_i64) value = *slot.optional_i64; }
+    }
+    std::optional<T> get() { return value; }
+};
+
+template <class T>
+    requires element<T>
+struct argument<array<const T>> : traits<'A', false, true, false, T> {
+    const craft_array *view;
+    explicit argument(const craft_slot &slot) : view(slot.array) {}
+    array<const T> get() { return array<const T>(*view); }
+};
+
+template <class T>
+    requires element<T>
+struct argument<std::optional<array<const T>>> : traits<'A', false, true, true, T> {
+    const craft_array *view;
+    explicit argument(const craft_slot &slot) : view(slot.array) {}
+    std::optional<array<const T>> get() {
+        return view ? std::optional(array<const T>(*view)) : std::nullopt;
+    }
+};
+
+template <class T>
+T *scalar_result(const craft_slot &slot) {
+    if constexpr (std::same_as<T, double>) return slot.f64_result; else return slot.i64_result;
+}
+
+template <class T>
+    requires std::same_as<T, double> || std::same_as<T, std::int64_t>
+struct argument<T &> : traits<std::same_as<T, double> ? 'x' : 'y', true, false, false, T> {
+    T *target;
+    explicit argument(const craft_slot &slot) : target(scalar_result<T>(slot)) {}
+    T &get() { return *target; }
+};
+
+template <class T>
+    requires std::same_as<T, double> || std::same_as<T, std::int64_t>
+struct argument<std::optional<T> &> : traits<std::same_as<T, double> ? 'x' : 'y', true, false, true, T> {
+    std::optional<T> value;
+    T *target;
+    explicit argument(const craft_slot &slot) : target(scalar_result<T>(slot)) {}
+    std::optional<T> &get() { return value; }
+    void finish() { if (value) *target = *value; }
+};
+
+template <class T>
+    requires element<T>
+struct argument<array<T>> : traits<'Z', true, true, false, T> {
+    craft_array *view;
+    explicit argument(const craft_slot &slot) : view(slot.array_result) {}
+    array<T> get() { return array<T>(*view); }
+};
+
+template <class T>
+    requires element<T>
+struct argument<std::optional<array<T>>> : traits<'Z', true, true, true, T> {
+    craft_array *view;
+    explicit argument(const craft_slot &slot) : view(slot.array_result) {}
+    std::optional<array<T>> get() { return view ? std::optional(array<T>(*view)) : std::nullopt; }
+};
+
+/* Runs `body`; an exception becomes a status and a message. */
+template <class Body>
+std::int32_t guarded(craft_error *error, Body &&body) noexcept {
+    try {
+        body();
+        return CRAFT_OK;
+    } catch (const std::exception &failure) {
+        return craft_fail(error, "%s", failure.what());
+    } catch (...) {
+        return craft_fail(error, "it threw something that is not a std::exception");
+    }
+}
+
+/* ---- Hooks --------------------------------------------------------------------------------------------------------- */
+
+template <class Owner, class Return, class... Parameter>
+struct method_types {
+    static_assert(std::is_void_v<Return>, "a hook returns void: results are parameters, failures are exceptions");
+    static_assert((argument<Parameter>::is_allowed && ...),
+        "a hook has a parameter of a type the ABI does not have: see the table at the top of craft_plugin.hpp");
+    static_assert(sizeof...(Parameter) <= CRAFT_MAX_ARITY, "a hook has at most 24 inputs and results");
+    using owner = Owner;
+    static constexpr std::size_t count = sizeof...(Parameter);
+    static constexpr std::array<bool, count> is_result{argument<Parameter>::is_result...};
+    static constexpr std::array<bool, count> is_array{argument<Parameter>::is_array...};
+    static constexpr std::array<bool, count> is_optional{argument<Parameter>::is_optional...};
+
+    /* The slot of parameter `i`: inputs come first. */
+    static constexpr std::size_t slot(std::size_t i) {
+        std::size_t position = 0;
+        for (std::size_t j = 0; j < count; j++) {
+            if (is_result[j] == is_result[i] ? j < i : is_result[i]) position++;
+        }
+        return position;
+    }
+
+    static std::array<const char *, count> elements() { return {argument<Parameter>::element...}; }
+    static std::array<char, count> codes() { return {argument<Parameter>::code...}; }
+
+    template <auto Method, std::size_t... I>
+    static void call(Owner &owner, const craft_slot *slots, std::index_sequence<I...>) {
+        std::tuple<argument<Parameter>...> arguments{argument<Parameter>(slots[slot(I)])...};
+        (owner.*Method)(std::get<I>(arguments).get()...);
+        (std::get<I>(arguments).finish(), ...);
+    }
+};
+
+template <class T> struct method;
+template <class R, class C, class... A> struct method<R (C::*)(A...)> : method_types<C, R, A...> {};
+template <class R, class C, class... A> struct method<R (C::*)(A...) const> : method_types<C, R, A...> {};
+template <class R, class C, class... A> struct method<R (C::*)(A...) noexcept> : method_types<C, R, A...> {};
+template <class R, class C, class... A> struct method<R (C::*)(A...) const noexcept> : method_types<C, R, A...> {};
+
+template <auto Method>
+std::int32_t run(void *self, void *, const craft_slot *slots, craft_error *error) noexcept {
+    using types = method<decltype(Method)>;
+    return guarded(error, [&] {
+        types::template call<Method>(
+            *static_cast<typename types::owner *>(self), slots, std::make_index_sequence<types::count>());
+    });
+}
+
+/* One hook in the class's list: where, which function, and the names of its parameters. */
+template <auto Method>
+struct hook {
+    using types = method<decltype(Method)>;
+    using owner = typename types::owner;
+    const char *point;
+    std::array<const char *, types::count> names;
+
+    std::string signature() const {
+        const std::array<const char *, types::count> elements = types::elements();
+        std::string text;
+        for (bool is_result : {false, true}) {
+            if (is_result) text += "-> ";
+            for (std::size_t i = 0; i < types::count; i++) {
+                if (types::is_result[i] != is_result) continue;
+                const std::string_view name = names[i];
+                const std::size_t axes = name.find('[');
+                text.append(name.substr(0, axes)).append(": ").append(elements[i]);
+                if (axes != name.npos) text += name.substr(axes);
+                text += types::is_optional[i] ? "?, " : ", ";
+            }
+        }
+        return text;
+    }
+
+    std::string codes() const {
+        const std::array<char, types::count> all = types::codes();
+        std::string inputs, results;
+        for (std::size_t i = 0; i < types::count; i++) (types::is_result[i] ? results : inputs) += all[i];
+        return inputs + results;
+    }
+};
+
+}  // namespace detail
+
+/* Declares the member function `Method` as a hook at `point`, with one name per parameter. Point, number of names, and
+ * axes on arrays and nowhere else are checked when the plugin is compiled. */
+template <auto Method, class... Name>
+consteval auto hook(const char *point, Name... name) {
+    using types = detail::method<decltype(Method)>;
+    static_assert(sizeof...(Name) == types::count, "a hook needs one name for each parameter of its function");
+    detail::hook<Method> declared{point, {name...}};
+    const std::string_view p = point;
+    if (p != "plan" && p != "pre_backward" && p != "gradient_combine" && p != "post_step") {
+        throw "the point is plan, pre_backward, gradient_combine or post_step";
+    }
+    for (std::size_t i = 0; i < types::count; i++) {
+        const bool has_axes = std::string_view(declared.names[i]).find('[') != std::string_view::npos;
+        if (has_axes != types::is_array[i]) throw "an array's name ends in its axes, \"gram[k,m,m]\"; a number's does not";
+    }
+    return declared;
+}
+
+namespace detail {
+
+/* ---- The plugin table ---------------------------------------------------------------------------------------------- */
+
+template <class P>
+concept has_parameters = requires { P::parameters; };
+
+template <class P>
+concept has_state = requires(const P &plugin, P &target, writer &output, reader &input) {
+    requires P::state_version > 0;
+    plugin.save(output);
+    target.load(input, std::uint32_t{1});
+    target.reset();
+};
+
+template <class T>
+std::string default_text(const parameter<T> &p) {
+    if constexpr (std::same_as<T, text>) return p.default_value;
+    else if constexpr (std::same_as<T, bool>) return p.default_value ? "true" : "false";
+    else {
+        char buffer[64];
+        return std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, p.default_value).ptr);
+    }
+}
+
+/* Everything the table points to. Made once and never freed. */
+struct storage {
+    std::vector<std::unique_ptr<std::string>> texts;
+    std::vector<craft_parameter> parameters;
+    std::vector<craft_hook> hooks;
+    craft_plugin table{};
+
+    const char *keep(std::string value) {
+        texts.push_back(std::make_unique<std::string>(std::move(value)));
+        return texts.back()->c_str();
+    }
+
+    template <class T>
+    void add(const parameter<T> &p) {
+        constexpr std::int32_t type = std::same_as<T, double> ? CRAFT_F64 : std::same_as<T, std::int64_t> ? CRAFT_I64
+            : std::same_as<T, bool> ? CRAFT_BOOL : CRAFT_STRING;
+        parameters.push_back({p.name, type, 0, keep(default_text(p)), p.minimum, p.maximum,
+            p.choices[0] ? p.choices.data() : nullptr, p.doc});
+    }
+
+    template <auto Method>
+    void add(const hook<Method> &h) {
+        const char *signature = keep(h.signature()), *codes = keep(h.codes());
+        hooks.push_back({h.point, signature, codes, craft_signature_hash(signature, codes), CRAFT_CALL_FRAME, 0,
+            reinterpret_cast<craft_function>(&run<Method>), nullptr});
+    }
+};
+
+template <class P>
+std::int32_t create(const craft_host *, const craft_settings *table, void **self, craft_error *error) noexcept {
+    return guarded(error, [&] {
+        if constexpr (std::constructible_from<P, const settings &>) *self = new P(settings(*table));
+        else *self = new P();
+    });
+}
+
+template <class P>
+void destroy(void *self) noexcept { delete static_cast<P *>(self); }
+
+template <class P>
+std::int32_t save(void *self, const craft_output *output, craft_error *error) noexcept {
+    return guarded(error, [&] {
+        writer to(*output);
+        static_cast<const P *>(self)->save(to);
+    });
+}
+
+template <class P>
+std::int32_t load(void *self, const craft_input *input, std::uint32_t version, craft_error *error) noexcept {
+    static_assert(std::is_copy_constructible_v<P> && std::is_move_assignable_v<P>,
+        "a plugin with state must be copyable: loading is tried on a copy");
+    return guarded(error, [&] {
+        P loaded(*static_cast<const P *>(self));
+        reader from(*input);
+        loaded.load(from, version);
+        *static_cast<P *>(self) = std::move(loaded);
+    });
+}
+
+template <class P>
+std::int32_t reset(void *self, craft_error *error) noexcept {
+    return guarded(error, [&] { static_cast<P *>(self)->reset(); });
+}
+
+template <class P, auto... Method>
+const craft_plugin *make_table(const hook<Method> &...hooks) noexcept {
+    static_assert((std::is_base_of_v<typename hook<Method>::owner, P> && ...), "every hook is a member of the plugin's class");
+    static_assert(std::constructible_from<P, const settings &> || std::default_initializable<P>,
+        "the plugin's class needs a constructor that takes const craft::settings &, or none");
+    try {
+        static const craft_plugin *const table = [&] {
+            auto &kept = *new storage;
+            if constexpr (has_parameters<P>) std::apply([&](const auto *...p) { (kept.add(*p), ...); }, P::parameters);
+            (kept.add(hooks), ...);
+            craft_plugin &t = kept.table;
+            t.struct_size = sizeof(craft_plugin);
+            t.abi_major = CRAFT_ABI_MAJOR;
+            t.id = P::about.id;
+            t.version = P::about.version;
+            t.summary = P::about.summary;
+            t.parameters = kept.parameters.data();
+            t.parameter_count = static_cast<std::uint32_t>(kept.parameters.size());
+            t.parameter_size = sizeof(craft_parameter);
+            t.hooks = kept.hooks.data();
+            t.hook_count = static_cast<std::uint32_t>(kept.hooks.size());
+            t.hook_size = sizeof(craft_hook);
+            t.create = create<P>;
+            t.destroy = destroy<P>;
+            if constexpr (requires { P::state_version; }) {
+                static_assert(has_state<P>, "state_version is at least 1 and comes with save, load and reset");
+                t.state_version = P::state_version;
+                t.save = save<P>;
+                t.load = load<P>;
+                t.reset = reset<P>;
+            }
+            return &t;
+        }();
+        return table;
+    } catch (...) {
+        return nullptr; /* out of memory: the host says that there is no table */
+    }
+}
+
+}  // namespace detail
+}  // namespace craft
+
+/* Defines craft_plugin_entry for the class `plugin`; the other arguments are its hooks. Once per library. */
+#define CRAFT_PLUGIN(plugin, ...)                                             \
+    extern "C" CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void) {    \
+        return craft::detail::make_table<plugin>(__VA_ARGS__);                \
+    }
+
+#endif /* CRAFT_PLUGIN_HPP */
