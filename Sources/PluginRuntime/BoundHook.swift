@@ -58,9 +58,12 @@ final class BoundHook {
 
     /// Calls the hook with inputs from `values` and stores its results there.
     ///
-    /// - Parameter shapeSource: for a result whose shape another value prescribes, that value's name.
+    /// - Parameters:
+    ///   - shapeSource: for a result whose shape another value prescribes, that value's name.
+    ///   - keepsNonFinite: whether results that are not finite are stored like others instead of ending the call.
     func call(
-        _ instancePointer: UnsafeMutableRawPointer?, values: ValueStore, step: Int, shapeSource: (String) -> String?
+        _ instancePointer: UnsafeMutableRawPointer?, values: ValueStore, step: Int, shapeSource: (String) -> String?,
+        keepsNonFinite: Bool = false
     ) throws(PluginFailure) {
         let sizes = try bindInputs(values, step)
         try prepareResults(values, sizes, step, shapeSource)
@@ -73,7 +76,8 @@ final class BoundHook {
             let message = PluginInstance.message(of: &error.pointee)
             throw failure(step, message.isEmpty ? "it failed with status \(status) and no message" : message)
         }
-        try storeResults(values, step)
+        try checkResults(step, keepsNonFinite: keepsNonFinite)
+        storeResults(values)
     }
 
     private func failure(_ step: Int, _ message: String, _ kind: PluginFailure.Kind = .error) -> PluginFailure {
@@ -189,12 +193,14 @@ final class BoundHook {
         }
     }
 
-    private func storeResults(_ values: ValueStore, _ step: Int) throws(PluginFailure) {
-        // Everything is checked before anything is stored: a failed hook leaves no half of its results behind.
+    /// Everything is checked before anything is stored: a failed hook leaves no half of its results behind.
+    private func checkResults(_ step: Int, keepsNonFinite: Bool) throws(PluginFailure) {
         for (offset, result) in results.enumerated() {
             let index = inputs.count + offset
             if result.type.isArray {
-                guard frame.slots[index].array_result != nil, let cell = arrays[index] else { continue }
+                guard !keepsNonFinite, frame.slots[index].array_result != nil, let cell = arrays[index] else {
+                    continue
+                }
                 if let position = cell.firstNonFinite() {
                     throw failure(
                         step, "its result '\(result.name)' is not finite at element \(position) of \(cell.shape)",
@@ -204,12 +210,15 @@ final class BoundHook {
                 guard result.isOptional else {
                     throw failure(step, "it did not write its result '\(result.name)'")
                 }
-            } else if result.type.element == .f64, !scalars[index].f64.isFinite {
+            } else if !keepsNonFinite, result.type.element == .f64, !scalars[index].f64.isFinite {
                 throw failure(
                     step, "its result '\(result.name)' is \(scalars[index].f64), not a finite number",
                     .nonFinite(result.name))
             }
         }
+    }
+
+    private func storeResults(_ values: ValueStore) {
         for (offset, result) in results.enumerated() {
             let index = inputs.count + offset
             if result.type.isArray {

@@ -52,14 +52,20 @@ public final class PluginInstance {
     public var isStateful: Bool { library.table.save != nil }
 
     func call(
-        _ hook: BoundHook, values: ValueStore, step: Int, shapeSource: (String) -> String? = { _ in nil }
+        _ hook: BoundHook, values: ValueStore, step: Int, shapeSource: (String) -> String? = { _ in nil },
+        keepsNonFinite: Bool = false
     ) throws(PluginFailure) {
-        try hook.call(pointer, values: values, step: step, shapeSource: shapeSource)
+        try hook.call(pointer, values: values, step: step, shapeSource: shapeSource, keepsNonFinite: keepsNonFinite)
     }
 
     /// Calls the instance's hooks of `point` in declared order. Throws ``PluginFailure``.
-    public func run(_ point: HookPoint, values: ValueStore, step: Int) throws {
-        for hook in hooks where hook.point == point { try call(hook, values: values, step: step) }
+    ///
+    /// - Parameter keepsNonFinite: whether a result that is not finite is stored like any other. Training never allows
+    ///   it; tools that show results do.
+    public func run(_ point: HookPoint, values: ValueStore, step: Int, keepsNonFinite: Bool = false) throws {
+        for hook in hooks where hook.point == point {
+            try call(hook, values: values, step: step, keepsNonFinite: keepsNonFinite)
+        }
     }
 
     /// What the instance's hooks of each point read and give, in declared order.
