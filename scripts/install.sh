@@ -2,7 +2,8 @@
 # Installs what craft needs to build and run, and nothing that is there already.
 #
 #   scripts/install.sh            system libraries (with apt), and a check of the Swift version
-#   scripts/install.sh --tests    also .venv with the Python packages that tests read craft's files with
+#   scripts/install.sh --tests    also the compilers of the plugin SDKs (gcc, g++, make, rustc and cargo), and .venv with
+#                                 the Python packages that tests read craft's files with
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,7 +21,16 @@ libraries=(
   libcrypto:libssl-dev
 )
 
-install_packages() {
+# Command and Debian package of each compiler that the plugin SDKs are tested with; clang comes with Swift.
+compilers=(
+  gcc:gcc
+  g++:g++
+  make:make
+  rustc:rustc
+  cargo:cargo
+)
+
+install_libraries() {
   local missing=() library
   if command -v pkg-config >/dev/null; then
     for library in "${libraries[@]}"; do
@@ -29,11 +39,27 @@ install_packages() {
   else
     missing=(pkg-config "${libraries[@]##*:}")
   fi
+  install_packages "pkg-config must find them." "${missing[@]}"
+}
+
+install_compilers() {
+  local missing=() compiler
+  for compiler in "${compilers[@]}"; do
+    command -v "${compiler%%:*}" >/dev/null || missing+=("${compiler##*:}")
+  done
+  install_packages "They must be on the PATH." "${missing[@]}"
+}
+
+# install_packages HINT PACKAGE...
+install_packages() {
+  local hint="$1"
+  shift
+  local missing=("$@")
   [ ${#missing[@]} -eq 0 ] && return
 
   command -v apt-get >/dev/null ||
-    fail "these libraries are missing and there is no apt-get to install them with: ${missing[*]} (Debian's names)." \
-      "Install them with your system's package manager; pkg-config must find them."
+    fail "these packages are missing and there is no apt-get to install them with: ${missing[*]} (Debian's names)." \
+      "Install them with your system's package manager. $hint"
   local sudo=()
   if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || fail "run as root, or install sudo, to install: ${missing[*]}"
@@ -64,10 +90,13 @@ make_venv() {
   cp requirements-test.txt .venv/requirements-test.txt
 }
 
-install_packages
+install_libraries
 check_swift
 case "${1:-}" in
   "") ;;
-  --tests) make_venv ;;
+  --tests)
+    install_compilers
+    make_venv
+    ;;
   *) fail "unknown option '$1'; there is --tests" ;;
 esac

@@ -88,7 +88,7 @@ enum PluginLanguage: String, CaseIterable {
         case .swift:
             [
                 (sdk.manifest, "Package.swift"), (sdk.headers, "PluginAPI/include"), (sdk.kit, "PluginKit"),
-                (sdk.exports, "exports.map"),
+                (sdk.math, "GradientMath"), (sdk.exports, "exports.map"),
             ]
         }
     }

@@ -6,7 +6,9 @@ struct PluginSDK {
     let headers: String
     /// Folder with PluginKit's sources.
     let kit: String
-    /// The manifest that makes a package of headers and PluginKit.
+    /// Folder with GradientMath's sources.
+    let math: String
+    /// The manifest that makes a package of headers, PluginKit and GradientMath.
     let manifest: String
     /// The linker's list of exported symbols.
     let exports: String
@@ -42,6 +44,7 @@ struct PluginSDK {
     private init(checkout root: String) {
         headers = root + "/Sources/PluginAPI/include"
         kit = root + "/Sources/PluginKit"
+        math = root + "/Sources/GradientMath"
         manifest = root + "/SDK/swift/Package.swift"
         exports = root + "/Plugins/exports.map"
         crate = root + "/SDK/rust"
@@ -51,6 +54,7 @@ struct PluginSDK {
     private init(installed root: String) {
         headers = root + "/PluginAPI/include"
         kit = root + "/PluginKit"
+        math = root + "/GradientMath"
         manifest = root + "/Package.swift"
         exports = root + "/exports.map"
         crate = root + "/rust"
@@ -58,7 +62,9 @@ struct PluginSDK {
     }
 
     private var isComplete: Bool {
-        [headers + "/craft_plugin.hpp", kit + "/Plugin.swift", manifest, exports, crate + "/Cargo.toml", examples]
-            .allSatisfy { FileManager.default.fileExists(atPath: $0) }
+        [
+            headers + "/craft_plugin.hpp", kit + "/Plugin.swift", math + "/Gram.swift", manifest, exports,
+            crate + "/Cargo.toml", examples,
+        ].allSatisfy { FileManager.default.fileExists(atPath: $0) }
     }
 }

@@ -93,6 +93,13 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Where anchor features come from: automatic, adaptersOff, mapped or copy. Default: automatic.")
     var anchor: String?
 
+    @Flag(
+        inversion: .prefixedNo,
+        help:
+            "Run blocks again in the backward pass instead of keeping their values: less memory, more time. Default: --no-checkpoint-activations."
+    )
+    var checkpointActivations: Bool?
+
     @Option(help: "What a non-finite loss does: error or skip (the step is skipped and counted). Default: error.")
     var onNonFinite: String?
 
@@ -137,6 +144,7 @@ struct TrainingOptions: ParsableArguments {
         if let logEvery { settings.logEvery = logEvery }
         if let threads { settings.threads = threads }
         if let anchor { settings.anchor = try choice(anchor, "--anchor") }
+        if let checkpointActivations { settings.checkpointsActivations = checkpointActivations }
         if let onNonFinite {
             guard ["error", "skip"].contains(onNonFinite) else {
                 throw TrainingError("--on-non-finite is \(onNonFinite); expected error or skip")

@@ -30,10 +30,10 @@ struct LanguageDecoder {
             config.hiddenSize, config.heads * config.headDim, config.keyValueHeads * config.headDim
         )
         let scope = root.scoped("language_model").scoped("model")
-        embedding = scope.tensor("embed_tokens.weight", [config.vocabularySize, d])
+        embedding = scope.matrix("embed_tokens.weight", [config.vocabularySize, d])
         head =
             config.tiesWordEmbeddings
-            ? embedding : root.scoped("language_model").tensor("lm_head.weight", [config.vocabularySize, d])
+            ? embedding : root.scoped("language_model").matrix("lm_head.weight", [config.vocabularySize, d])
         layers = (0..<config.layers).map { index in
             let layer = scope.scoped("layers.\(index)")
             let (attention, mlp) = (layer.scoped("self_attn"), layer.scoped("mlp"))
@@ -42,7 +42,7 @@ struct LanguageDecoder {
                 q: attention.linear("q_proj", inputs: d, outputs: width, bias: config.hasAttentionBias),
                 k: attention.linear("k_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
                 v: attention.linear("v_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
-                o: attention.linear("o_proj", inputs: width, outputs: d, bias: false),
+                o: attention.linear("o_proj", inputs: width, outputs: d, bias: config.hasOutputBias),
                 postNorm: layer.tensor("post_attention_layernorm.weight", [d]),
                 gate: mlp.linear("gate_proj", inputs: d, outputs: config.intermediateSize, bias: false),
                 up: mlp.linear("up_proj", inputs: d, outputs: config.intermediateSize, bias: false),
@@ -70,21 +70,26 @@ struct LanguageDecoder {
         var states = [x]
         for (index, layer) in layers.prefix(demand.states - 1).enumerated() {
             let isLast = index == layers.count - 1
-            let normed = tape.rmsNorm(x, weight: layer.inputNorm, epsilon: epsilon)
-            let (q, k, v) = (layer.q(normed, on: run), layer.k(normed, on: run), layer.v(normed, on: run))
-            tape.rotateInPlace(q, table: rotary, positions: positions, pairing: .splitHalf)
-            tape.rotateInPlace(k, table: rotary, positions: positions, pairing: .splitHalf)
-            var mixed = tape.attention(q: ColumnBlock(q), k: ColumnBlock(k), v: ColumnBlock(v), shape: shape)
-            if isLast, let rows = demand.lastRows {
-                // Rows of the last layer do not meet again: what follows is computed for those that are read.
-                let references = rows.map { RowReference(source: 0, row: $0) }
-                mixed = tape.gatherRows(references, from: [.tensor(mixed)], columns: mixed.columns, period: tokens)
-                x = tape.gatherRows(references, from: [.tensor(x)], columns: x.columns, period: tokens)
+            let rows = isLast ? demand.lastRows : nil
+            let block = { (x: Tensor) in
+                let normed = tape.rmsNorm(x, weight: layer.inputNorm, epsilon: epsilon)
+                let (q, k, v) = (layer.q(normed, on: run), layer.k(normed, on: run), layer.v(normed, on: run))
+                tape.rotateInPlace(q, table: rotary, positions: positions, pairing: .splitHalf)
+                tape.rotateInPlace(k, table: rotary, positions: positions, pairing: .splitHalf)
+                var mixed = tape.attention(q: ColumnBlock(q), k: ColumnBlock(k), v: ColumnBlock(v), shape: shape)
+                var x = x
+                if let rows {
+                    // Rows of the last layer do not meet again: what follows is computed for those that are read.
+                    let references = rows.map { RowReference(source: 0, row: $0) }
+                    mixed = tape.gatherRows(references, from: [.tensor(mixed)], columns: mixed.columns, period: tokens)
+                    x = tape.gatherRows(references, from: [.tensor(x)], columns: x.columns, period: tokens)
+                }
+                let attended = layer.o(mixed, on: run, residual: x)
+                let hidden = tape.rmsNorm(attended, weight: layer.postNorm, epsilon: epsilon)
+                let product = tape.swiGLU(gate: layer.gate(hidden, on: run), up: layer.up(hidden, on: run))
+                return layer.down(product, on: run, residual: attended)
             }
-            x = layer.o(mixed, on: run, residual: x)
-            let hidden = tape.rmsNorm(x, weight: layer.postNorm, epsilon: epsilon)
-            x = layer.down(
-                tape.swiGLU(gate: layer.gate(hidden, on: run), up: layer.up(hidden, on: run)), on: run, residual: x)
+            x = rows == nil ? tape.segment(x, block) : block(x)
             states.append(isLast ? tape.rmsNorm(x, weight: norm, epsilon: epsilon) : x)
         }
         return states

@@ -37,11 +37,17 @@ struct ParameterDeclarer {
         parameters.declare(prefix + name, shape: shape, trainable: isTrainable)
     }
 
+    /// A matrix whose rows are looked up or multiplied with, which may stay in 16 bits while it is frozen.
+    func matrix(_ name: String, _ shape: [Int]) -> Int {
+        parameters.declare(prefix + name, shape: shape, trainable: isTrainable, allowsHalf: true)
+    }
+
     /// A linear layer [outputs, inputs...]; a convolution over patches is one with several input dimensions.
     func linear(_ name: String, inputs: [Int], outputs: Int, bias: Bool) -> LinearLayer {
-        let weight = tensor(name + ".weight", [outputs] + inputs)
+        let weight = matrix(name + ".weight", [outputs] + inputs)
         let biasID = bias ? tensor(name + ".bias", [outputs]) : nil
-        let update = adapters.map { settings in
+        let update = adapters.flatMap { settings -> LowRankUpdate? in
+            guard settings.modules?.contains(prefix + name) ?? true else { return nil }
             let isConvolution = inputs.count > 1
             let base = AdapterSettings.prefix + prefix + name
             return LowRankUpdate(
@@ -64,14 +70,17 @@ struct ParameterDeclarer {
     }
 }
 
-/// Low-rank adaptation (Hu et al. 2021) of every linear layer, in PEFT's terms: the update is `alpha / rank * B A`.
+/// Low-rank adaptation (Hu et al. 2021) in PEFT's terms: the update of a linear layer is `alpha / rank * B A`.
 public struct AdapterSettings: Sendable, Equatable, Codable {
     public var rank: Int
     public var alpha: Double
+    /// Names of the adapted modules; nil means every linear layer and patch convolution, PEFT's `all-linear`.
+    public var modules: [String]?
 
-    public init(rank: Int, alpha: Double) {
+    public init(rank: Int, alpha: Double, modules: [String]? = nil) {
         self.rank = rank
         self.alpha = alpha
+        self.modules = modules
     }
 
     public var scale: Float { Float(alpha / Double(rank)) }

@@ -7,6 +7,8 @@ public enum FineTuning: Sendable, Equatable {
     case full
     /// Low-rank adapters on the vision-language model's linear layers; queries, policy and proprioception in full.
     case lowRank(AdapterSettings)
+    /// Nothing: the model is run as it is.
+    case frozen
 }
 
 /// Inputs of one forward pass. B samples, C cameras, S pixels a side.
@@ -90,7 +92,8 @@ public final class VLAModel {
         let adapters: AdapterSettings? = if case .lowRank(let settings) = fineTuning { settings } else { nil }
         let vlm = ParameterDeclarer(
             parameters: parameters, prefix: "", isTrainable: fineTuning == .full, adapters: adapters)
-        let head = ParameterDeclarer(parameters: parameters, prefix: "", isTrainable: true, adapters: nil)
+        let head = ParameterDeclarer(
+            parameters: parameters, prefix: "", isTrainable: fineTuning != .frozen, adapters: nil)
         towers = config.towers.map { VisionTower($0, of: config, declaring: vlm) }
         let projectorScope = vlm.scoped("projector")
         projector = (1..<config.projectorDims.count).map {

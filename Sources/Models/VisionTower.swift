@@ -61,17 +61,19 @@ struct VisionTower {
             headDim: config.dim / config.heads, isCausal: false)
         let epsilon = Float(config.layerNormEps)
         for block in blocks {
-            let qkv = block.qkv(
-                tape.layerNorm(x, weight: block.norm1.weight, bias: block.norm1.bias, epsilon: epsilon), on: run)
-            let mixed = tape.attention(
-                q: ColumnBlock(qkv), k: ColumnBlock(qkv, offset: config.dim),
-                v: ColumnBlock(qkv, offset: 2 * config.dim),
-                shape: shape)
-            x = residual(x, through: block.proj, of: mixed, scale: block.scale1, on: run)
-            let hidden = tape.gelu(
-                block.fc1(
-                    tape.layerNorm(x, weight: block.norm2.weight, bias: block.norm2.bias, epsilon: epsilon), on: run))
-            x = residual(x, through: block.fc2, of: hidden, scale: block.scale2, on: run)
+            x = tape.segment(x) { x in
+                let normed = tape.layerNorm(
+                    x, weight: block.norm1.weight, bias: block.norm1.bias, epsilon: epsilon)
+                let qkv = block.qkv(normed, on: run)
+                let mixed = tape.attention(
+                    q: ColumnBlock(qkv), k: ColumnBlock(qkv, offset: config.dim),
+                    v: ColumnBlock(qkv, offset: 2 * config.dim), shape: shape)
+                let attended = residual(x, through: block.proj, of: mixed, scale: block.scale1, on: run)
+                let hidden = block.fc1(
+                    tape.layerNorm(attended, weight: block.norm2.weight, bias: block.norm2.bias, epsilon: epsilon),
+                    on: run)
+                return residual(attended, through: block.fc2, of: tape.gelu(hidden), scale: block.scale2, on: run)
+            }
         }
         guard config.prefixTokens > 0 else { return x }
         let rows = (0..<images).flatMap { image in

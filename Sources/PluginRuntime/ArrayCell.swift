@@ -10,6 +10,9 @@ final class ArrayCell {
     private let dimensions: UnsafeMutablePointer<Int64>
     private var memory: UnsafeMutableRawPointer?
     private var capacity = 0
+    /// The result before this one, while a call still reads it.
+    private var previous: UnsafeMutableRawPointer?
+    private var previousCapacity = 0
     /// What `data` points at when there are no elements: never read, never NULL.
     private let empty: UnsafeMutableRawPointer
 
@@ -35,6 +38,7 @@ final class ArrayCell {
         dimensions.deallocate()
         empty.deallocate()
         free(memory)
+        free(previous)
     }
 
     var shape: [Int] { (0..<rank).map { Int(dimensions[$0]) } }
@@ -59,7 +63,14 @@ final class ArrayCell {
 
     /// Makes room for a result of `shape`. Floating-point memory is filled with NaN, so that an element the plugin does
     /// not write is noticed; integers are zeroed. False when the size overflows or there is no memory.
-    func allocate(shape: [Int]) -> Bool {
+    ///
+    /// - Parameter isRead: whether the call reads memory at this address: a hook that gives a chained value may be given its
+    ///   own last result.
+    func allocate(shape: [Int], isRead: (UnsafeMutableRawPointer) -> Bool) -> Bool {
+        if let memory, isRead(memory) {
+            swap(&self.memory, &previous)
+            swap(&capacity, &previousCapacity)
+        }
         var bytes = element.size
         for size in shape {
             let (product, isOverflow) = bytes.multipliedReportingOverflow(by: size)

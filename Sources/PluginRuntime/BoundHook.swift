@@ -179,7 +179,10 @@ final class BoundHook {
                     "its result '\(result.description)' would have shape \(shape), but '\(source)' has \(expected.shape)"
                 )
             }
-            guard cell.allocate(shape: shape) else {
+            let isRead = { (memory: UnsafeMutableRawPointer) in
+                self.arrays.prefix(self.inputs.count).contains { $0?.view.pointee.data == memory }
+            }
+            guard cell.allocate(shape: shape, isRead: isRead) else {
                 throw failure(step, "there is no memory for its result '\(result.description)' of shape \(shape)")
             }
             frame.slots[index].array_result = cell.view

@@ -8,12 +8,15 @@ public final class Arena {
     private struct Block {
         let base: UnsafeMutablePointer<Float>
         let capacity: Int
+        /// The most of it that has been given out: what lies behind takes no memory yet.
+        var highWater = 0
     }
 
     private var blocks: [Block] = []
     private var current = 0
     private var used = 0
-    private static let smallestBlock = 4 << 20  // floats: 16 MiB
+    private static let smallestBlock = 16 << 20  // floats: 64 MiB
+    private static let hugePage = 2 << 20  // bytes
 
     public init() {}
 
@@ -26,30 +29,48 @@ public final class Arena {
         let need = (max(count, 1) + 15) & ~15
         while current < blocks.count {
             if used + need <= blocks[current].capacity {
-                defer { used += need }
-                return blocks[current].base + used
+                return take(need)
             }
             current += 1
             used = 0
         }
         blocks.append(Self.map(max(need, Self.smallestBlock)))
         current = blocks.count - 1
-        used = need
-        return blocks[current].base
+        used = 0
+        return take(need)
     }
+
+    private func take(_ count: Int) -> UnsafeMutablePointer<Float> {
+        let start = blocks[current].base + used
+        used += count
+        blocks[current].highWater = max(blocks[current].highWater, used)
+        return start
+    }
+
+    /// A place to go back to with ``rewind(to:)``.
+    struct Mark {
+        fileprivate let current: Int
+        fileprivate let used: Int
+    }
+
+    func mark() -> Mark { Mark(current: current, used: used) }
+
+    /// Forgets the buffers allocated since `mark`.
+    func rewind(to mark: Mark) { (current, used) = (mark.current, mark.used) }
 
     /// Forgets all buffers; the memory stays.
-    public func reset() {
-        current = 0
-        used = 0
+    public func reset() { (current, used) = (0, 0) }
+
+    /// Bytes of the memory that has been given out so far, to the page, whether it was written to or not.
+    public var usedBytes: Int {
+        blocks.reduce(0) { total, block in
+            let bytes = block.highWater * MemoryLayout<Float>.stride
+            return total + (bytes + Self.hugePage - 1) & ~(Self.hugePage - 1)
+        }
     }
 
-    /// Bytes held from the system.
-    public var bytes: Int { blocks.reduce(0) { $0 + $1.capacity } * MemoryLayout<Float>.stride }
-
     private static func map(_ count: Int) -> Block {
-        let hugePage = 2 << 20
-        let bytes = (count * MemoryLayout<Float>.stride + hugePage - 1) & ~(hugePage - 1)
+        let bytes = (count * MemoryLayout<Float>.stride + Self.hugePage - 1) & ~(Self.hugePage - 1)
         let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let memory, memory != MAP_FAILED else {
             fatalError("out of memory: the system gave no block of \(bytes >> 20) MiB for activations")
@@ -72,5 +93,6 @@ final class BufferPool {
 
     func give(_ buffer: UnsafeMutablePointer<Float>, count: Int) { free[count, default: []].append(buffer) }
 
-    var bytes: Int { arena.bytes }
+    /// Bytes of all buffers, free ones included.
+    var bytes: Int { arena.usedBytes }
 }

@@ -8,15 +8,20 @@ internal import Dispatch
 public struct Parallel: Sendable {
     /// How many threads may work at once, the caller included.
     public let threads: Int
+    /// Whether work is done. Without it passes run through with all their allocations and no arithmetic, which tells how
+    /// much memory they take.
+    public let executes: Bool
 
-    public init(threads: Int) {
+    public init(threads: Int, executes: Bool = true) {
         self.threads = max(1, threads)
+        self.executes = executes
         openblas_set_num_threads(1)
     }
 
     /// Runs `body(0) ... body(chunks - 1)`, in any order, and returns when all are done.
     @inline(__always)
     public func run(chunks: Int, _ body: (Int) -> Void) {
+        if !executes { return }
         if threads == 1 || chunks == 1 {
             for chunk in 0..<chunks { body(chunk) }
         } else if chunks > 1 {
@@ -35,7 +40,7 @@ public struct Parallel: Sendable {
     public func ranges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
         let chunks = chunkCount(count, grain: grain)
         if chunks <= 1 {
-            if count > 0 { body(0..<count) }
+            if count > 0 && executes { body(0..<count) }
             return
         }
         run(chunks: chunks) { chunk in body(Self.range(chunk, of: chunks, count: count)) }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Kernels
 
 /// One named tensor of a model.
 public struct Parameter: Sendable {
@@ -10,59 +11,90 @@ public struct Parameter: Sendable {
     public let shape: [Int]
     /// Whether the optimizer may change it.
     public let isTrainable: Bool
-    /// Start within the set's trainable or frozen storage, in values.
+    /// Whether it may stay in 16 bits while it is frozen: matrices of linear layers and embeddings.
+    public let allowsHalf: Bool
+    /// Start within the trainable storage, in values; 0 for a frozen one, which has storage of its own.
     public let offset: Int
 
     public var count: Int { shape.reduce(1, *) }
 }
 
-/// The parameters of a model in two flat float32 buffers, trainable and frozen.
+/// Where the values of a tensor are, row major.
+public enum WeightValues {
+    case float32(UnsafePointer<Float>)
+    /// 16-bit values, widened where they are used.
+    case half(HalfValues)
+}
+
+/// Values in one of the two 16-bit floating-point formats.
+public struct HalfValues {
+    public enum Format: Sendable { case bfloat16, float16 }
+    public let pointer: UnsafePointer<UInt16>
+    public let format: Format
+
+    public init(_ pointer: UnsafePointer<UInt16>, _ format: Format) {
+        self.pointer = pointer
+        self.format = format
+    }
+
+    /// Converts `count` values from `offset` on.
+    @inline(__always)
+    func widen(_ offset: Int, _ count: Int, into target: UnsafeMutablePointer<Float>) {
+        switch format {
+        case .bfloat16: ck_bf16_to_f32(pointer + offset, count, target)
+        case .float16: ck_f16_to_f32(pointer + offset, count, target)
+        }
+    }
+}
+
+/// The parameters of a model: trainable ones in one flat float32 buffer, frozen ones each where they are best kept.
 ///
-/// Trainable tensors lie one after the other in one buffer, in registration order. Gradients, moments and initial
-/// copies use the same layout, so an optimizer block is a range of offsets.
+/// Trainable tensors lie one after the other, in registration order. Gradients, moments and initial copies use the same
+/// layout, so an optimizer block is a range of offsets. A frozen tensor is read in place from a mapped file, in the
+/// file's precision, or has a float32 buffer. Buffers take memory only where they have been written.
 public final class ParameterSet {
+    private enum Frozen {
+        case owned(FloatBuffer)
+        case mapped(WeightValues, owner: AnyObject)
+    }
+
     public private(set) var parameters: [Parameter] = []
-    /// Values of trainable tensors, [``trainableCount``].
-    public private(set) var trainable: UnsafeMutablePointer<Float>
-    private var frozen: UnsafeMutablePointer<Float>
+    private var storage = FloatBuffer(count: 1)
+    private var frozen: [Frozen?] = []
     public private(set) var trainableCount = 0
-    public private(set) var frozenCount = 0
     private var index: [String: Int] = [:]
     private var isSealed = false
 
-    public init() {
-        trainable = .allocate(capacity: 1)
-        frozen = .allocate(capacity: 1)
-    }
+    public init() {}
 
-    deinit {
-        trainable.deallocate()
-        frozen.deallocate()
-    }
+    /// Values of trainable tensors, [``trainableCount``].
+    public var trainable: UnsafeMutablePointer<Float> { storage.base }
+
+    /// Values of frozen tensors, all together.
+    public var frozenCount: Int { parameters.reduce(0) { $0 + ($1.isTrainable ? 0 : $1.count) } }
 
     /// Declares a tensor. Storage is made by ``seal()``.
-    public func declare(_ name: String, shape: [Int], trainable isTrainable: Bool) -> Int {
+    public func declare(
+        _ name: String, shape: [Int], trainable isTrainable: Bool, allowsHalf: Bool = false
+    ) -> Int {
         precondition(!isSealed, "parameters are declared before storage is made")
         precondition(index[name] == nil, "parameter \(name) is declared twice")
         let parameter = Parameter(
-            id: parameters.count, name: name, shape: shape, isTrainable: isTrainable,
-            offset: isTrainable ? trainableCount : frozenCount)
+            id: parameters.count, name: name, shape: shape, isTrainable: isTrainable, allowsHalf: allowsHalf,
+            offset: isTrainable ? trainableCount : 0)
         // Each tensor starts on a cache line, so that vector loads of different tensors never share one.
-        let padded = (parameter.count + 15) & ~15
-        if isTrainable { trainableCount += padded } else { frozenCount += padded }
+        if isTrainable { trainableCount += (parameter.count + 15) & ~15 }
         parameters.append(parameter)
         index[name] = parameter.id
         return parameter.id
     }
 
-    /// Makes zero-filled storage for everything declared.
+    /// Makes zero-filled storage for everything trainable.
     public func seal() {
         precondition(!isSealed)
         isSealed = true
-        trainable.deallocate()
-        frozen.deallocate()
-        trainable = Self.zeroed(trainableCount)
-        frozen = Self.zeroed(frozenCount)
+        storage = makeTrainableBuffer()
+        frozen = Array(repeating: nil, count: parameters.count)
     }
 
     /// A zero-filled buffer with the layout of the trainable values, for gradients, moments and copies.
@@ -72,20 +104,56 @@ public final class ParameterSet {
 
     public subscript(id: Int) -> Parameter { parameters[id] }
 
-    /// Current values of a tensor.
+    /// Current float32 values of a tensor, to read or write; a frozen one gets a zero-filled buffer when it has none.
+    ///
+    /// Not for tensors that have been mapped: those are read-only and may be in 16 bits (``weight(_:)``).
     public func values(_ id: Int) -> UnsafeMutablePointer<Float> {
         let parameter = parameters[id]
-        return (parameter.isTrainable ? trainable : frozen) + parameter.offset
+        if parameter.isTrainable { return storage.base + parameter.offset }
+        switch frozen[id] {
+        case .owned(let buffer): return buffer.base
+        case .mapped: preconditionFailure("\(parameter.name) is mapped from a file and cannot be written")
+        case nil:
+            let buffer = FloatBuffer(count: parameter.count)
+            frozen[id] = .owned(buffer)
+            return buffer.base
+        }
     }
 
-    /// Pointers to the current values of every tensor, by id.
-    public func currentWeights() -> [UnsafePointer<Float>] { parameters.map { UnsafePointer(values($0.id)) } }
+    /// Reads a frozen tensor in place from now on. `owner` keeps the memory alive.
+    public func map(_ id: Int, to values: WeightValues, owner: AnyObject) {
+        let parameter = parameters[id]
+        precondition(!parameter.isTrainable, "\(parameter.name) is trainable and cannot be mapped")
+        if case .half = values { precondition(parameter.allowsHalf, "\(parameter.name) is needed in float32") }
+        frozen[id] = .mapped(values, owner: owner)
+    }
 
-    static func zeroed(_ count: Int) -> UnsafeMutablePointer<Float> {
-        let pointer = UnsafeMutableRawPointer.allocate(
-            byteCount: max(count, 16) * MemoryLayout<Float>.stride, alignment: 64)
-        memset(pointer, 0, max(count, 16) * MemoryLayout<Float>.stride)
-        return pointer.assumingMemoryBound(to: Float.self)
+    /// Where the current values of a tensor are.
+    public func weight(_ id: Int) -> WeightValues {
+        if !parameters[id].isTrainable, case .mapped(let values, _) = frozen[id] { return values }
+        return .float32(values(id))
+    }
+
+    /// Where the current values of every tensor are, by id.
+    public func currentWeights() -> [WeightValues] { parameters.map { weight($0.id) } }
+
+    /// Copies a tensor's current values as float32, [count].
+    public func copyValues(_ id: Int, into target: UnsafeMutablePointer<Float>) {
+        let count = parameters[id].count
+        switch weight(id) {
+        case .float32(let pointer): target.update(from: pointer, count: count)
+        case .half(let half): half.widen(0, count, into: target)
+        }
+    }
+
+    /// Bytes of memory that hold the parameters, mapped files included.
+    public var residentBytes: Int {
+        parameters.reduce(0) { total, parameter in
+            if !parameter.isTrainable, case .mapped(.half, _) = frozen[parameter.id] {
+                return total + 2 * parameter.count
+            }
+            return total + 4 * parameter.count
+        }
     }
 }
 
@@ -96,29 +164,53 @@ public final class GradientAccumulator {
     /// Per parameter id: whether a backward pass came by since ``zero()``. A parameter that no objective reaches is left
     /// alone by the optimizer, weight decay included, as PyTorch leaves one whose gradient is None.
     public internal(set) var isReached: [Bool]
+    private let parameters: ParameterSet
 
     public init(parameters: ParameterSet) {
+        self.parameters = parameters
         values = parameters.makeTrainableBuffer()
         isReached = Array(repeating: false, count: parameters.parameters.count)
     }
 
+    /// Forgets everything. Only what has been reached is written to, so that what never is takes no memory.
     public func zero() {
-        values.zero()
-        for id in isReached.indices { isReached[id] = false }
+        for id in isReached.indices where isReached[id] {
+            isReached[id] = false
+            let parameter = parameters[id]
+            ck_fill(0, parameter.count, values.base + parameter.offset)
+        }
     }
 }
 
-/// An owned, 64-byte aligned, zero-initialised float32 buffer.
+/// An owned, 64-byte aligned, zero-initialised float32 buffer. A large one takes memory only where it is written.
 public final class FloatBuffer {
     public let base: UnsafeMutablePointer<Float>
     public let count: Int
+    private let mappedBytes: Int
+    private static let mappingThreshold = 1 << 20
 
     public init(count: Int) {
         self.count = count
-        base = ParameterSet.zeroed(count)
+        let bytes = max(count, 16) * MemoryLayout<Float>.stride
+        if bytes >= Self.mappingThreshold {
+            let memory = mmap(
+                nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+            guard let memory, memory != MAP_FAILED else {
+                fatalError("out of memory: the system gave no buffer of \(bytes >> 20) MiB")
+            }
+            base = memory.assumingMemoryBound(to: Float.self)
+            mappedBytes = bytes
+        } else {
+            let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+            memset(memory, 0, bytes)
+            base = memory.assumingMemoryBound(to: Float.self)
+            mappedBytes = 0
+        }
     }
 
-    deinit { base.deallocate() }
+    deinit {
+        if mappedBytes > 0 { munmap(base, mappedBytes) } else { base.deallocate() }
+    }
 
     public func zero() { memset(base, 0, count * MemoryLayout<Float>.stride) }
 

@@ -49,9 +49,9 @@ extension Tape {
         let n = x.columns
         parallel.ranges(x.rows, grain: max(1, elementGrain / max(1, n))) { rows in
             let start = rows.lowerBound * n
-            ck_layer_scale(x.values + start, h.values + start, weights[gamma], rows.count, n, y.values + start)
+            ck_layer_scale(x.values + start, h.values + start, floats(gamma), rows.count, n, y.values + start)
         }
-        record(LayerScale(output: y, x: x, h: h, gamma: gamma, values: weights[gamma]))
+        record(LayerScale(output: y, x: x, h: h, gamma: gamma, values: floats(gamma)))
         return y
     }
 
@@ -132,8 +132,11 @@ private struct LayerScale: Operation {
         let scratch = h.needsGradient ? nil : pass.tape.pool.take(h.count)
         let target = scratch.map { ($0, false) } ?? pass.gradient(of: h)
         let (dh, accumulate) = (target.0, target.1)
-        ck_layer_scale_backward(
-            dy, h.values, values, x.rows, n, dh, accumulate ? 1 : 0, pass.parameterGradient(gamma))
+        let dGamma = pass.parameterGradient(gamma)
+        // One thread: rows share the sum over them.
+        pass.parallel.run(chunks: 1) { _ in
+            ck_layer_scale_backward(dy, h.values, values, x.rows, n, dh, accumulate ? 1 : 0, dGamma)
+        }
         if let scratch { pass.tape.pool.give(scratch, count: h.count) }
         pass.pass(output, to: x)
     }
@@ -148,7 +151,14 @@ private struct Addition: Operation {
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
         if h.needsGradient {
             let (dh, accumulate) = pass.gradient(of: h)
-            if accumulate { ck_add(dh, dy, h.count, dh) } else { dh.update(from: dy, count: h.count) }
+            pass.parallel.ranges(h.count, grain: elementGrain) { range in
+                let target = dh + range.lowerBound
+                if accumulate {
+                    ck_add(target, dy + range.lowerBound, range.count, target)
+                } else {
+                    target.update(from: dy + range.lowerBound, count: range.count)
+                }
+            }
         }
         pass.pass(output, to: x)
     }

@@ -87,7 +87,7 @@ extension Tape {
         let tasks = shape.batch * shape.heads
         let chunks = parallel.chunkCount(tasks, grain: 1)
         // Probabilities are kept for the backward pass; without one, each thread needs room for a single head.
-        let keep = isRecording && needs
+        let keep = keepsOperations && needs
         if let profile { shape.countProducts(2, queries: 0..<t, in: profile) }
         let probabilities = arena.allocate((keep ? tasks : chunks) * t * t)
         parallel.run(chunks: chunks) { chunk in

@@ -32,7 +32,7 @@ extension Tape {
             || sources.contains { $0.keys.needsGradient || $0.values.needsGradient }
         let y = makeTensor(rows: q.rows, columns: q.columns, needsGradient: needs)
         let operation = BridgeAttention(
-            output: y, q: q, sources: sources, gate: gate, gateValue: tanhf(weights[gate][0]), batch: batch,
+            output: y, q: q, sources: sources, gate: gate, gateValue: tanhf(floats(gate)[0]), batch: batch,
             heads: heads,
             probabilities: arena.allocate(heads * q.rows * sources.reduce(0) { $0 + $1.keys.rows / batch }))
         operation.forward(parallel)

@@ -35,12 +35,9 @@ extension Tape {
             || isTrainable(update?.a) || isTrainable(update?.b)
         let y = makeTensor(rows: x.rows, columns: outputs, needsGradient: needs)
         profile?.countProduct(x.rows, outputs, inputs)
-        let biasValues = bias.map { weights[$0] }
-        parallel.gemm(
-            .normal, .transposed, m: x.rows, n: outputs, k: inputs, a: x.values, lda: inputs,
-            b: weights[weight], ldb: inputs, beta: biasValues == nil && residual == nil ? 0 : 1,
-            c: y.values, ldc: outputs
-        ) { rows in
+        let biasValues = bias.map { floats($0) }
+        let beta: Float = biasValues == nil && residual == nil ? 0 : 1
+        let prepare: (Range<Int>) -> Void = { rows in
             let start = rows.lowerBound * outputs
             if let residual {
                 (y.values + start).update(from: residual.values + start, count: rows.count * outputs)
@@ -49,22 +46,31 @@ extension Tape {
                 ck_fill_rows(biasValues, rows.count, outputs, y.values + start)
             }
         }
+        switch weights[weight] {
+        case .float32(let values):
+            parallel.gemm(
+                .normal, .transposed, m: x.rows, n: outputs, k: inputs, a: x.values, lda: inputs, b: values,
+                ldb: inputs, beta: beta, c: y.values, ldc: outputs, prepare: prepare)
+        case .half(let values):
+            parallel.ranges(x.rows, grain: max(1, 65_536 / outputs), prepare)
+            parallel.multiply(
+                x.values, byTransposed: values, m: x.rows, n: outputs, k: inputs, beta: beta, into: y.values, pool)
+        }
         var down: Tensor?
         if let update {
             let low = makeTensor(rows: x.rows, columns: update.rank, needsGradient: false)
             profile?.countProduct(x.rows, update.rank, inputs + outputs)
             parallel.gemm(
                 .normal, .transposed, m: x.rows, n: update.rank, k: inputs, a: x.values, lda: inputs,
-                b: weights[update.a], ldb: inputs, beta: 0, c: low.values, ldc: update.rank)
+                b: floats(update.a), ldb: inputs, beta: 0, c: low.values, ldc: update.rank)
             parallel.gemm(
                 .normal, .transposed, m: x.rows, n: outputs, k: update.rank, alpha: update.scale, a: low.values,
-                lda: update.rank, b: weights[update.b], ldb: update.rank, beta: 1, c: y.values, ldc: outputs)
+                lda: update.rank, b: floats(update.b), ldb: update.rank, beta: 1, c: y.values, ldc: outputs)
             down = low
         }
         record(
             Linear(
-                output: y, x: x, weight: weight, bias: bias, residual: residual, update: update, down: down,
-                weights: weights))
+                output: y, x: x, weight: weight, bias: bias, residual: residual, update: update, down: down))
         return y
     }
 }
@@ -79,7 +85,6 @@ private struct Linear: Operation {
     let update: LowRankUpdate?
     /// x Aᵀ, [M, rank].
     let down: Tensor?
-    let weights: [UnsafePointer<Float>]
 
     /// What the matrix products read and write: the tensors themselves, or copies of their active rows.
     private struct Rows {
@@ -130,9 +135,15 @@ private struct Linear: Operation {
         let profile = pass.tape.profile
         if let dx = rows.dx {
             profile?.countProduct(m, k, n)
-            parallel.gemm(
-                .normal, .normal, m: m, n: k, k: n, a: rows.dy, lda: n, b: weights[weight], ldb: k,
-                beta: rows.accumulates ? 1 : 0, c: dx, ldc: k)
+            let beta: Float = rows.accumulates ? 1 : 0
+            switch pass.tape.weights[weight] {
+            case .float32(let values):
+                parallel.gemm(
+                    .normal, .normal, m: m, n: k, k: n, a: rows.dy, lda: n, b: values, ldb: k, beta: beta, c: dx,
+                    ldc: k)
+            case .half(let values):
+                parallel.multiply(rows.dy, by: values, m: m, n: k, k: n, beta: beta, into: dx, pass.tape.pool)
+            }
         }
         if let dw = pass.parameterGradient(weight) {
             profile?.countProduct(n, k, m)
@@ -152,7 +163,8 @@ private struct Linear: Operation {
         let dDown = pass.tape.pool.take(m * r)
         pass.tape.profile?.countProduct(m, r, 2 * (n + k))
         parallel.gemm(
-            .normal, .normal, m: m, n: r, k: n, alpha: update.scale, a: dy, lda: n, b: weights[update.b], ldb: r,
+            .normal, .normal, m: m, n: r, k: n, alpha: update.scale, a: dy, lda: n, b: pass.tape.floats(update.b),
+            ldb: r,
             beta: 0, c: dDown, ldc: r)
         if let db = pass.parameterGradient(update.b) {
             parallel.gemm(
@@ -165,7 +177,7 @@ private struct Linear: Operation {
         }
         if let dx = rows.dx {
             parallel.gemm(
-                .normal, .normal, m: m, n: k, k: r, a: dDown, lda: r, b: weights[update.a], ldb: k, beta: 1,
+                .normal, .normal, m: m, n: k, k: r, a: dDown, lda: r, b: pass.tape.floats(update.a), ldb: k, beta: 1,
                 c: dx, ldc: k)
         }
         pass.tape.pool.give(dDown, count: m * r)

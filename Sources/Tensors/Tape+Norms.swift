@@ -15,11 +15,11 @@ extension Tape {
         parallel.ranges(x.rows, grain: Norm.grain(n)) { rows in
             let start = rows.lowerBound
             ck_layer_norm(
-                x.values + start * n, weights[weight], weights[bias], epsilon, rows.count, n, y.values + start * n,
+                x.values + start * n, floats(weight), floats(bias), epsilon, rows.count, n, y.values + start * n,
                 mean + start, rstd + start)
         }
         record(
-            Norm(output: y, x: x, weight: weight, bias: bias, mean: mean, rstd: rstd, values: weights[weight]))
+            Norm(output: y, x: x, weight: weight, bias: bias, mean: mean, rstd: rstd, values: floats(weight)))
         return y
     }
 
@@ -33,9 +33,9 @@ extension Tape {
         parallel.ranges(x.rows, grain: Norm.grain(n)) { rows in
             let start = rows.lowerBound
             ck_rms_norm(
-                x.values + start * n, weights[weight], epsilon, rows.count, n, y.values + start * n, rstd + start)
+                x.values + start * n, floats(weight), epsilon, rows.count, n, y.values + start * n, rstd + start)
         }
-        record(Norm(output: y, x: x, weight: weight, bias: nil, mean: nil, rstd: rstd, values: weights[weight]))
+        record(Norm(output: y, x: x, weight: weight, bias: nil, mean: nil, rstd: rstd, values: floats(weight)))
         return y
     }
 }

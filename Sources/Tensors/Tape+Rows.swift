@@ -42,17 +42,17 @@ extension Tape {
         let start = profile?.now
         defer { if let start { profile?.end("gather rows", .forward, from: start) } }
         precondition(addends.isEmpty || addends.count == rows.count)
-        var pointers: [UnsafePointer<Float>] = []
+        var values: [WeightValues] = []
         var needs = false
         for source in sources {
             switch source {
             case .tensor(let tensor):
                 precondition(tensor.columns == columns, "rows of \(tensor.columns) and \(columns) do not mix")
-                pointers.append(UnsafePointer(tensor.values))
+                values.append(.float32(tensor.values))
                 needs = needs || tensor.needsGradient
             case .parameter(let id):
                 precondition(parameters[id].count % columns == 0, "\(parameters[id].name) has no rows of \(columns)")
-                pointers.append(weights[id])
+                values.append(weights[id])
                 needs = needs || isTrainable(id)
             }
         }
@@ -64,12 +64,18 @@ extension Tape {
                 if reference.source < 0 {
                     ck_fill(0, columns, target)
                 } else {
-                    target.update(
-                        from: pointers[Int(reference.source)] + Int(reference.row) * columns, count: columns)
+                    let start = Int(reference.row) * columns
+                    switch values[Int(reference.source)] {
+                    case .float32(let pointer): target.update(from: pointer + start, count: columns)
+                    case .half(let half): half.widen(start, columns, into: target)
+                    }
                 }
                 if !addends.isEmpty, addends[index].source >= 0 {
                     let addend = addends[index]
-                    ck_axpy(1, pointers[Int(addend.source)] + Int(addend.row) * columns, columns, target)
+                    guard case .float32(let pointer) = values[Int(addend.source)] else {
+                        preconditionFailure("rows to add are in float32")
+                    }
+                    ck_axpy(1, pointer + Int(addend.row) * columns, columns, target)
                 }
             }
         }
@@ -200,8 +206,8 @@ private struct ConcatenateColumns: Operation {
         let n = output.columns
         for (part, offset) in [(a, 0), (b, a.columns)] where part.needsGradient {
             let dx = pass.clearedGradient(of: part)
-            for row in 0..<part.rows {
-                ck_axpy(1, dy + row * n + offset, part.columns, dx + row * part.columns)
+            pass.parallel.ranges(part.rows, grain: max(1, 32_768 / part.columns)) { rows in
+                for row in rows { ck_axpy(1, dy + row * n + offset, part.columns, dx + row * part.columns) }
             }
         }
     }

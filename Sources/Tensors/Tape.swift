@@ -39,13 +39,17 @@ public final class Tape {
     private(set) var operations: [any Operation] = []
     private(set) var tensorCount = 0
     /// Values of every parameter for this forward pass, by id.
-    public private(set) var weights: [UnsafePointer<Float>] = []
-    /// Whether operations are recorded. Without it values are computed all the same.
+    public private(set) var weights: [WeightValues] = []
+    /// Whether a backward pass can follow. Without it values are computed all the same.
     public private(set) var isRecording = true
     /// Whether backward passes leave out rows whose cotangent is known to be zero. The results are the same without.
     package var limitsRows = true
     /// Where the times of operations are kept; nil measures nothing.
     public var profile: OperationProfile?
+    /// Whether operations are kept now: not in the forward pass of a segment that will be run again.
+    private(set) var keepsOperations = true
+    /// Whether segments (``segment(_:_:)``) keep only their input and are run again in backward passes.
+    public var checkpointsSegments = false
     let parameters: ParameterSet
 
     public init(parameters: ParameterSet, parallel: Parallel) {
@@ -56,16 +60,25 @@ public final class Tape {
     /// Forgets the last forward pass and starts another.
     ///
     /// - `weights`: values of every parameter, by id; they must outlive the backward passes.
-    public func reset(weights: [UnsafePointer<Float>], recording: Bool) {
+    public func reset(weights: [WeightValues], recording: Bool) {
         arena.reset()
         operations.removeAll(keepingCapacity: true)
         tensorCount = 0
         self.weights = weights
         isRecording = recording
+        keepsOperations = recording
     }
 
-    /// Bytes of memory held for values and cotangents.
-    public var bytes: Int { arena.bytes + pool.bytes }
+    /// Bytes of memory taken so far for values and cotangents.
+    public var bytes: Int { arena.usedBytes + pool.bytes }
+
+    /// Float32 values of a parameter.
+    func floats(_ id: Int) -> UnsafePointer<Float> {
+        guard case .float32(let pointer) = weights[id] else {
+            preconditionFailure("\(parameters[id].name) is kept in 16 bits, where float32 is needed")
+        }
+        return pointer
+    }
 
     /// A tensor without history, with undefined values for the caller to fill.
     public func constant(rows: Int, columns: Int) -> Tensor {
@@ -90,18 +103,51 @@ public final class Tape {
                 ck_scale(scale, seed.cotangent, seed.tensor.count, buffer)
             }
         }
-        for operation in operations.reversed() {
-            guard let dy = pass.cotangents[operation.output.id] else { continue }
-            if let profile {
-                let start = profile.now
-                operation.backward(dy, pass)
-                profile.end(operation.name.description, .backward, from: start)
-            } else {
-                operation.backward(dy, pass)
-            }
-            if operation.ownsOutput { pass.release(operation.output) }
-        }
+        pass.run(operations)
         pass.releaseAll()
+    }
+
+    /// Runs a part of the model that turns one matrix into another of the same shape, such as a transformer block.
+    ///
+    /// When ``checkpointsSegments`` is set, or nothing is recorded, all memory that `body` took but its result's is free
+    /// again when it returns; a backward pass runs `body` once more (activation checkpointing, Chen et al. 2016).
+    ///
+    /// - `body`: depends on its argument and the parameters alone.
+    public func segment(_ x: Tensor, _ body: @escaping (Tensor) -> Tensor) -> Tensor {
+        if keepsOperations && !checkpointsSegments { return body(x) }
+        let values = arena.allocate(x.count)
+        let mark = arena.mark()
+        let kept = keepsOperations
+        keepsOperations = false
+        let result = body(x)
+        keepsOperations = kept
+        precondition(result.rows == x.rows && result.columns == x.columns, "a segment keeps the shape")
+        parallel.ranges(result.count, grain: 65_536) { range in
+            (values + range.lowerBound).update(from: result.values + range.lowerBound, count: range.count)
+        }
+        arena.rewind(to: mark)
+        let y = Tensor(
+            id: tensorCount, rows: x.rows, columns: x.columns, values: values, needsGradient: result.needsGradient)
+        tensorCount += 1
+        record(Segment(output: y, x: x, body: body))
+        return y
+    }
+
+    /// Runs a segment again with its operations kept, and gives them to `then` before its memory is free again.
+    fileprivate func replay(_ segment: Segment, _ then: (_ leaf: Tensor, _ result: Tensor, [any Operation]) -> Void) {
+        let mark = arena.mark()
+        let outer = operations
+        operations = []
+        keepsOperations = true
+        let leaf = Tensor(
+            id: tensorCount, rows: segment.x.rows, columns: segment.x.columns, values: segment.x.values,
+            needsGradient: segment.x.needsGradient)
+        tensorCount += 1
+        let result = segment.body(leaf)
+        let inner = operations
+        operations = outer
+        then(leaf, result, inner)
+        arena.rewind(to: mark)
     }
 
     func makeTensor(rows: Int, columns: Int, needsGradient: Bool) -> Tensor {
@@ -112,12 +158,30 @@ public final class Tape {
     }
 
     func record(_ operation: any Operation) {
-        if isRecording && operation.output.needsGradient { operations.append(operation) }
+        if keepsOperations && operation.output.needsGradient { operations.append(operation) }
     }
 
     func isTrainable(_ id: Int?) -> Bool {
         guard let id else { return false }
         return parameters[id].isTrainable
+    }
+}
+
+/// A part of the model that is run again when its cotangent is known.
+private struct Segment: Operation {
+    let name: StaticString = "segment"
+    let output: Tensor
+    let x: Tensor
+    let body: (Tensor) -> Tensor
+
+    func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
+        pass.tape.replay(self) { leaf, result, operations in
+            pass.makeRoom()
+            pass.move(output, to: result)
+            pass.run(operations)
+            pass.pass(leaf, to: x)
+            pass.release(leaf)
+        }
     }
 }
 
@@ -142,6 +206,39 @@ final class BackwardPass {
     /// The rows in which the cotangent of `tensor` may differ from zero.
     func activeRows(of tensor: Tensor) -> ActiveRows { ActiveRows(spans[tensor.id], of: tensor.rows) }
 
+    /// Runs operations backwards.
+    func run(_ operations: [any Operation]) {
+        for operation in operations.reversed() {
+            guard let dy = cotangents[operation.output.id] else { continue }
+            if let profile = tape.profile {
+                let start = profile.now
+                operation.backward(dy, self)
+                profile.end(operation.name.description, .backward, from: start)
+            } else {
+                operation.backward(dy, self)
+            }
+            if operation.ownsOutput { release(operation.output) }
+        }
+    }
+
+    /// Makes room for tensors that have come into being since the pass began.
+    func makeRoom() {
+        let missing = tape.tensorCount - cotangents.count
+        if missing > 0 {
+            cotangents += Array(repeating: nil, count: missing)
+            counts += Array(repeating: 0, count: missing)
+            spans += Array(repeating: nil, count: missing)
+        }
+    }
+
+    /// Hands the cotangent of `tensor` over to `other`, which has none.
+    func move(_ tensor: Tensor, to other: Tensor) {
+        (cotangents[other.id], counts[other.id]) = (cotangents[tensor.id], counts[tensor.id])
+        spans[other.id] = spans[tensor.id]
+        cotangents[tensor.id] = nil
+        spans[tensor.id] = nil
+    }
+
     /// The cotangent buffer of `tensor`, and whether it holds something to be added to (else: overwrite all of it).
     ///
     /// - `span`: the caller writes or changes these rows alone; nil: any.
@@ -159,10 +256,12 @@ final class BackwardPass {
         spans[tensor.id] = span
         if let span {
             let n = tensor.columns
-            for start in stride(from: 0, to: tensor.rows, by: span.period) {
-                ck_fill(0, span.range.lowerBound * n, buffer + start * n)
-                ck_fill(
-                    0, (span.period - span.range.upperBound) * n, buffer + (start + span.range.upperBound) * n)
+            parallel.ranges(tensor.rows / span.period, grain: max(1, 65_536 / max(1, span.period * n))) { sequences in
+                for sequence in sequences {
+                    let start = buffer + sequence * span.period * n
+                    ck_fill(0, span.range.lowerBound * n, start)
+                    ck_fill(0, (span.period - span.range.upperBound) * n, start + span.range.upperBound * n)
+                }
             }
         }
         return (buffer, false)
@@ -171,7 +270,9 @@ final class BackwardPass {
     /// The cotangent buffer of `tensor`, cleared when new, for operations that reach only some of its rows.
     func clearedGradient(of tensor: Tensor, within span: RowSpan? = nil) -> UnsafeMutablePointer<Float> {
         let (buffer, accumulate) = gradient(of: tensor, within: span)
-        if !accumulate { ck_fill(0, tensor.count, buffer) }
+        if !accumulate {
+            parallel.ranges(tensor.count, grain: 65_536) { ck_fill(0, $0.count, buffer + $0.lowerBound) }
+        }
         return buffer
     }
 

@@ -120,6 +120,21 @@ import Testing
         }
     }
 
+    /// A hook may be handed its own last result: weights that nobody set anew.
+    @Test func ownResultAsInput() throws {
+        let composition = try compose("PCGrad")
+        let values = ValueStore()
+        let gram = TestArray<Double>([1, -1, -1, 2], shape: [1, 2, 2])
+        let weights = TestArray<Double>([1, 1], shape: [1, 2])
+        values.set("gram", gram.view)
+        values.set("weights", weights.view)
+        for expected in [[2, 1.5], [3.5, 2.5], [6, 4.25]] {
+            try composition.run(.gradientCombine, values: values, step: 0)
+            let found = Array(try #require(values.array("weights")).doubles)
+            #expect(relativeError(found, expected) <= 1e-14)
+        }
+    }
+
     // MARK: - State
 
     private static let stateful = [

@@ -24,7 +24,7 @@ import Training
             FeatureTap(name: "query", layer: 3, tokens: .query, pooling: 0),
         ]
         let tape = Tape(parameters: fixture.model.parameters, parallel: fixture.parallel)
-        func forward(_ weights: [UnsafePointer<Float>], _ usesAdapters: Bool) -> [Float] {
+        func forward(_ weights: [WeightValues], _ usesAdapters: Bool) -> [Float] {
             tape.reset(weights: weights, recording: false)
             return fixture.model.forward(batch.input, taps: taps, usesAdapters: usesAdapters, on: tape).features
                 .flatMap { Array(UnsafeBufferPointer(start: $0.tensor.values, count: $0.tensor.count)) }

@@ -1,5 +1,6 @@
 import Foundation
 import Models
+import Tensors
 import TestSupport
 import Testing
 import Training
@@ -82,5 +83,31 @@ struct OutputsPythonTests {
                     "bytes": .init(dtype: "U8", shape: [3], sum: 258),
                 ]
             ])
+    }
+
+    @Test("merged, exported and sharded models open in safetensors with the tensors they should have")
+    func modelFolders() throws {
+        let folder = try TemporaryFolder()
+        let source = try ModelFolder(path: BuildFolder.fixture("vla/one-tower-llama-base-lora").path)
+        var options = ModelExporter.Options()
+        options.shardBytes = 9000
+        _ = try ModelExporter(source, options: options, parallel: .init(threads: 1)).write(to: folder.path("exported"))
+        options.merges = true
+        options.storage = .bf16
+        _ = try ModelExporter(source, options: options, parallel: .init(threads: 1)).write(to: folder.path("merged"))
+
+        let tensors = try report(on: folder.url.path).tensors
+        for (name, dtype) in [("exported", "F32"), ("merged", "BF16")] {
+            let shards = tensors.filter { $0.key.hasPrefix(name + "/model-") }
+            #expect(shards.count > 1)
+            let all = shards.values.reduce(into: [:]) { $0.merge($1) { one, _ in one } }
+            #expect(Set(all.keys) == Set(source.backbone?.names ?? []))
+            #expect(all.values.allSatisfy { $0.dtype == dtype })
+            #expect(tensors[name + "/action_head--checkpoint.safetensors"]?["model.fc1.weight"] != nil)
+        }
+        let adapter = try #require(tensors["exported/lora_adapter/adapter_model.safetensors"])
+        #expect(adapter.keys.allSatisfy { $0.hasPrefix("base_model.model.") })
+        #expect(adapter["base_model.model.action_queries.weight"] != nil)
+        #expect(adapter.count == 2 * (source.adapterSettings?.modules?.count ?? 0) + 1)
     }
 }

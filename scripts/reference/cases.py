@@ -31,7 +31,19 @@ def siglip(dim, heads, mlp, prefix):
     }
 
 
-def config(towers, projector, cameras, layers, queries, width, heads, kv_heads, mlp, policy_heads, pro, image=8):
+QWEN2 = {
+    **{"model_type": "qwen2", "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "tie_word_embeddings": True},
+    **{"bos_token_id": 36, "eos_token_id": 36, "use_sliding_window": False},
+}
+LLAMA = {
+    **{"model_type": "llama", "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False},
+    **{"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 36, "attention_bias": False, "mlp_bias": False},
+}
+
+
+def config(
+    towers, projector, cameras, layers, queries, width, heads, kv_heads, mlp, policy_heads, pro, image=8, text=QWEN2
+):
     return {
         "model_type": "openvla",
         "architectures": ["OpenVLAForActionPrediction"],
@@ -42,7 +54,7 @@ def config(towers, projector, cameras, layers, queries, width, heads, kv_heads, 
         "torch_dtype": "float32",
         "norm_stats": {},
         "text_config": {
-            "model_type": "qwen2",
+            **text,
             "hidden_size": width,
             "num_hidden_layers": layers,
             "num_attention_heads": heads,
@@ -53,12 +65,6 @@ def config(towers, projector, cameras, layers, queries, width, heads, kv_heads, 
             "initializer_range": 0.02,
             "attention_dropout": 0.0,
             "vocab_size": 37,
-            "rms_norm_eps": 1e-6,
-            "rope_theta": 1000000.0,
-            "tie_word_embeddings": True,
-            "bos_token_id": 36,
-            "eos_token_id": 36,
-            "use_sliding_window": False,
         },
         "craft_small": {
             "version": 1,
@@ -84,15 +90,25 @@ def config(towers, projector, cameras, layers, queries, width, heads, kv_heads, 
 
 TWO_TOWERS = [dinov2(10, 2, 14), siglip(9, 3, 11, "fused_featurizer")]
 
+TWO_TOWERS_BASE = config(TWO_TOWERS, [19, 21, 12, 12], 2, 3, 5, 12, 2, 1, 20, 3, False)
+TWO_TOWERS_PRO = config(TWO_TOWERS, [19, 21, 12, 12], 1, 2, 4, 12, 3, 1, 20, 2, True)
+ONE_TOWER_LLAMA = config(
+    [siglip(9, 3, 11, "featurizer")], [9, 12, 12], 3, 2, 5, 12, 3, 3, 20, 2, False, text=LLAMA
+)
+
 # name: (configuration, LoRA rank or None, prefix "module." in the head's files or not)
 VARIANTS = {
-    "two-towers-qwen2-base": (config(TWO_TOWERS, [19, 21, 12, 12], 2, 3, 5, 12, 2, 1, 20, 3, False), None, True),
+    "two-towers-qwen2-base": (TWO_TOWERS_BASE, None, True),
+    "two-towers-qwen2-base-lora": (TWO_TOWERS_BASE, 2, True),
+    "two-towers-qwen2-pro": (TWO_TOWERS_PRO, None, False),
+    "two-towers-qwen2-pro-lora": (TWO_TOWERS_PRO, 3, False),
+    "one-tower-llama-base": (ONE_TOWER_LLAMA, None, True),
+    "one-tower-llama-base-lora": (ONE_TOWER_LLAMA, 2, False),
     "one-tower-qwen2-base": (
         config([siglip(9, 3, 11, "featurizer")], [9, 12, 12], 1, 2, 3, 12, 2, 2, 18, 2, False, image=12),
         None,
         False,
     ),
-    "two-towers-qwen2-base-lora": (config(TWO_TOWERS, [19, 21, 12, 12], 2, 3, 5, 12, 2, 1, 20, 3, False), 2, True),
     "one-tower-qwen2-pro": (
         config([dinov2(10, 2, 14)], [10, 12, 12], 3, 2, 6, 12, 2, 1, 20, 3, True),
         None,
@@ -196,8 +212,9 @@ def write_case(name, folder, seed):
     model = VLA(configuration).double()
     randomise(model, generator)
     singles = lambda state: {k: v.detach().float().contiguous() for k, v in sorted(state.items())}
-    # The decoder's head is tied to its embedding and on no path to the actions.
-    weights = {k: v for k, v in model.vlm.state_dict().items() if not k.endswith("lm_head.weight")}
+    # A head that is tied to the embedding is not stored.
+    tied = configuration["text_config"]["tie_word_embeddings"]
+    weights = {k: v for k, v in model.vlm.state_dict().items() if not (tied and k.endswith("lm_head.weight"))}
     save_file(singles(weights), folder / "model.safetensors", metadata={"format": "pt"})
     prefix = "module." if prefixed else ""
     for part in ("action_head", "proprio_projector"):
@@ -213,7 +230,7 @@ def write_case(name, folder, seed):
         with torch.no_grad():
             for parameter in adapters.values():
                 noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-                parameter.copy_((0.4 * noise).float())
+                parameter.copy_((0.2 * noise).float())
         (folder / "lora_adapter").mkdir(exist_ok=True)
         adapter.save_pretrained(folder / "lora_adapter")
         save_file(

@@ -328,12 +328,21 @@ def add_lora(model, rank, alpha):
     return config
 
 
+def load_weights(folder):
+    """model.safetensors, or the shards that its index lists."""
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return load_file(folder / "model.safetensors")
+    shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    return {name: tensor for shard in shards for name, tensor in load_file(folder / shard).items()}
+
+
 def load_folder(folder, dtype=torch.float64):
     """A model with the weights of a folder in the layout of the released checkpoints, adapter included."""
     folder = Path(folder)
     config = json.loads((folder / "config.json").read_text())
     model = VLA(config)
-    weights = load_file(folder / "model.safetensors")
+    weights = load_weights(folder)
     report = model.vlm.load_state_dict(weights, strict=False)
     missing = [k for k in report.missing_keys if not k.endswith("lm_head.weight")]
     assert not missing and not report.unexpected_keys, (missing, report.unexpected_keys)
@@ -345,5 +354,9 @@ def load_folder(folder, dtype=torch.float64):
 
         adapter = json.loads((folder / "lora_adapter/adapter_config.json").read_text())
         add_lora(model, adapter["r"], adapter["lora_alpha"])
-        set_peft_model_state_dict(model.vlm, load_file(folder / "lora_adapter/adapter_model.safetensors"))
+        report = set_peft_model_state_dict(
+            model.vlm, load_file(folder / "lora_adapter/adapter_model.safetensors")
+        )
+        missing = [k for k in report.missing_keys if "lora_" in k]
+        assert not missing and not report.unexpected_keys, (missing, report.unexpected_keys)
     return model.to(dtype)

@@ -3,7 +3,9 @@
 
     vla_reference.py check DIR...    run the reference on a case folder's weights and inputs and compare every tensor of
                                      its expected.safetensors; exit status 1 when one differs too much
-    vla_reference.py write OUT       write every scaled-down case again, each into OUT/<variant>
+    vla_reference.py open DIR INPUTS TRACE    load a folder that craft wrote with transformers and peft, run INPUTS, and
+                                     compare with the TRACE that `craft model trace DIR --inputs INPUTS` wrote
+    vla_reference.py write OUT [VARIANT...]    write scaled-down cases again, each into OUT/<variant>; default: all
 
 A case folder has the layout of a released checkpoint, made small: config.json, model.safetensors, action_head and
 proprio_projector files, lora_adapter/ when there is one, anchor.safetensors (the weights that anchor features come
@@ -20,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 
 from cases import VARIANTS, write_case, write_trajectory
-from modeling import pro_rotate
+from modeling import load_folder, pro_rotate
 from outputs import compute
 
 # Largest relative error: max |got - expected| / max |expected|, tensor by tensor.
@@ -59,10 +61,24 @@ def check(folders):
     return 1 if failed else 0
 
 
-def write(out, tries):
+def open_folder(folder, inputs, trace):
+    """Forward values of a folder's weights, as the libraries load them, against craft's."""
+    model = load_folder(folder)
+    batch = {n: t.double() if t.is_floating_point() else t for n, t in load_file(inputs).items()}
+    with torch.no_grad():
+        output = model(batch)
+    got = load_file(trace)
+    pairs = {name: output[name] for name in ("predicted_actions", "projected_patches", "features")}
+    pairs |= {f"hidden_states.{i}": s * output["mask"][..., None] for i, s in enumerate(output["hidden_states"])}
+    worst = max(((want - got[n]).abs().max() / want.abs().max()).item() for n, want in pairs.items())
+    print(f"{folder}: {len(pairs)} tensors, worst relative error {worst:.2e}")
+    return 1 if not worst < 2e-4 else 0
+
+
+def write(out, tries, variants):
     """Keeps, of several seeds, the case that stays farthest from kinks (ReLU, absolute value, projection), where a
     correct float32 implementation could fall on the other side."""
-    for name in VARIANTS:
+    for name in variants:
         def margin(seed):
             with tempfile.TemporaryDirectory() as folder:
                 found = write_case(name, folder, seed)
@@ -70,7 +86,8 @@ def write(out, tries):
 
         seed = max(range(tries), key=margin)
         print(name, write_case(name, Path(out) / name, seed), f"seed {seed}")
-    write_trajectory(Path(out) / TRAJECTORY_VARIANT)
+    if TRAJECTORY_VARIANT in variants:
+        write_trajectory(Path(out) / TRAJECTORY_VARIANT)
     return 0
 
 
@@ -86,13 +103,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check").add_argument("folders", nargs="+", metavar="DIR")
+    opener = commands.add_parser("open")
+    for name in ("folder", "inputs", "trace"):
+        opener.add_argument(name, type=Path, metavar=name.upper())
     writer = commands.add_parser("write")
     writer.add_argument("out", metavar="OUT")
+    writer.add_argument("variants", nargs="*", metavar="VARIANT", default=list(VARIANTS), help="default: all of them")
     writer.add_argument("--tries", type=int, default=12, help="seeds to choose from (default 12)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     check_pro_rotation()
-    sys.exit(check(arguments.folders) if arguments.command == "check" else write(arguments.out, arguments.tries))
+    if arguments.command == "open":
+        sys.exit(open_folder(arguments.folder, arguments.inputs, arguments.trace))
+    sys.exit(check(arguments.folders) if arguments.command == "check" else write(arguments.out, arguments.tries, arguments.variants))
 
 
 if __name__ == "__main__":

@@ -121,29 +121,43 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
     ///
     /// - Parameter dataset: its key; with or without `_no_noops`, as the LIBERO evaluator looks it up.
     public static func load(contentsOf path: String, dataset: String) throws -> DatasetStatistics {
-        let all: [String: DatasetStatistics]
-        do {
-            all = try JSONDecoder().decode(
-                [String: DatasetStatistics].self, from: Data(try RandomAccessFile.contents(of: path)))
-        } catch let error as DataError {
-            throw error
-        } catch {
-            throw DataError("\(path): is not a dataset_statistics.json: \(jsonReason(error)).")
-        }
+        let all = try read(path)
         let suffix = "_no_noops"
         let bare = dataset.hasSuffix(suffix) ? String(dataset.dropLast(suffix.count)) : dataset
         guard let found = all[dataset] ?? all[bare + suffix] ?? all[bare] else {
             throw DataError(
                 "\(path): has no statistics of '\(dataset)'; it has: \(all.keys.sorted().joined(separator: ", ")).")
         }
+        return try found.checked(dataset, in: path)
+    }
+
+    /// The one data set of a `dataset_statistics.json`; nil when the file describes none or several.
+    public static func only(contentsOf path: String) throws -> DatasetStatistics? {
+        let all = try read(path)
+        guard all.count == 1, let (dataset, found) = all.first else { return nil }
+        return try found.checked(dataset, in: path)
+    }
+
+    private static func read(_ path: String) throws -> [String: DatasetStatistics] {
+        do {
+            return try JSONDecoder().decode(
+                [String: DatasetStatistics].self, from: Data(try RandomAccessFile.contents(of: path)))
+        } catch let error as DataError {
+            throw error
+        } catch {
+            throw DataError("\(path): is not a dataset_statistics.json: \(jsonReason(error)).")
+        }
+    }
+
+    private func checked(_ dataset: String, in path: String) throws -> DatasetStatistics {
         for (key, feature, width) in [
-            ("action", found.action, Episode.actionWidth), ("proprio", found.proprio, Episode.proprioWidth),
+            ("action", action, Episode.actionWidth), ("proprio", proprio, Episode.proprioWidth),
         ] {
             if let problem = feature.problem(width: width) {
                 throw DataError("\(path): '\(dataset)'.\(key): \(problem). Write the file again from the data set.")
             }
         }
-        return found
+        return self
     }
 
     /// Writes the layout that ``load(contentsOf:dataset:)`` reads.

@@ -106,6 +106,16 @@ public final class SafetensorsFile: Sendable {
                 "tensor '\(name)': expected \(count) elements, found \(entry.count) (shape \(entry.shape))")
         }
         convert(entry, into: destination)
+        release(entry)
+    }
+
+    /// Gives the pages of a large tensor back to the system: they are read again when they are touched again.
+    private func release(_ entry: Entry) {
+        let page = 4096
+        guard entry.byteRange.count > 16 * page, let base = mapping.baseAddress else { return }
+        let start = (Int(bitPattern: base) + entry.byteRange.lowerBound + page - 1) & ~(page - 1)
+        let end = (Int(bitPattern: base) + entry.byteRange.upperBound) & ~(page - 1)
+        madvise(UnsafeMutableRawPointer(bitPattern: start), end - start, MADV_DONTNEED)
     }
 
     /// The elements in place, or nil when the tensor is not there, is not F32 or is not aligned to 4 bytes.
@@ -117,6 +127,9 @@ public final class SafetensorsFile: Sendable {
         else { return nil }
         return start.assumingMemoryBound(to: Float.self)
     }
+
+    /// Where a tensor's bytes are mapped, valid while the file object lives.
+    func mappedBytes(_ entry: Entry) -> UnsafeRawPointer? { pointer(to: entry) }
 
     // MARK: - Integers
 

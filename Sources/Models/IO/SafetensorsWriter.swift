@@ -13,6 +13,8 @@ public enum SafetensorsWriter {
             case floatMemory(UnsafePointer<Float>)
             case integers([Int64])
             case bytes([UInt8])
+            case deferred(() throws(FileError) -> [Float])
+            case stored(SafetensorsFile, SafetensorsFile.Entry)
         }
 
         public let name: String
@@ -21,7 +23,7 @@ public enum SafetensorsWriter {
         let source: Source
 
         /// Types that float32 elements can be stored as.
-        public enum FloatStorage: Sendable {
+        public enum FloatStorage: String, Sendable, CaseIterable {
             /// As they are.
             case f32
             /// Rounded to nearest even.
@@ -51,6 +53,31 @@ public enum SafetensorsWriter {
             (self.name, self.shape, dtype, source) = (name, shape, .i64, .integers(integers))
         }
 
+        /// Row-major float32 elements that are made when their turn to be written comes, and dropped after.
+        public init(
+            _ name: String, shape: [Int], as storage: FloatStorage, make: @escaping () throws(FileError) -> [Float]
+        ) {
+            (self.name, self.shape, dtype, source) = (name, shape, storage.dtype, .deferred(make))
+        }
+
+        /// A tensor of another file, byte for byte, or converted when its floats are to be stored as another type.
+        public init(
+            _ name: String, copying entry: SafetensorsFile.Entry, of file: SafetensorsFile,
+            as storage: FloatStorage? = nil
+        ) {
+            let isFloat = [SafetensorsType.f64, .f32, .bf16, .f16].contains(entry.dtype)
+            (self.name, shape) = (name, entry.shape)
+            if let storage, isFloat, storage.dtype != entry.dtype {
+                dtype = storage.dtype
+                source = .deferred { () throws(FileError) in try file.floats(entry.name) }
+            } else {
+                (dtype, source) = (entry.dtype, .stored(file, entry))
+            }
+        }
+
+        /// Bytes the tensor takes in the file.
+        var byteCount: Int { shape.reduce(dtype.size, *) }
+
         /// Raw bytes, stored as U8.
         public init(_ name: String, shape: [Int], bytes: [UInt8]) {
             (self.name, self.shape, dtype, source) = (name, shape, .u8, .bytes(bytes))
@@ -63,6 +90,8 @@ public enum SafetensorsWriter {
             case .floatMemory: nil
             case .integers(let values): values.count
             case .bytes(let values): values.count
+            // Checked when they are made; an entry of an open file has been checked.
+            case .deferred, .stored: nil
             }
         }
     }
@@ -163,6 +192,19 @@ public enum SafetensorsWriter {
         case .floatMemory(let pointer): result = writeFloats(pointer, count, as: tensor.dtype, to: file)
         case .integers(let values): result = values.withUnsafeBytes { writeBytes($0, to: file) }
         case .bytes(let values): result = values.withUnsafeBytes { writeBytes($0, to: file) }
+        case .stored(let source, let entry): result = source.withBytes(entry) { writeBytes($0, to: file) }
+        case .deferred(let make):
+            let values = try make()
+            guard values.count == count else {
+                throw FileError(
+                    path: file.path,
+                    "cannot be written: tensor '\(tensor.name)' of shape \(tensor.shape) needs \(count) elements, "
+                        + "\(values.count) were given")
+            }
+            result = values.withUnsafeBufferPointer { buffer in
+                guard let base = buffer.baseAddress else { return .success(()) }
+                return writeFloats(base, count, as: tensor.dtype, to: file)
+            }
         }
         try result.get()
     }

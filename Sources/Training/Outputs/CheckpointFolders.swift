@@ -116,6 +116,13 @@ public struct CheckpointFolders: Sendable {
         return Checkpoint(step: step, path: folder)
     }
 
+    /// The model folder that `path` stands for: the latest checkpoint of a run, or the folder itself.
+    public static func model(in path: String) -> String {
+        let folder = path + "/checkpoints"
+        guard FileManager.default.fileExists(atPath: folder) else { return path }
+        return CheckpointFolders(path: folder).latest()?.path ?? path
+    }
+
     /// Why a folder is not a complete checkpoint, or nil when it is one.
     private func problem(with folder: String) -> String? {
         guard FileManager.default.fileExists(atPath: folder) else { return "there is no such checkpoint" }

@@ -7,6 +7,14 @@ internal import Tensors
 
 /// Batches that measure a model, the same at every evaluation.
 struct EvaluationData {
+    /// Held-out samples that are kept.
+    static let maximumDemonstrations = 256
+
+    /// Questions asked at a time: as many pixels as 16 small images have.
+    static func questionsPerBatch(imageSize: Int) -> Int {
+        max(1, min(16, 16 * 64 * 64 / max(1, imageSize * imageSize)))
+    }
+
     var demonstrations: [DemonstrationBatch] = []
     var questions: VQABatches?
 }
@@ -32,7 +40,9 @@ struct RunParts {
         datasetName = settings.dataset
         let search = PluginSearch(paths: settings.pluginPath)
         composition = try Composition(settings.plugins, search: search, registry: .training)
-        folder = try ModelFolder(path: settings.model)
+        var choices = ModelFolder.Choices()
+        choices.cameras = settings.cameras.count
+        folder = try ModelFolder(path: settings.model, choices: choices)
         parallel = Parallel(threads: settings.threads)
         prompts = try PromptEncoder(folder: folder)
         guard settings.cameras.count == folder.config.cameras || settings.task == .questions else {
@@ -43,7 +53,7 @@ struct RunParts {
         let adapter = settings.adapter ?? folder.adapterSettings
         let model = VLAModel(config: folder.config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
         self.model = model
-        modelHash = settings.startsFresh ? "" : try folder.backbone.map { try FileHash.sha256($0.path) } ?? ""
+        modelHash = settings.startsFresh ? "" : try folder.backbone.map(FileHash.sha256) ?? ""
         var absent = settings.startsFresh ? model.parameters.parameters.map(\.name) : try folder.load(into: model)
         if !settings.startsFresh, folder.backbone == nil {
             throw TrainingError("\(settings.model)/model.safetensors: no such file; there are no weights to start from")
@@ -60,7 +70,7 @@ struct RunParts {
             let path = resuming.run.initialPath
             initial = FileManager.default.fileExists(atPath: path) ? try SafetensorsFile(path: path) : nil
         }
-        let choice = Self.anchorSource(
+        let choice = AnchorWeights.Source(
             settings.anchor, adapter: settings.adapter, trained: folder.adapterSettings != nil)
         let (folderForAnchor, model0) = (settings.startsFresh ? nil : folder, model)
         step = try TrainingStep(
@@ -137,18 +147,6 @@ struct RunParts {
         }
     }
 
-    private static func anchorSource(
-        _ choice: RunSettings.AnchorChoice, adapter: AdapterSettings?, trained: Bool
-    ) -> AnchorWeights.Source {
-        switch choice {
-        case .adaptersOff: .adaptersOff
-        case .mapped: .mapped
-        case .copy: .copy
-        // An adapter that has been trained before is part of the initial weights and cannot be switched off.
-        case .automatic: adapter != nil && !trained ? .adaptersOff : .mapped
-        }
-    }
-
     private static func data(
         _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder
     ) throws -> (any BatchSource, DatasetStatistics?, EvaluationData) {
@@ -156,7 +154,8 @@ struct RunParts {
         if !settings.questions.isEmpty {
             let questions = try VQADataset(path: settings.questions, split: "test")
             let batches = try questions.batches(
-                batchSize: 16, imageSize: config.imageSize, maximumQuestions: settings.questionLimit)
+                batchSize: EvaluationData.questionsPerBatch(imageSize: config.imageSize), imageSize: config.imageSize,
+                maximumQuestions: settings.questionLimit)
             try batches.check()
             evaluation.questions = batches
         }
@@ -177,7 +176,8 @@ struct RunParts {
                     augment: settings.augments, seed: settings.seed, chunk: config.chunk,
                     holdOutEvery: settings.holdOutEvery, shots: settings.shots))
             if settings.holdOutEvery > 0 {
-                evaluation.demonstrations = try sampler.heldOutBatches(maximumSamples: 256)
+                evaluation.demonstrations = try sampler.heldOutBatches(
+                    maximumSamples: EvaluationData.maximumDemonstrations)
             }
             return (DemonstrationSource(sampler, prompts: prompts), statistics, evaluation)
         }
@@ -198,6 +198,7 @@ extension StepSettings {
         accumulation = settings.accumulation
         clipNorm = settings.clipNorm
         skipsNonFinite = settings.skipsNonFinite
+        checkpointsActivations = settings.checkpointsActivations
         seed = settings.seed
     }
 }
@@ -209,6 +210,26 @@ extension RunDirectory {
 
 /// SHA-256 of files.
 enum FileHash {
+    /// Of the one file, or of the hashes of several, one after the other.
+    static func sha256(_ files: TensorFiles) throws -> String {
+        let hashes = try files.files.map { try sha256($0.path) }
+        return hashes.count == 1 ? hashes[0] : sha256(Data(hashes.joined().utf8))
+    }
+
+    private static func sha256(_ data: Data) -> String {
+        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var length: UInt32 = 0
+        data.withUnsafeBytes { _ = EVP_Digest($0.baseAddress, $0.count, &digest, &length, EVP_sha256(), nil) }
+        return hexadecimal(digest.prefix(Int(length)))
+    }
+
+    private static func hexadecimal(_ bytes: ArraySlice<UInt8>) -> String {
+        bytes.map { byte in
+            let text = String(byte, radix: 16)
+            return text.count == 1 ? "0" + text : text
+        }.joined()
+    }
+
     static func sha256(_ path: String) throws -> String {
         guard let file = FileHandle(forReadingAtPath: path) else { throw TrainingError("\(path): cannot be read") }
         defer { try? file.close() }
@@ -221,9 +242,6 @@ enum FileHash {
         var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var length: UInt32 = 0
         EVP_DigestFinal_ex(context, &digest, &length)
-        return digest.prefix(Int(length)).map { byte in
-            let text = String(byte, radix: 16)
-            return text.count == 1 ? "0" + text : text
-        }.joined()
+        return hexadecimal(digest.prefix(Int(length)))
     }
 }

@@ -46,6 +46,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var threads = ProcessInfo.processInfo.activeProcessorCount
     public var anchor: AnchorChoice = .automatic
     public var skipsNonFinite = false
+    /// Whether blocks keep only their input in the forward pass and are run again in backward passes.
+    public var checkpointsActivations = false
     /// Questions that measure what is retained; empty leaves the measure out.
     public var questions = ""
     /// How many of them.

@@ -1,6 +1,6 @@
 internal import Kernels
 public import Models
-internal import Tensors
+public import Tensors
 
 /// The initial weights, from which anchor features are computed, without a second model in memory where that can be
 /// avoided.
@@ -20,13 +20,25 @@ public final class AnchorWeights {
 
     public let source: Source
     /// Values of every parameter under the initial weights, by id.
-    public let table: [UnsafePointer<Float>]
+    public let table: [WeightValues]
     /// Whether low-rank updates take part in the anchor's forward pass.
     public var usesAdapters: Bool { source != .adaptersOff }
     /// Bytes that had to be copied.
     public let residentBytes: Int
     private let copies: [FloatBuffer]
     private let files: [SafetensorsFile]
+
+    /// Stands for anchor weights that have not been read, to plan memory with.
+    init(unread model: VLAModel, source: Source) {
+        self.source = source
+        table = model.parameters.currentWeights()
+        (copies, files) = ([], [])
+        residentBytes = model.backboneParameters.reduce(0) { total, id in
+            let parameter = model.parameters[id]
+            let counts = parameter.isTrainable && (source != .adaptersOff || id == model.actionQueries)
+            return total + (counts ? parameter.count * MemoryLayout<Float>.stride : 0)
+        }
+    }
 
     /// - `folder`: the model's files. `initial`: tensors that the folder lacks (freshly drawn ones), as saved at the
     ///   start of the run. What neither has is copied from `model`, which must then hold the initial weights.
@@ -47,7 +59,7 @@ public final class AnchorWeights {
                 ? initial.map { ($0, parameter.name) } : folder?.location(of: parameter.name)
             if source == .mapped, let stored, let mapped = stored.file.mappedFloats(stored.name) {
                 files.append(stored.file)
-                table[id] = mapped
+                table[id] = .float32(mapped)
                 continue
             }
             // Half-precision files cannot be read in place: their tensors are converted once.
@@ -63,11 +75,26 @@ public final class AnchorWeights {
                 copy.copy(from: model.parameters.values(id))
             }
             copies.append(copy)
-            table[id] = UnsafePointer(copy.base)
+            table[id] = .float32(copy.base)
         }
         self.table = table
         self.copies = copies
         self.files = files
         residentBytes = copies.reduce(0) { $0 + $1.count * MemoryLayout<Float>.stride }
+    }
+}
+
+extension AnchorWeights.Source {
+    /// What a choice means for a run.
+    ///
+    /// - `adapter`: adapters that the run makes. `trained`: whether the model came with one.
+    init(_ choice: RunSettings.AnchorChoice, adapter: AdapterSettings?, trained: Bool) {
+        switch choice {
+        case .adaptersOff: self = .adaptersOff
+        case .mapped: self = .mapped
+        case .copy: self = .copy
+        // An adapter that has been trained before is part of the initial weights and cannot be switched off.
+        case .automatic: self = adapter != nil && !trained ? .adaptersOff : .mapped
+        }
     }
 }

@@ -18,6 +18,8 @@ public struct StepSettings: Codable, Sendable, Equatable {
     public var clipNorm = 0.0
     /// Whether a step with a non-finite loss or cotangent is skipped and counted instead of ending the run.
     public var skipsNonFinite = false
+    /// Whether blocks of the model are run again in backward passes instead of keeping what they computed.
+    public var checkpointsActivations = false
     public var seed: UInt64 = 0
 
     public init() {}
@@ -54,9 +56,9 @@ public final class TrainingStep {
     /// Free between steps for passes that record nothing.
     let tape: Tape
     private let parallel: Parallel
-    private let anchor: AnchorWeights?
+    let anchor: AnchorWeights?
     private var anchorFeatures: [FloatBuffer] = []
-    private let gradients: [GradientAccumulator]
+    let gradients: [GradientAccumulator]
     private let gram: GradientGram
     private var weights: [Double]
     private let blockSizes: [Int64]
@@ -64,7 +66,7 @@ public final class TrainingStep {
     private let microBatchMetrics: [String]
     private let stepMetrics: [String]
     private let fixedMultipliers: [String: Double]
-    private let currentWeights: [UnsafePointer<Float>]
+    let currentWeights: [WeightValues]
     /// Steps that were skipped for a non-finite value.
     var skippedSteps = 0
 
@@ -108,6 +110,7 @@ public final class TrainingStep {
         weights = Array(repeating: 1, count: blocks.blocks.count * objectives.count)
         self.optimizer = AdamW(parameters: model.parameters, settings: optimizer)
         tape = Tape(parameters: model.parameters, parallel: parallel)
+        tape.checkpointsSegments = settings.checkpointsActivations
         currentWeights = model.parameters.currentWeights()
         let tapNames = Set(taps.map(\.name))
         anchor = tapNames.contains { composition.reads("anchor.\($0)", at: .preBackward) } ? try makeAnchor() : nil
@@ -129,7 +132,7 @@ public final class TrainingStep {
         set { tape.profile = newValue }
     }
 
-    /// Bytes held for activations and cotangents.
+    /// Bytes of memory taken so far for activations and cotangents.
     public var activationBytes: Int { tape.bytes }
 
     /// Bytes of anchor weights that had to be copied.

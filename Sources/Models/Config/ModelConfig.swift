@@ -2,8 +2,9 @@ public import Foundation
 
 /// The architecture of a VLA, read from a model folder's `config.json`.
 ///
-/// The file has the fields of a released VLA-Adapter configuration. `text_config` describes the decoder; `craft_small`
-/// describes what released models imply by name: towers, projector widths, queries and policy.
+/// The file has the fields of a released VLA-Adapter or OpenVLA configuration: `text_config` describes the decoder,
+/// `timm_model_ids` name the towers, and what is left is implied by the code that was released with it. A scaled-down
+/// model says all of it in a `craft_small` object instead.
 public struct ModelConfig: Sendable, Equatable {
     /// A vision transformer with timm's tensor names under `vision_backbone.<prefix>.`.
     public struct Tower: Sendable, Equatable, Codable {
@@ -49,6 +50,8 @@ public struct ModelConfig: Sendable, Equatable {
         public var tiesWordEmbeddings: Bool
         /// Whether q, k and v have a bias (Qwen2: yes; Llama: `attention_bias`).
         public var hasAttentionBias: Bool
+        /// Whether o has one too (Llama with `attention_bias`).
+        public var hasOutputBias: Bool
         /// Whether a position sees only earlier ones. Explicit: `craft_causal`, by default true.
         public var isCausal: Bool
         public var maxPositions: Int
@@ -58,6 +61,7 @@ public struct ModelConfig: Sendable, Equatable {
 
     public var imageSize: Int
     public var patchSize: Int
+    /// Images per decision. Released configurations do not say; see ``fixesCameras``.
     public var cameras: Int
     public var towers: [Tower]
     /// Widths from the fused tower features to the decoder; layer k is `projector.fc{k}`.
@@ -66,6 +70,7 @@ public struct ModelConfig: Sendable, Equatable {
     public var actionDim: Int
     public var chunk: Int
     public var proprioDim: Int
+    /// The action head. Released configurations do not say which; see ``fixesPolicy``.
     public var policy: Policy
     public var decoder: Decoder
     /// Text around an instruction, with `{instruction}` in its place.
@@ -73,66 +78,17 @@ public struct ModelConfig: Sendable, Equatable {
     /// Text around a question, with `{question}` in its place.
     public var questionTemplate: String
 
+    /// Whether the file settles the number of cameras and the kind of policy. A released configuration leaves both to
+    /// the run: the first is 2 (VLA-Adapter) or 1 (OpenVLA), the second Pro, unless an action head's file shows it.
+    public var fixesCameras: Bool
+    public var fixesPolicy: Bool
+
     /// The file's bytes, written back unchanged beside saved weights.
     public var source: Data
 
     public var patchesPerImage: Int { (imageSize / patchSize) * (imageSize / patchSize) }
 
-    /// The chat prompt that VLA-Adapter's Qwen models are trained with.
-    public static let chatPrompt =
-        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
-        + "<|im_start|>user\nWhat action should the robot take to {instruction}?<|im_end|>\n<|im_start|>assistant\n"
-
-    /// A question in the same chat format.
-    public static let chatQuestion =
-        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
-        + "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
-
-    /// Reads `config.json` of a model folder.
-    public init(folder: String) throws(ModelError) {
-        let path = folder + "/config.json"
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw ModelError("\(path): no such file; a model folder has a config.json beside its model.safetensors")
-        }
-        let file: File
-        do {
-            let decoder = JSONDecoder()
-            decoder.keyDecodingStrategy = .convertFromSnakeCase
-            file = try decoder.decode(File.self, from: data)
-        } catch let error as DecodingError {
-            throw ModelError("\(path): \(error.sentence)")
-        } catch {
-            throw ModelError("\(path): not a JSON file: \(error.localizedDescription)")
-        }
-        let small = file.craftSmall
-        let text = file.textConfig
-        imageSize = small.imageSize
-        patchSize = small.patchSize
-        cameras = small.cameras
-        towers = small.towers
-        projectorDims = small.projectorDims
-        queries = small.numQueries
-        actionDim = small.actionDim
-        chunk = small.chunk
-        proprioDim = small.proprioDim
-        policy = small.policy
-        promptTemplate = small.promptTemplate ?? Self.chatPrompt
-        questionTemplate = small.questionTemplate ?? Self.chatQuestion
-        decoder = Decoder(
-            modelType: text.modelType, hiddenSize: text.hiddenSize, layers: text.numHiddenLayers,
-            heads: text.numAttentionHeads, keyValueHeads: text.numKeyValueHeads ?? text.numAttentionHeads,
-            headDim: text.headDim ?? text.hiddenSize / max(1, text.numAttentionHeads),
-            intermediateSize: text.intermediateSize, vocabularySize: text.vocabSize,
-            rmsNormEps: text.rmsNormEps ?? 1e-6, ropeTheta: text.ropeTheta ?? 10_000,
-            tiesWordEmbeddings: text.tieWordEmbeddings ?? false,
-            hasAttentionBias: text.attentionBias ?? (text.modelType == "qwen2"),
-            isCausal: file.craftCausal ?? true, maxPositions: text.maxPositionEmbeddings ?? 32_768,
-            initializerRange: text.initializerRange ?? 0.02)
-        source = data
-        try check(path)
-    }
-
-    private func check(_ path: String) throws(ModelError) {
+    func check(_ path: String) throws(ModelError) {
         func fail(_ sentence: String) -> ModelError { ModelError("\(path): \(sentence)") }
         let positive: [(String, Int)] =
             [
@@ -151,11 +107,20 @@ public struct ModelConfig: Sendable, Equatable {
         for (name, value) in positive where value < 1 || value > 1 << 24 {
             throw fail("\(name) is \(value); expected a number from 1 to \(1 << 24)")
         }
+        let deep =
+            [("text_config.num_hidden_layers", decoder.layers), ("chunk", chunk)]
+            + towers.map { ("\($0.prefix).depth", $0.depth) }
+        for (name, value) in deep where value > 1024 {
+            throw fail("\(name) is \(value), which no model of this kind has; is the number right?")
+        }
         guard imageSize % patchSize == 0 else {
             throw fail("image_size \(imageSize) is not a multiple of patch_size \(patchSize)")
         }
         guard (1...3).contains(cameras) else { throw fail("cameras is \(cameras); expected 1 to 3") }
-        guard (1...2).contains(towers.count) else { throw fail("\(towers.count) towers; expected one or two") }
+        let prefixes = towers.map(\.prefix)
+        guard prefixes == ["featurizer"] || prefixes == ["featurizer", "fused_featurizer"] else {
+            throw fail("the towers are \(prefixes); expected featurizer, or featurizer and fused_featurizer")
+        }
         for tower in towers {
             guard tower.dim % tower.heads == 0 else {
                 throw fail("tower \(tower.prefix): dim \(tower.dim) is not a multiple of heads \(tower.heads)")
@@ -175,9 +140,6 @@ public struct ModelConfig: Sendable, Equatable {
                 "num_attention_heads \(decoder.heads) must be a multiple of num_key_value_heads "
                     + "\(decoder.keyValueHeads), and head_dim \(decoder.headDim) even")
         }
-        guard ["qwen2", "llama", "mistral"].contains(decoder.modelType) else {
-            throw fail("text_config.model_type is \(decoder.modelType); expected qwen2, llama or mistral")
-        }
         guard policy.dim == decoder.hiddenSize, policy.dim % policy.heads == 0 else {
             throw fail(
                 "policy.dim \(policy.dim) must equal hidden_size \(decoder.hiddenSize) "
@@ -191,61 +153,6 @@ public struct ModelConfig: Sendable, Equatable {
         }
         guard questionTemplate.contains("{question}") else {
             throw fail("question_template has no {question} in it")
-        }
-    }
-
-    /// The file as it is written, before checks.
-    private struct File: Decodable {
-        struct Small: Decodable {
-            var imageSize: Int
-            var patchSize: Int
-            var cameras: Int
-            var towers: [Tower]
-            var projectorDims: [Int]
-            var numQueries: Int
-            var actionDim: Int
-            var chunk: Int
-            var proprioDim: Int
-            var policy: Policy
-            var promptTemplate: String?
-            var questionTemplate: String?
-        }
-        struct Text: Decodable {
-            var modelType: String
-            var hiddenSize: Int
-            var numHiddenLayers: Int
-            var numAttentionHeads: Int
-            var numKeyValueHeads: Int?
-            var headDim: Int?
-            var intermediateSize: Int
-            var vocabSize: Int
-            var rmsNormEps: Double?
-            var initializerRange: Double?
-            var ropeTheta: Double?
-            var tieWordEmbeddings: Bool?
-            var attentionBias: Bool?
-            var maxPositionEmbeddings: Int?
-        }
-        var craftSmall: Small
-        var textConfig: Text
-        var craftCausal: Bool?
-    }
-}
-
-extension DecodingError {
-    /// The key and what is wrong with it.
-    fileprivate var sentence: String {
-        func path(_ context: Context, _ key: (any CodingKey)? = nil) -> String {
-            (context.codingPath + (key.map { [$0] } ?? [])).map(\.stringValue).joined(separator: ".")
-        }
-        switch self {
-        case .keyNotFound(let key, let context): return "\(path(context, key)) is missing"
-        case .typeMismatch(let type, let context): return "\(path(context)) is not of type \(type)"
-        case .valueNotFound(let type, let context): return "\(path(context)) is null; expected \(type)"
-        case .dataCorrupted(let context):
-            return context.codingPath.isEmpty
-                ? "not valid JSON (\(context.debugDescription))" : "\(path(context)): \(context.debugDescription)"
-        @unknown default: return "cannot be read: \(self)"
         }
     }
 }

@@ -1,0 +1,141 @@
+internal import Foundation
+
+/// A low-rank adapter in PEFT's layout: `adapter_config.json` beside `adapter_model.safetensors`.
+public final class AdapterFile: Sendable {
+    public let file: SafetensorsFile
+    public let settings: AdapterSettings
+    /// `base_model_name_or_path`: the model that the adapter was trained on; may be empty.
+    public let baseModel: String
+
+    /// Opens the adapter in `folder`; nil when there is none.
+    public static func open(in folder: String) throws -> AdapterFile? {
+        let weights = folder + "/adapter_model.safetensors"
+        guard FileManager.default.fileExists(atPath: weights) else {
+            if FileManager.default.fileExists(atPath: folder + "/adapter_model.bin") {
+                throw FileError(
+                    path: folder + "/adapter_model.bin",
+                    "is a PyTorch file; turn it into safetensors with scripts/convert_checkpoint.py")
+            }
+            return nil
+        }
+        return try AdapterFile(weights: weights, config: folder + "/adapter_config.json")
+    }
+
+    private init(weights: String, config path: String) throws {
+        file = try SafetensorsFile(path: weights)
+        let config = try Configuration(path)
+        baseModel = config.base_model_name_or_path ?? ""
+        var halves: [String: Set<String>] = [:]
+        for name in file.names {
+            guard let key = AdapterKey(name) else {
+                if name == AdapterSettings.prefix + "action_queries.weight" { continue }
+                throw FileError(
+                    path: weights,
+                    "tensor '\(name)' is not part of a LoRA adapter: expected base_model.model.<module>.lora_A.weight or "
+                        + "lora_B.weight, or base_model.model.action_queries.weight")
+            }
+            halves[key.module, default: []].insert(key.half)
+        }
+        if let (module, found) = halves.filter({ $0.value.count < 2 }).min(by: { $0.key < $1.key }),
+            let half = found.first
+        {
+            throw FileError(
+                path: weights, "has lora_\(half) of '\(module)' alone; expected both lora_A.weight and lora_B.weight")
+        }
+        // With rank stabilisation the scale is alpha / sqrt(r): the same as a larger alpha without it.
+        let alpha = config.use_rslora == true ? config.lora_alpha * Double(config.r).squareRoot() : config.lora_alpha
+        settings = AdapterSettings(rank: config.r, alpha: alpha, modules: halves.keys.sorted())
+    }
+
+    /// Checks names and shapes against an architecture.
+    ///
+    /// - Throws: ``FileError`` naming the first tensor that belongs to another base model.
+    func check(against layout: CheckpointLayout) throws {
+        let modules = Dictionary(uniqueKeysWithValues: layout.modules.map { ($0.name, $0) })
+        for name in file.names {
+            guard let key = AdapterKey(name), let entry = file.entry(name) else { continue }
+            guard let module = modules[key.module] else {
+                throw FileError(
+                    path: file.path,
+                    "tensor '\(name)' adapts '\(key.module)', which the model does not have; was the adapter trained on "
+                        + "another base\(baseModel.isEmpty ? "" : " (its configuration names \(baseModel))")?")
+            }
+            let (a, b) = module.adapterShapes(rank: settings.rank)
+            let expected = key.half == "A" ? a : b
+            guard entry.shape == expected else {
+                throw FileError(
+                    path: file.path,
+                    "tensor '\(name)': the model and r = \(settings.rank) call for the shape \(expected), found "
+                        + "\(entry.shape); was the adapter trained on another base?")
+            }
+        }
+    }
+
+    /// The keys of PEFT's `LoraConfig` that matter for computing with an adapter.
+    private struct Configuration: Decodable {
+        var peft_type: String?
+        var r: Int
+        var lora_alpha: Double
+        var bias: String?
+        var use_rslora: Bool?
+        var use_dora: Bool?
+        var lora_bias: Bool?
+        var fan_in_fan_out: Bool?
+        var rank_pattern: [String: Int]?
+        var alpha_pattern: [String: Double]?
+        var modules_to_save: [String]?
+        var base_model_name_or_path: String?
+
+        init(_ path: String) throws {
+            guard let data = FileManager.default.contents(atPath: path) else {
+                throw FileError(path: path, "is missing; PEFT writes it beside adapter_model.safetensors")
+            }
+            do { self = try JSONDecoder().decode(Configuration.self, from: data) } catch {
+                throw FileError(
+                    path: path,
+                    "is not PEFT's adapter_config.json with r and lora_alpha: "
+                        + ((error as? DecodingError)?.sentence ?? "\(error)"))
+            }
+            guard (1...65_536).contains(r), lora_alpha.isFinite else {
+                throw FileError(path: path, "r is \(r) and lora_alpha \(lora_alpha); expected r from 1 to 65536")
+            }
+            let unsupported: [(String, Bool)] = [
+                ("peft_type \(peft_type ?? "")", (peft_type ?? "LORA") != "LORA"), ("use_dora", use_dora == true),
+                ("bias \(bias ?? "")", (bias ?? "none") != "none"), ("lora_bias", lora_bias == true),
+                ("fan_in_fan_out", fan_in_fan_out == true), ("rank_pattern", rank_pattern?.isEmpty == false),
+                ("alpha_pattern", alpha_pattern?.isEmpty == false),
+                ("modules_to_save", modules_to_save?.isEmpty == false),
+            ]
+            if let (name, _) = unsupported.first(where: \.1) {
+                throw FileError(
+                    path: path, "has \(name); craft reads plain LoRA adapters of one rank and alpha, without biases")
+            }
+        }
+    }
+}
+
+/// The name of a tensor of an adapter: `base_model.model.<module>.lora_A.weight`.
+struct AdapterKey {
+    let module: String
+    /// "A" or "B".
+    let half: String
+
+    init?(_ name: String) {
+        guard let rest = name.removingPrefix(AdapterSettings.prefix) else { return nil }
+        for half in ["A", "B"] {
+            let suffix = ".lora_\(half).weight"
+            if rest.hasSuffix(suffix), rest.count > suffix.count {
+                module = String(rest.dropLast(suffix.count))
+                self.half = half
+                return
+            }
+        }
+        return nil
+    }
+}
+
+extension String {
+    func removingPrefix(_ prefix: String) -> String? {
+        hasPrefix(prefix) ? String(dropFirst(prefix.count)) : nil
+    }
+}

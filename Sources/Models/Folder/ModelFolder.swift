@@ -1,0 +1,197 @@
+internal import Foundation
+internal import Tensors
+
+/// A model on disk: `config.json`, the vision-language model in one or several safetensors files, and, when it has been
+/// fine-tuned, the action head, the proprioception projector and a low-rank adapter beside them, in VLA-Adapter's layout
+/// and names.
+public final class ModelFolder {
+    public let path: String
+    public let config: ModelConfig
+    public let layout: CheckpointLayout
+    /// The vision-language model; nil for a folder with a configuration alone. A folder that holds an adapter without
+    /// its base has that of the folder which the adapter's configuration names.
+    public let backbone: TensorFiles?
+    /// `action_head--*checkpoint.safetensors`, when there is one.
+    public let actionHead: SafetensorsFile?
+    /// `proprio_projector--*checkpoint.safetensors`, when there is one.
+    public let proprioProjector: SafetensorsFile?
+    /// `lora_adapter/`, when there is one.
+    public let adapter: AdapterFile?
+    public var adapterSettings: AdapterSettings? { adapter?.settings }
+
+    /// Choices that a released configuration leaves open.
+    public struct Choices: Sendable {
+        /// Images per decision.
+        public var cameras: Int?
+        /// Whether the action head is the Pro one.
+        public var proPolicy: Bool?
+        /// Folder of the base model of an adapter.
+        public var base: String?
+        /// Whether an adapter in the folder takes part.
+        public var usesAdapter = true
+
+        public init() {}
+    }
+
+    public init(path: String, choices: Choices = Choices()) throws {
+        self.path = path
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue else {
+            throw ModelError("\(path): no such model folder; expected a folder with config.json in it")
+        }
+        actionHead = try Self.component("action_head", in: path)
+        proprioProjector = try Self.component("proprio_projector", in: path)
+        adapter = choices.usesAdapter ? try AdapterFile.open(in: path + "/lora_adapter") : nil
+        var config = try ModelConfig(folder: path)
+        config.settle(cameras: choices.cameras, proPolicy: choices.proPolicy, actionHead: actionHead?.names)
+        self.config = config
+        layout = CheckpointLayout(config)
+        try adapter?.check(against: layout)
+        backbone = try Self.backbone(in: path, adapter: adapter, base: choices.base)
+    }
+
+    /// The folder that holds the vision-language model.
+    var basePath: String {
+        guard let backbone else { return path }
+        return URL(fileURLWithPath: backbone.path).deletingLastPathComponent().relativePath
+    }
+
+    /// Tokeniser beside the weights.
+    public var tokenizerPath: String { path + "/tokenizer.json" }
+
+    /// The file and stored name of a parameter, or nil when this folder does not have it.
+    public func location(of name: String) -> (file: SafetensorsFile, name: String)? {
+        func find(_ file: SafetensorsFile?, _ candidates: [String]) -> (SafetensorsFile, String)? {
+            guard let file, let name = candidates.first(where: { file.entry($0) != nil }) else { return nil }
+            return (file, name)
+        }
+        if let rest = name.removingPrefix("action_head.") { return find(actionHead, [rest, "module." + rest]) }
+        if let rest = name.removingPrefix("proprio_projector.") {
+            return find(proprioProjector, [rest, "module." + rest])
+        }
+        if name.hasPrefix(AdapterSettings.prefix) { return find(adapter?.file, [name]) }
+        return find(adapter?.file, [AdapterSettings.prefix + name]) ?? find(backbone?.file(of: name), [name])
+    }
+
+    /// Gives a model the stored values: frozen tensors are read in place where their form allows it, trainable ones are
+    /// copied. A part whose file is absent is left as it is.
+    ///
+    /// - Returns: names that no file has, for the caller to initialise: whole parts, or the action queries, which base
+    ///   models lack.
+    /// - Throws: when a file that is there lacks one of its tensors or holds another shape.
+    public func load(into model: VLAModel) throws -> [String] {
+        var absent: [String] = []
+        var missing: [String: [String]] = [:]
+        for parameter in model.parameters.parameters {
+            guard let (file, stored) = location(of: parameter.name) else {
+                if let part = partPath(of: parameter.name), parameter.name != "action_queries.weight" {
+                    missing[part, default: []].append(parameter.name)
+                } else {
+                    absent.append(parameter.name)
+                }
+                continue
+            }
+            try load(parameter, from: file, as: stored, into: model.parameters)
+        }
+        if let (file, names) = missing.min(by: { $0.key < $1.key }) {
+            throw ModelError(
+                "\(file): \(names.count) tensor\(names.count == 1 ? "" : "s") that \(path)/config.json calls for "
+                    + "\(names.count == 1 ? "is" : "are") missing, the first being \(names[0]); "
+                    + "is it the file of another model?")
+        }
+        return absent
+    }
+
+    private func load(
+        _ parameter: Parameter, from file: SafetensorsFile, as stored: String, into parameters: ParameterSet
+    ) throws {
+        let entry = try file.requiredEntry(stored)
+        if parameter.name.hasSuffix(".pos_embed"), entry.shape != parameter.shape,
+            let grid = PositionGrid(entry.shape, to: parameter.shape)
+        {
+            let values = grid.resampled(try file.floats(stored))
+            parameters.values(parameter.id).update(from: values, count: values.count)
+            return
+        }
+        guard entry.shape == parameter.shape else {
+            throw FileError(
+                path: file.path,
+                "tensor '\(stored)': \(path)/config.json calls for the shape \(parameter.shape), found \(entry.shape)")
+        }
+        if !parameter.isTrainable, let values = file.mappedWeights(stored) {
+            if case .half = values, !parameter.allowsHalf {
+                // Small tensors that kernels read in float32.
+            } else {
+                parameters.map(parameter.id, to: values, owner: file)
+                return
+            }
+        }
+        try file.copyFloats(
+            stored, shape: parameter.shape, into: parameters.values(parameter.id), count: parameter.count)
+    }
+
+    /// The file that should hold a parameter, when it exists.
+    private func partPath(of name: String) -> String? {
+        if name.hasPrefix("action_head.") { return actionHead?.path }
+        if name.hasPrefix("proprio_projector.") { return proprioProjector?.path }
+        if name.hasPrefix(AdapterSettings.prefix) { return adapter?.file.path }
+        return backbone?.path
+    }
+
+    // MARK: - Opening
+
+    private static func backbone(in path: String, adapter: AdapterFile?, base: String?) throws -> TensorFiles? {
+        if let base {
+            guard let files = try TensorFiles.open(in: base) else {
+                throw ModelError("\(base): no model.safetensors in it; --base takes the folder of the base model")
+            }
+            return files
+        }
+        if let files = try TensorFiles.open(in: path) { return files }
+        guard let adapter, !adapter.baseModel.isEmpty else { return nil }
+        return try TensorFiles.open(in: adapter.baseModel)
+    }
+
+    /// The one file whose name has the component and "checkpoint" in it.
+    private static func component(_ name: String, in folder: String) throws -> SafetensorsFile? {
+        let all = try FileManager.default.contentsOfDirectory(atPath: folder).filter {
+            $0.contains(name) && $0.contains("checkpoint")
+        }.sorted()
+        let files = all.filter { $0.hasSuffix(".safetensors") }
+        if files.isEmpty, let torch = all.first(where: { $0.hasSuffix(".pt") }) {
+            throw FileError(
+                path: folder + "/" + torch,
+                "is a PyTorch file; turn it into safetensors with scripts/convert_checkpoint.py")
+        }
+        guard files.count < 2 else {
+            throw ModelError(
+                "\(folder): \(files.count) files could be the \(name) (\(files.joined(separator: ", "))); leave one")
+        }
+        return try files.first.map { try SafetensorsFile(path: folder + "/" + $0) }
+    }
+}
+
+extension ModelConfig {
+    /// Fills in what a released configuration leaves open: from the caller, else from the names in an action head's file.
+    mutating func settle(cameras: Int?, proPolicy: Bool?, actionHead names: [String]?) {
+        if let cameras, !fixesCameras { self.cameras = cameras }
+        guard !fixesPolicy else { return }
+        if let proPolicy { policy.pro = proPolicy }
+        guard let names else { return }
+        policy.pro = names.contains { $0.hasSuffix("mlp_resnet_blocks.0.k_self.weight") }
+        let blocks = names.filter { $0.hasSuffix(".gating_factor") }.count
+        if (1...decoder.layers).contains(blocks) { policy.blocks = blocks }
+    }
+}
+
+extension SafetensorsFile {
+    /// A tensor in place, in float32 or 16 bits; nil when its form does not allow that.
+    func mappedWeights(_ name: String) -> WeightValues? {
+        if let floats = mappedFloats(name) { return .float32(floats) }
+        guard let entry = entry(name), entry.dtype == .bf16 || entry.dtype == .f16,
+            let start = mappedBytes(entry), Int(bitPattern: start) % 2 == 0
+        else { return nil }
+        return .half(
+            HalfValues(start.assumingMemoryBound(to: UInt16.self), entry.dtype == .bf16 ? .bfloat16 : .float16))
+    }
+}

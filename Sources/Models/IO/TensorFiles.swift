@@ -1,0 +1,73 @@
+internal import Foundation
+
+/// The tensors of a model in one safetensors file, or in several with an index that says which holds what.
+public final class TensorFiles: Sendable {
+    /// The file or the index, for messages.
+    public let path: String
+    public let files: [SafetensorsFile]
+    /// All names, in the order of the files' data.
+    public let names: [String]
+    private let owners: [String: Int]
+
+    /// Opens `<stem>.safetensors`, or the files that `<stem>.safetensors.index.json` lists; nil when neither is there.
+    public static func open(in folder: String, stem: String = "model") throws -> TensorFiles? {
+        let single = "\(folder)/\(stem).safetensors"
+        if FileManager.default.fileExists(atPath: single) { return TensorFiles(try SafetensorsFile(path: single)) }
+        let index = single + ".index.json"
+        if FileManager.default.fileExists(atPath: index) { return try TensorFiles(index: index, in: folder) }
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        if let shard = names.filter({ $0.hasPrefix(stem + "-0") && $0.hasSuffix(".safetensors") }).min() {
+            throw FileError(path: index, "is missing, but there is \(shard); sharded weights need their index")
+        }
+        return nil
+    }
+
+    public init(_ file: SafetensorsFile) {
+        path = file.path
+        files = [file]
+        names = file.names
+        owners = Dictionary(uniqueKeysWithValues: file.names.map { ($0, 0) })
+    }
+
+    private init(index path: String, in folder: String) throws {
+        struct Index: Decodable {
+            var weight_map: [String: String]
+        }
+        guard let data = FileManager.default.contents(atPath: path),
+            let map = (try? JSONDecoder().decode(Index.self, from: data))?.weight_map, !map.isEmpty
+        else {
+            throw FileError(
+                path: path, "is not an index of shards: expected a weight_map of tensor names to file names")
+        }
+        self.path = path
+        var files: [SafetensorsFile] = []
+        var positions: [String: Int] = [:]
+        for name in Set(map.values).sorted() {
+            guard !name.contains("/"), name.hasSuffix(".safetensors") else {
+                throw FileError(
+                    path: path, "names the shard '\(name)'; expected a .safetensors file in the same folder")
+            }
+            positions[name] = files.count
+            files.append(try SafetensorsFile(path: "\(folder)/\(name)"))
+        }
+        var owners: [String: Int] = [:]
+        for (tensor, shard) in map.sorted(by: { $0.key < $1.key }) {
+            guard let position = positions[shard] else { continue }
+            guard files[position].entry(tensor) != nil else {
+                throw FileError(
+                    path: path,
+                    "puts tensor '\(tensor)' into \(shard), which does not have it; is a shard of another model "
+                        + "in the folder?")
+            }
+            owners[tensor] = position
+        }
+        self.files = files
+        self.owners = owners
+        names = files.enumerated().flatMap { position, file in file.names.filter { owners[$0] == position } }
+    }
+
+    /// The file that holds a tensor.
+    public func file(of name: String) -> SafetensorsFile? { owners[name].map { files[$0] } }
+
+    public func entry(_ name: String) -> SafetensorsFile.Entry? { file(of: name)?.entry(name) }
+}

@@ -1,0 +1,62 @@
+internal import Tensors
+
+/// Fresh values as the reference code draws them: linear layers of head and proprioception by PyTorch's default, decoder
+/// and queries N(0, `initializer_range`), towers and projector by their fan-in, low-rank A N(0, 1/r) and B zero, norms at
+/// identity, gates at zero.
+///
+/// Each tensor has a generator of its own, keyed by seed and name, so leaving one out does not change the others.
+struct Initialiser {
+    let seed: UInt64
+    /// Standard deviation of the decoder's weights and the queries.
+    let range: Float
+    /// Shape of a tensor by name, for biases, whose bound is that of their weight.
+    let shape: (String) -> [Int]?
+
+    func fill(_ name: String, shape: [Int], _ values: UnsafeMutablePointer<Float>) {
+        var generator = RandomGenerator(seed: seed, stream: RandomGenerator.stream(name))
+        let draw = draw(name, shape)
+        for index in 0..<shape.reduce(1, *) { values[index] = draw(&generator) }
+    }
+
+    private func draw(_ name: String, _ shape: [Int]) -> (inout RandomGenerator) -> Float {
+        let fanIn = Float(shape.dropFirst().reduce(1, *))
+        func normal(_ deviation: Float) -> (inout RandomGenerator) -> Float {
+            { Float($0.normal()) * deviation }
+        }
+        func uniform(_ bound: Float) -> (inout RandomGenerator) -> Float {
+            { Float($0.uniform() * 2 - 1) * bound }
+        }
+        if name.hasSuffix("lora_B.weight") || name.hasSuffix("gating_factor") { return { _ in 0 } }
+        if name.hasSuffix("lora_A.weight") { return normal(1 / Float(shape[0])) }
+        if name.hasSuffix("scale_factor") { return { _ in 0.1 } }
+        if name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.") {
+            if name.hasSuffix(".bias") && !Self.isNorm(name) {
+                let weight = self.shape(name.dropLast("bias".count) + "weight")
+                let inputs = weight.map { $0.dropFirst().reduce(1, *) } ?? 1
+                return uniform(1 / Float(inputs).squareRoot())
+            }
+            if shape.count > 1 { return uniform(1 / fanIn.squareRoot()) }
+        }
+        if Self.isNorm(name) { return { _ in name.hasSuffix(".weight") ? 1 : 0 } }
+        if name.hasSuffix(".bias") { return { _ in 0 } }
+        if name.hasPrefix("vision_backbone.") || name.hasPrefix("projector.") {
+            let isTable = name.hasSuffix("pos_embed") || name.hasSuffix("_token") || name.hasSuffix("latent")
+            return shape.count > 1 && !isTable ? normal(1 / fanIn.squareRoot()) : normal(0.02)
+        }
+        return normal(range)
+    }
+
+    private static func isNorm(_ name: String) -> Bool { name.contains("norm") || name.contains("ffn.0.") }
+}
+
+extension VLAModel {
+    /// Draws fresh values for the tensors that `select` names (see ``Initialiser``).
+    public func initialise(seed: UInt64, where select: (String) -> Bool = { _ in true }) {
+        let initialiser = Initialiser(seed: seed, range: Float(config.decoder.initializerRange)) { name in
+            self.parameters.id(of: name).map { self.parameters[$0].shape }
+        }
+        for parameter in parameters.parameters where select(parameter.name) {
+            initialiser.fill(parameter.name, shape: parameter.shape, parameters.values(parameter.id))
+        }
+    }
+}

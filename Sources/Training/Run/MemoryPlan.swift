@@ -1,0 +1,158 @@
+internal import Foundation
+internal import Models
+internal import PluginRuntime
+internal import Tensors
+
+/// The memory a run will take, found by running its passes without arithmetic.
+///
+/// Sizes in bytes of what will be resident at the peak, the weights that are read in place from their files included.
+public struct MemoryPlan: Sendable {
+    /// Values of all parameters, and of them those that are trained, in float32.
+    public var parameters = 0
+    public var trainable = 0
+    /// One accumulator per objective, where it reaches.
+    public var gradients = 0
+    /// Two moments per trained value that some objective reaches.
+    public var moments = 0
+    /// Values and cotangents of a training micro-batch.
+    public var activations = 0
+    /// Initial values of trained tensors that anchor features need.
+    public var anchors = 0
+    /// Batches that measure the model, and the values of running them.
+    public var evaluation = 0
+    /// The program itself.
+    public var program = 0
+
+    public var total: Int {
+        parameters + gradients + moments + activations + anchors + evaluation + program
+    }
+
+    /// - `composition`: the plugin list of `settings`.
+    init(settings: RunSettings, composition: Composition) throws {
+        var choices = ModelFolder.Choices()
+        choices.cameras = settings.cameras.count
+        let folder = try ModelFolder(path: settings.model, choices: choices)
+        let adapter = settings.adapter ?? folder.adapterSettings
+        let model = VLAModel(config: folder.config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
+        let idle = Parallel(threads: settings.threads, executes: false)
+        let source = AnchorWeights.Source(
+            settings.anchor, adapter: settings.adapter, trained: folder.adapterSettings != nil)
+        let step = try TrainingStep(
+            model: model, composition: composition, settings: StepSettings(settings), optimizer: settings.optimizer,
+            schedule: LearningRateSchedule(
+                kind: .constant, base: settings.learningRate, warmupSteps: 0, decayStep: 0, totalSteps: settings.steps),
+            parallel: idle, batchSize: settings.batchSize, steps: settings.steps,
+            makeAnchor: { AnchorWeights(unread: model, source: source) })
+        let prompts = PromptLengths(folder)
+
+        for parameter in model.parameters.parameters {
+            parameters += 4 * parameter.count
+            if parameter.isTrainable {
+                trainable += 4 * parameter.count
+            } else if parameter.allowsHalf, let (file, name) = folder.location(of: parameter.name),
+                let dtype = file.entry(name)?.dtype, dtype == .bf16 || dtype == .f16
+            {
+                parameters -= 2 * parameter.count
+            }
+        }
+        let reached = step.dryRun(
+            Self.input(
+                folder.config, count: settings.batchSize,
+                prompt: settings.task == .questions ? prompts.question : prompts.action, task: settings.task,
+                cameras: settings.cameras.count))
+        let counts = model.parameters.parameters.map(\.count)
+        for objective in reached { gradients += zip(objective, counts).reduce(0) { $0 + ($1.0 ? 4 * $1.1 : 0) } }
+        moments = counts.indices.reduce(0) { total, id in
+            total + (reached.contains { $0[id] } ? 8 * counts[id] : 0)
+        }
+        activations = step.activationBytes
+        anchors = step.anchorBytes
+        try addEvaluation(settings, model: model, prompts: prompts, parallel: idle)
+        program = ProcessMemory.peakBytes
+    }
+
+    private mutating func addEvaluation(
+        _ settings: RunSettings, model: VLAModel, prompts: PromptLengths, parallel: Parallel
+    ) throws {
+        let config = model.config
+        let imageBytes = config.imageSize * config.imageSize * 3
+        var inputs: [ModelInput] = []
+        if settings.task == .demonstrations, settings.holdOutEvery > 0 {
+            evaluation += EvaluationData.maximumDemonstrations * settings.cameras.count * imageBytes
+            inputs.append(
+                Self.input(
+                    config, count: settings.batchSize, prompt: prompts.action, task: .demonstrations,
+                    cameras: settings.cameras.count))
+        }
+        if !settings.questions.isEmpty {
+            inputs.append(
+                Self.input(
+                    config, count: EvaluationData.questionsPerBatch(imageSize: config.imageSize),
+                    prompt: prompts.question, task: .questions, cameras: 1))
+        }
+        var largest = 0
+        for input in inputs {
+            let tape = Tape(parameters: model.parameters, parallel: parallel)
+            tape.reset(weights: model.parameters.currentWeights(), recording: false)
+            _ = model.forward(input, on: tape)
+            largest = max(largest, tape.bytes)
+        }
+        // Measures run on the training step's tape.
+        evaluation += max(0, largest - activations)
+    }
+
+    /// A batch of blank images.
+    private static func input(
+        _ config: ModelConfig, count: Int, prompt: Int, task: RunSettings.Task, cameras: Int
+    ) -> ModelInput {
+        let isAction = task == .demonstrations
+        let images = isAction ? cameras : 1
+        return ModelInput(
+            images: .rgb([UInt8](repeating: 0, count: count * images * config.imageSize * config.imageSize * 3)),
+            cameras: images, prompts: Array(repeating: Array(repeating: 0, count: prompt), count: count),
+            action: isAction ? .init(proprio: Array(repeating: 0, count: count * config.proprioDim)) : nil,
+            wantsAnswer: !isAction)
+    }
+
+    /// Lines for the terminal.
+    public func lines(model: String, objectives: Int, checkpoints: Bool) -> [String] {
+        func line(_ name: String, _ bytes: Int, _ note: String = "") -> String {
+            let size = String(format: "%.1f MiB", Double(bytes) / Double(1 << 20))
+            return "  " + name.padding(toLength: 13, withPad: " ", startingAt: 0)
+                + String(repeating: " ", count: max(0, 12 - size.count)) + size + (note.isEmpty ? "" : "  " + note)
+        }
+        return [
+            "Memory for \(model)",
+            line(
+                "parameters", parameters,
+                String(format: "of them trainable %.1f MiB", Double(trainable) / Double(1 << 20))),
+            line(
+                "gradients", gradients,
+                "an accumulator for each of \(objectives) objective\(objectives == 1 ? "" : "s"), where it reaches"),
+            line("moments", moments),
+            line(
+                "activations", activations,
+                checkpoints ? "blocks run again in the backward pass" : "--checkpoint-activations takes less"),
+            line("anchors", anchors),
+            line("evaluation", evaluation),
+            line("program", program),
+            line("peak", total),
+        ]
+    }
+}
+
+/// Tokens of an ordinary prompt.
+private struct PromptLengths {
+    /// The released chat prompt with a long instruction, when there is no tokeniser to ask.
+    var action = 64
+    var question = 40
+
+    init(_ folder: ModelFolder) {
+        guard let encoder = try? PromptEncoder(folder: folder) else { return }
+        action =
+            encoder.action(
+                "pick up the black bowl next to the cookie box and place it on the plate"
+            ).count
+        question = encoder.question("What color is the shape in the image?").count
+    }
+}

@@ -1,0 +1,112 @@
+import Foundation
+import PluginRuntime
+import TestSupport
+import Testing
+import Training
+
+/// `docs/PLUGINS.md` says what is so.
+@Suite struct GuideTests {
+    private static let url = BuildFolder.repository.appendingPathComponent("docs/PLUGINS.md")
+    let guide: String
+    let folder: TemporaryFolder
+
+    init() throws {
+        guide = try String(contentsOf: Self.url, encoding: .utf8)
+        folder = try TemporaryFolder()
+    }
+
+    /// The registry as the guide's table. `CRAFT_UPDATE_DOCS=1` writes it there.
+    @Test func namesAreThoseOfTheRegistry() throws {
+        func points(_ set: Set<HookPoint>) -> String {
+            if set.isEmpty { return "" }
+            if set == Set(HookPoint.allCases) { return "everywhere" }
+            if set == Set(HookPoint.allCases).subtracting([.plan]) { return "after plan" }
+            return set.sorted().map(\.rawValue).joined(separator: ", ")
+        }
+        let rows = NameRegistry.training.entries.map { entry in
+            let cost = entry.cost == .free ? "" : " Cost: \(entry.cost.rawValue)."
+            return "| `\(entry.pattern)` | `\(entry.type)` | \(points(entry.readable)) | \(points(entry.producible)) "
+                + "| \(entry.doc)\(cost) |"
+        }
+        let table = (["| name | type | read at | given at | meaning |", "|---|---|---|---|---|"] + rows)
+            .joined(separator: "\n")
+        let start = try #require(guide.range(of: "make test -->\n"))
+        let end = try #require(guide.range(of: "<!-- end of names -->"))
+        if ProcessInfo.processInfo.environment["CRAFT_UPDATE_DOCS"] == "1" {
+            let updated = guide[..<start.upperBound] + "\n" + table + "\n\n" + guide[end.lowerBound...]
+            try Data(updated.utf8).write(to: Self.url)
+        } else {
+            #expect(
+                guide[start.upperBound..<end.lowerBound] == "\n\(table)\n\n",
+                "run CRAFT_UPDATE_DOCS=1 make test, and commit docs/PLUGINS.md")
+        }
+    }
+
+    /// The guide's first chapter, command by command and edit by edit.
+    @Test func firstStrategy() throws {
+        func run(_ command: String) throws -> String {
+            let result = try Command.run(
+                ["bash", "-c", command], in: folder.url,
+                environment: [
+                    "CRAFT_ASSETS": BuildFolder.repository.appendingPathComponent("Assets").path,
+                    "PATH": BuildFolder.url.path + ":" + (ProcessInfo.processInfo.environment["PATH"] ?? ""),
+                ])
+            try #require(result.status == 0, "\(command): \(result.output)")
+            return result.output
+        }
+        let chapter = try #require(guide.components(separatedBy: "\n## Reference").first)
+        let prose = chapter.components(separatedBy: "```").enumerated().filter { $0.offset % 2 == 0 }.map(\.element)
+        var commands = prose.joined().split(separator: "\n").filter {
+            $0.hasPrefix("    ") && !$0.contains("export PATH")
+        }
+        .map { $0.trimmingCharacters(in: .whitespaces) }
+        let blocks = chapter.components(separatedBy: "```c\n").dropFirst().map { $0.components(separatedBy: "```")[0] }
+        try #require(blocks.count == 4)
+
+        /// The next command of the guide, checked to be the one meant.
+        func next(_ prefix: String) throws -> String {
+            try #require(commands.first?.hasPrefix(prefix) == true, "\(commands.first ?? "no command")")
+            return commands.removeFirst()
+        }
+        let small = " --batch-size 2 --questions none --hold-out-every 0 --quiet"
+        func quick(_ command: String) -> String {
+            command.replacingOccurrences(of: "--steps 20", with: "--steps 2") + small
+        }
+
+        let printed = try run(next("craft plugins new"))
+        for label in ["build", "check", "train"] {
+            let line = try next(label)
+            #expect(printed.contains(line), "\(printed)")
+            let command = line.dropFirst(label.count).trimmingCharacters(in: .whitespaces)
+            if label == "train" { _ = try run(quick(command)) }
+            if label == "build" { _ = try run(command) }
+        }
+        let source = folder.path("Calm/Calm.c")
+        var code = try String(contentsOfFile: source, encoding: .utf8)
+        for line in blocks[0].split(separator: "\n").prefix(2) { #expect(code.contains(line), "\(line)") }
+        _ = try run(next("echo"))
+        #expect(try run(next("craft plugins call")) == "{\"weights\": [[1.0, 0.1]]}\n")
+
+        func replace(_ old: String, with new: String) throws {
+            try #require(code.components(separatedBy: old).count == 2, "\(old)")
+            code = code.replacingOccurrences(of: old, with: new)
+        }
+        func line(_ prefix: String) throws -> String {
+            try #require(code.split(separator: "\n").last { $0.hasPrefix(prefix) }) + "\n"
+        }
+        try replace(line("#define OUT(X)"), with: blocks[1])
+        try replace(line("    for (int64_t k"), with: "    int64_t acted = 0;\n" + line("    for (int64_t k"))
+        try replace(line("        for (int64_t i"), with: blocks[2])
+        try replace(
+            "    return CRAFT_OK;\n}\n\nstatic craft_hook",
+            with: blocks[3] + "    return CRAFT_OK;\n}\n\nstatic craft_hook")
+        try Data(code.utf8).write(to: URL(fileURLWithPath: source))
+        _ = try run(next("make"))
+        _ = try run(quick(next("craft train")))
+        #expect(try run(next("grep")).contains("\"Plugin/capped_share\":"))
+        _ = try run(quick(next("craft train")))
+        #expect(commands.isEmpty, "\(commands)")
+        let plan = try #require(chapter.range(of: "craft plan [^`]*", options: .regularExpression))
+        #expect(try run(String(chapter[plan])).contains("metric.capped_share"))
+    }
+}
