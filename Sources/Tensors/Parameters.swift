@@ -180,6 +180,11 @@ public final class GradientAccumulator {
             ck_fill(0, parameter.count, values.base + parameter.offset)
         }
     }
+
+    /// Counts as reached what any of `others` reached. The values are left as they are.
+    public func reach(like others: [GradientAccumulator]) {
+        for id in isReached.indices { isReached[id] = others.contains { $0.isReached[id] } }
+    }
 }
 
 /// An owned, 64-byte aligned, zero-initialised float32 buffer. A large one takes memory only where it is written.

@@ -59,9 +59,9 @@ public final class TrainingStep {
     let anchor: AnchorWeights?
     private var anchorFeatures: [FloatBuffer] = []
     let gradients: [GradientAccumulator]
-    private let gram: GradientGram
-    private var weights: [Double]
-    private let blockSizes: [Int64]
+    private let combination: GradientCombination
+    /// Memory behind `answer_ids`.
+    private var answerIDs: UnsafeMutableBufferPointer<Int64>
     /// Metrics of pre_backward hooks, averaged over micro-batches, and those of hooks that run once a step.
     private let microBatchMetrics: [String]
     private let stepMetrics: [String]
@@ -100,14 +100,14 @@ public final class TrainingStep {
         values.set("queries", Int64(model.config.queries))
         values.set("batch", Int64(batchSize))
         values.set("steps", Int64(steps))
+        values.set("seed", Int64(bitPattern: settings.seed))
         try composition.run(.plan, values: values, step: 0)
         taps = try Self.plannedTaps(values, composition: composition, states: stateCount)
         let scope = values.integer("block_scope").flatMap { BlockScope(rawValue: Int($0)) } ?? .tensor
         blocks = ParameterBlocks(of: model.parameters, scope: scope)
-        blockSizes = blocks.blocks.map { Int64($0.count) }
         gradients = objectives.map { _ in GradientAccumulator(parameters: model.parameters) }
-        gram = GradientGram(blocks: blocks, objectives: objectives.count)
-        weights = Array(repeating: 1, count: blocks.blocks.count * objectives.count)
+        combination = try GradientCombination(blocks: blocks, composition: composition, parameters: model.parameters)
+        answerIDs = .allocate(capacity: max(batchSize, 1))
         self.optimizer = AdamW(parameters: model.parameters, settings: optimizer)
         tape = Tape(parameters: model.parameters, parallel: parallel)
         tape.checkpointsSegments = settings.checkpointsActivations
@@ -125,6 +125,8 @@ public final class TrainingStep {
         fixedMultipliers = fixed
         for (index, objective) in objectives.enumerated() { values.set("index.\(objective)", Int64(index)) }
     }
+
+    deinit { answerIDs.deallocate() }
 
     /// Where phases and operations are recorded; nil records nothing.
     public var profile: OperationProfile? {
@@ -157,7 +159,7 @@ public final class TrainingStep {
     }
 
     /// Weights of the last combination, [blocks, objectives]. For tests and traces.
-    public var combinationWeights: [Double] { weights }
+    public var combinationWeights: [Double] { combination.weights }
 
     /// Runs step `step`, counted from 0.
     public func run(step: Int, from source: any BatchSource) throws -> StepReport {
@@ -185,16 +187,17 @@ public final class TrainingStep {
             if let mean = metrics[Self.metric(name)] { values.set(name, mean) }
         }
 
-        gram.compute(gradients, parallel)
-        try combine(step: step)
-        let norm = gram.squaredNorm(weights: weights).squareRoot()
+        let rate = schedule.rate(at: step)
+        values.set("lr", rate)
+        let combined = try combination.run(
+            gradients, multipliers: objectives.map { multipliersBefore[$0] ?? fixedMultipliers[$0] ?? 1 },
+            values: values, step: step, parallel)
+        let norm = combined.norm
         let scale = settings.clipNorm > 0 && norm > settings.clipNorm ? settings.clipNorm / norm : 1
         clock.lap("combine")
-        let rate = schedule.rate(at: step)
         optimizer.update(
-            gradients, blocks: blocks, weights: weights, scale: scale, rate: { _ in rate }, parallel)
+            combined.gradients, blocks: blocks, weights: combined.weights, scale: scale, rate: { _ in rate }, parallel)
         clock.lap("update")
-        values.set("lr", rate)
         try composition.run(.postStep, values: values, step: step)
 
         for name in stepMetrics {
@@ -251,14 +254,8 @@ public final class TrainingStep {
             values.set("answer_logits", .floats(logits.values, [logits.rows, logits.columns]))
             targets.append(("answer_logits", logits))
         }
-        var answers = batch.answerIDs
-        try answers.withUnsafeMutableBytes { answers in
-            if output.answerLogits != nil, let start = answers.baseAddress {
-                values.set(
-                    "answer_ids", ArrayView(pointer: start, element: .i64, shape: [count], isReadOnly: true))
-            }
-            try composition.run(.preBackward, values: values, step: step)
-        }
+        if output.answerLogits != nil { setAnswers(batch.answerIDs) }
+        try composition.run(.preBackward, values: values, step: step)
         clock.lap("objectives")
         for (index, objective) in objectives.enumerated() {
             var seeds: [(tensor: Tensor, cotangent: UnsafePointer<Float>)] = []
@@ -276,6 +273,17 @@ public final class TrainingStep {
             if let value = values.double(name) { sums[Self.metric(name), default: 0] += value }
         }
         clock.lap("backward")
+    }
+
+    /// Memory that lasts beyond the micro-batch, as that of every other array does.
+    private func setAnswers(_ answers: [Int64]) {
+        if answerIDs.count < answers.count {
+            answerIDs.deallocate()
+            answerIDs = .allocate(capacity: answers.count)
+        }
+        guard let start = answerIDs.baseAddress else { return }
+        _ = answerIDs.update(fromContentsOf: answers)
+        values.set("answer_ids", ArrayView(pointer: start, element: .i64, shape: [answers.count]))
     }
 
     /// Features under the initial weights, kept apart from the tape, which the main forward pass reuses.
@@ -298,39 +306,6 @@ public final class TrainingStep {
         var generator = RandomGenerator(
             seed: settings.seed, stream: RandomGenerator.stream("policy noise"), UInt64(step), UInt64(micro))
         return (0..<model.policyInputCount).map { _ in Float(generator.normal() * 0.02) }
-    }
-
-    // MARK: - Combination
-
-    private func combine(step: Int) throws {
-        let (k, m) = (blocks.blocks.count, objectives.count)
-        for block in 0..<k {
-            for (index, objective) in objectives.enumerated() {
-                weights[block * m + index] = multipliers[objective] ?? fixedMultipliers[objective] ?? 1
-            }
-        }
-        guard composition.plugins.contains(where: { $0.hooks.contains { $0.point == .gradientCombine } }) else {
-            return
-        }
-        var matrix = gram.values
-        var sizes = blockSizes
-        try weights.withUnsafeMutableBufferPointer { weights in
-            try matrix.withUnsafeMutableBufferPointer { matrix in
-                try sizes.withUnsafeMutableBufferPointer { sizes in
-                    guard let weight = weights.baseAddress, let gram = matrix.baseAddress, let size = sizes.baseAddress
-                    else { return }
-                    values.set("gram", ArrayView(pointer: gram, element: .f64, shape: [k, m, m], isReadOnly: true))
-                    values.set("weights", ArrayView(pointer: weight, element: .f64, shape: [k, m], isReadOnly: true))
-                    values.set("numel", ArrayView(pointer: size, element: .i64, shape: [k], isReadOnly: true))
-                    try composition.run(.gradientCombine, values: values, step: step)
-                    if let result = values.array("weights"), result.pointer != UnsafeMutableRawPointer(weight) {
-                        weight.update(from: result.pointer.assumingMemoryBound(to: Double.self), count: k * m)
-                    }
-                    // These views end with this call.
-                    for name in ["gram", "weights", "numel"] { values.remove(name) }
-                }
-            }
-        }
     }
 
     // MARK: - Helpers
