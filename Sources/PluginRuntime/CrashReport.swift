@@ -150,13 +150,13 @@ package enum CrashReport {
             let region = record.pointee.regions[index]
             guard region.end != 0, address >= region.start, address < region.end else { continue }
             if address >= region.dataEnd {
-                put(": it went ")
+                put(": it reached byte ")
                 put(number: address - region.dataEnd + 1)
-                put(" bytes past the end of ")
+                put(" past the end of ")
             } else if address < region.dataStart {
-                put(": it went ")
+                put(": it reached byte ")
                 put(number: region.dataStart - address)
-                put(" bytes before the start of ")
+                put(" before the start of ")
             } else {
                 put(": it wrote to byte ")
                 put(number: address - region.dataStart)

@@ -99,8 +99,11 @@ package final class HookTrial {
         let before: [UInt8]
     }
 
-    /// Calls the hook. `values` has an entry per input; `nil` leaves an optional one out. Throws ``TrialError``.
-    package func call(_ values: [TrialValue?], step: Int, layout: TrialLayout) throws -> TrialOutcome {
+    /// Calls the hook. `values` has an entry per input; `nil` leaves an optional one out. `context` says in a crash report what
+    /// was being tried. Throws ``TrialError``.
+    package func call(
+        _ values: [TrialValue?], step: Int, layout: TrialLayout, context: String
+    ) throws -> TrialOutcome {
         let side = layout.side
         var constants: [Piece] = []
         var sizes: [String: Int] = [:]
@@ -160,7 +163,8 @@ package final class HookTrial {
         let error = errorMemory.data.bindMemory(to: craft_error.self, capacity: 1)
         error.initialize(to: PluginInstance.emptyError())
 
-        CrashReport.enter(hook.crashLabel, step: step)
+        let label = CrashReport.Label("plugin \(instance.name), \(point.rawValue) hook, \(context)")
+        CrashReport.enter(label, step: step)
         let status = frame.call(hook.hook, instance.pointer, error)
         CrashReport.leave()
 

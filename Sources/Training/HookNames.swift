@@ -89,6 +89,9 @@ extension NameRegistry {
             "weights", type: "f64[k,m]", readable: [.gradientCombine], producible: [.gradientCombine], provider: .host,
             isChained: true,
             doc: "Factor of each objective's gradient in each block; starts at the objectives' multipliers."),
+        Entry(
+            "losses", type: "f64[m]", readable: [.gradientCombine], provider: .host,
+            doc: "Every objective's value, mean over the step's micro-batches, in the order of the rows of gram."),
         Entry("numel", type: "i64[k]", readable: [.gradientCombine], provider: .host, doc: "Parameters in each block."),
         Entry(
             "grads", type: "f32[m,n]", readable: [.gradientCombine], provider: .host, cost: .expensive,
@@ -102,7 +105,7 @@ extension NameRegistry {
         ),
         Entry(
             "gradient_norm.{objective}", type: "f64", readable: [.gradientCombine, .postStep], provider: .host,
-            requires: "loss.{objective}", cost: .cheap,
+            requires: "loss.{objective}",
             doc: "Length of the objective's gradient over all parameters, before weights and clipping."),
         Entry(
             "index.{objective}", type: "i64", readable: [.gradientCombine], provider: .host,
@@ -116,7 +119,7 @@ extension NameRegistry {
             "seed", type: "i64", readable: everywhere, provider: .host,
             doc: "Seed of the run: with step and instance the start of a plugin's own random numbers."),
         Entry(
-            "lr", type: "f64", readable: [.gradientCombine, .postStep], provider: .host,
+            "lr", type: "f64", readable: afterPlan, provider: .host,
             doc: "Learning rate of the step, before factors of parameter groups."),
         Entry(
             "lambda.{objective}", type: "f64", readable: afterPlan, producible: [.plan, .postStep], provider: .host,

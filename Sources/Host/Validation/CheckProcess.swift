@@ -81,7 +81,7 @@ struct CheckProcess {
     /// The handler's own report where there is one, without its "Error: ".
     private static func crash(_ signal: Int32, _ printed: String) -> String {
         let report = printed.split(separator: "\n").last { $0.contains(": crashed with SIG") }
-        if let report, let start = report.range(of: "Error: plugin ") { return String(report[start.upperBound...]) }
+        if let report, let start = report.range(of: "Error: ") { return String(report[start.upperBound...]) }
         return "crashed with \(CrashReport.name(ofSignal: signal)) outside of its hooks, while it was opened or at exit"
     }
 }

@@ -51,8 +51,8 @@ enum PluginCheck: String, CaseIterable {
         case .nan: return try ValueChecks.notANumber(plugin)
         case .results: return try ValueChecks.results(plugin)
         case .determinism: return try ValueChecks.determinism(plugin)
-        case .bounds: return try ValueChecks.memory(plugin, [.exactAtEnd, .exactAtStart])
-        case .readOnly: return try ValueChecks.memory(plugin, [.readOnly])
+        case .bounds: return try ValueChecks.memory(plugin, [.exactAtEnd, .exactAtStart]) { try $0.checkBounds() }
+        case .readOnly: return try ValueChecks.memory(plugin, [.readOnly]) { try $0.checkConstants() }
         case .state: return try StateChecks.roundTrip(plugin)
         case .damagedState: return try StateChecks.damaged(plugin)
         case .reset: return try StateChecks.reset(plugin)

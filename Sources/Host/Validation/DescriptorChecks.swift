@@ -26,9 +26,9 @@ enum DescriptorChecks {
         let isName = segments.allSatisfy { segment in
             !segment.isEmpty && segment.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }
         }
-        guard segments.count >= 3, isName else {
+        guard segments.count >= 2, isName else {
             throw CheckProblem(
-                "its id '\(library.id)' is not of the form org.example.my-rule: three or more segments of letters, "
+                "its id '\(library.id)' is not of the form org.example.my-rule: two or more segments of letters, "
                     + "digits, '-' and '_'")
         }
         let core = library.version.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)[0]

@@ -41,7 +41,7 @@ struct TrialPlugin {
         func call(_ point: HookPoint, _ step: Int) throws {
             for hook in hooks where hook.point == point {
                 let values = inputs.values(of: hook, in: trial, step: step)
-                let outcome = try hook.call(values, step: step, layout: layout)
+                let outcome = try hook.call(values, step: step, layout: layout, context: "\(trial)")
                 calls.append(TrialCall(place: "\(point.rawValue) hook, step \(step), \(trial)", outcome: outcome))
             }
         }
@@ -91,8 +91,11 @@ extension TrialCall {
         }
     }
 
-    func checkMemory() throws {
+    func checkBounds() throws {
         if let name = outcome.overrun.first { throw CheckProblem("\(place): it wrote beyond the bounds of \(name)") }
+    }
+
+    func checkConstants() throws {
         if let name = outcome.changed.first { throw CheckProblem("\(place): it changed the read-only \(name)") }
     }
 

@@ -32,12 +32,14 @@ enum ValueChecks {
         try runAll(plugin, .random) { try $0.checkWritten() }
     }
 
-    static func memory(_ plugin: TrialPlugin, _ layouts: [TrialLayout]) throws -> String? {
+    static func memory(
+        _ plugin: TrialPlugin, _ layouts: [TrialLayout], _ check: (TrialCall) throws -> Void
+    ) throws -> String? {
         for layout in layouts {
             for kind in [TrialKind.random, .zero] {
                 for trial in TrialCase.all(kind) {
                     let instance = try plugin.makeInstance()
-                    for call in try plugin.run(instance, trial, steps: 0..<2, layout: layout) { try call.checkMemory() }
+                    for call in try plugin.run(instance, trial, steps: 0..<2, layout: layout) { try check(call) }
                 }
             }
         }

@@ -27,6 +27,7 @@ final class GradientCombination {
     private let gramValues: UnsafeMutableBufferPointer<Double>
     private let startWeights: UnsafeMutableBufferPointer<Double>
     private let blockSizes: UnsafeMutableBufferPointer<Int64>
+    private let losses: UnsafeMutableBufferPointer<Double>
 
     /// Throws when a plugin's result would be ignored.
     init(blocks: ParameterBlocks, composition: Composition, parameters: ParameterSet) throws {
@@ -51,6 +52,8 @@ final class GradientCombination {
         startWeights.initialize(repeating: 1)
         blockSizes = .allocate(capacity: k)
         _ = blockSizes.initialize(from: blocks.blocks.map { Int64($0.count) })
+        losses = .allocate(capacity: m)
+        losses.initialize(repeating: 0)
         try Self.checkOrder(composition)
     }
 
@@ -58,6 +61,7 @@ final class GradientCombination {
         gramValues.deallocate()
         startWeights.deallocate()
         blockSizes.deallocate()
+        losses.deallocate()
     }
 
     /// A combined gradient stands for every weight given before it: weights given after it would do nothing.
@@ -85,6 +89,8 @@ final class GradientCombination {
 
         _ = gramValues.update(fromContentsOf: gram.values)
         _ = startWeights.update(fromContentsOf: weights)
+        for index in 0..<m { losses[index] = values.double("loss.\(objectives[index])") ?? 0 }
+        values.set("losses", .array(losses, .f64, [m]))
         values.set("gram", .array(gramValues, .f64, [k, m, m]))
         values.set("weights", .array(startWeights, .f64, [k, m]))
         values.set("numel", .array(blockSizes, .i64, [k]))

@@ -166,7 +166,9 @@ public final class TrainingStep {
         var clock = PhaseClock(profile: profile)
         let multipliersBefore = multipliers
         for gradient in gradients { gradient.zero() }
+        let rate = schedule.rate(at: step)
         values.set("step", Int64(step))
+        values.set("lr", rate)
         var sums: [String: Double] = [:]
         do {
             for micro in 0..<settings.accumulation {
@@ -187,8 +189,6 @@ public final class TrainingStep {
             if let mean = metrics[Self.metric(name)] { values.set(name, mean) }
         }
 
-        let rate = schedule.rate(at: step)
-        values.set("lr", rate)
         let combined = try combination.run(
             gradients, multipliers: objectives.map { multipliersBefore[$0] ?? fixedMultipliers[$0] ?? 1 },
             values: values, step: step, parallel)

@@ -559,6 +559,9 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
  * weights: f64[k,m]      gradient_combine | gradient_combine
  *     Factor of each objective's gradient in each block; starts at the objectives' multipliers.
  *
+ * losses: f64[m]      gradient_combine | -
+ *     Every objective's value, mean over the step's micro-batches, in the order of the rows of gram.
+ *
  * numel: i64[k]      gradient_combine | -
  *     Parameters in each block.
  *
@@ -581,7 +584,7 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
  * seed: i64      everywhere | -
  *     Seed of the run: with step and instance the start of a plugin's own random numbers.
  *
- * lr: f64      gradient_combine, post_step | -
+ * lr: f64      after plan | -
  *     Learning rate of the step, before factors of parameter groups.
  *
  * lambda.{objective}: f64      after plan | plan, post_step
