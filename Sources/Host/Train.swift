@@ -50,12 +50,17 @@ struct Train: ParsableCommand {
 
 struct Plan: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Print the resolved data flow of a plugin list, without training.")
+        abstract: "Print the resolved data flow of a plugin list and what it costs, without training.",
+        discussion: "craft plan --plugins BaselineL1,AnchorVariants,CRaFTProjection --dot | dot -Tsvg > plan.svg")
 
     @OptionGroup var options: TrainingOptions
 
+    @Flag(help: "Print the data flow as a graph for graphviz instead.")
+    var dot = false
+
     func run() throws {
         let settings = try options.settings(over: TrainingOptions.trainDefaults)
-        print(try PlanReport(settings: settings).text)
+        let report = try PlanReport(settings: settings)
+        print(dot ? report.dot : report.text, terminator: dot ? "" : "\n")
     }
 }

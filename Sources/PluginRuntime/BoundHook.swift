@@ -27,6 +27,7 @@ final class BoundHook {
     /// Who to name should the call end the process.
     let crashLabel: CrashReport.Label
     private let frame: CallFrame
+    private let adapted: AdaptedCall?
     private var arrays: [ArrayCell?]
     private let scalars: UnsafeMutablePointer<craft_slot>
     private let error: UnsafeMutablePointer<craft_error>
@@ -35,7 +36,10 @@ final class BoundHook {
     /// a payload no computation produces.
     private static let unwritten: UInt64 = 0x7ff8_c4af_7dea_d0b1
 
-    init(instance: String, hook: PluginLibrary.Hook, inputs: [Argument], results: [Argument]) {
+    init(
+        instance: String, hook: PluginLibrary.Hook, inputs: [Argument], results: [Argument],
+        form: CallForm = .declared
+    ) {
         self.instance = instance
         self.hook = hook
         self.inputs = inputs
@@ -44,6 +48,7 @@ final class BoundHook {
         crashLabel = CrashReport.Label("plugin \(instance), \(hook.point.rawValue) hook")
         let all = inputs + results
         frame = CallFrame(codes: hook.signature.codes)
+        adapted = AdaptedCall(hook, frame, form: form)
         arrays = all.map { $0.type.isArray ? ArrayCell(type: $0.type) : nil }
         scalars = .allocate(capacity: max(all.count, 1))
         scalars.initialize(repeating: craft_slot(), count: max(all.count, 1))
@@ -70,7 +75,7 @@ final class BoundHook {
         error.pointee = craft_error()
         error.pointee.struct_size = UInt32(MemoryLayout<craft_error>.size)
         CrashReport.enter(crashLabel, step: step)
-        let status = frame.call(hook, instancePointer, error)
+        let status = adapted?.call(instancePointer, error) ?? frame.call(hook, instancePointer, error)
         CrashReport.leave()
         guard status == CRAFT_OK else {
             let message = PluginInstance.message(of: &error.pointee)

@@ -6,8 +6,8 @@ import PluginAPI
 /// Each argument takes one 8-byte slot; `values[i]` points at slot i, as `ffi_call` wants it.
 final class CallFrame {
     let slots: UnsafeMutablePointer<craft_slot>
-    private let count: Int
-    private let interface: UnsafeMutablePointer<ffi_cif>
+    let count: Int
+    let interface: UnsafeMutablePointer<ffi_cif>
     private let types: UnsafeMutablePointer<UnsafeMutablePointer<ffi_type>?>
     private let values: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     /// `self` and the error slot, which surround the declared arguments.
@@ -60,11 +60,19 @@ final class CallFrame {
             let function = unsafeBitCast(hook.function.address, to: craft_frame_function.self)
             return function(instance, hook.function.context, slots, error)
         }
+        return callNative(hook.function.address, instance, error)
+    }
+
+    /// Calls a function that takes the arguments natively.
+    func callNative(
+        _ address: @escaping craft_function, _ instance: UnsafeMutableRawPointer?,
+        _ error: UnsafeMutablePointer<craft_error>?
+    ) -> Int32 {
         ends[0] = instance
-        ends[1] = UnsafeMutableRawPointer(error)
+        ends[1] = error.map { UnsafeMutableRawPointer($0) }
         // libffi widens an integer result to a register.
         var status: ffi_arg = 0
-        ffi_call(interface, hook.function.address, &status, values)
+        ffi_call(interface, address, &status, values)
         return Int32(truncatingIfNeeded: status)
     }
 }

@@ -48,9 +48,10 @@ struct PluginDraft {
     }
 
     /// The hooks as they are called.
-    func boundHooks() -> [BoundHook] {
+    func boundHooks(_ form: CallForm) -> [BoundHook] {
         hooks.map {
-            BoundHook(instance: request.instance, hook: $0.declared, inputs: $0.inputs, results: $0.results)
+            BoundHook(
+                instance: request.instance, hook: $0.declared, inputs: $0.inputs, results: $0.results, form: form)
         }
     }
 

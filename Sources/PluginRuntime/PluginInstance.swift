@@ -14,18 +14,23 @@ public final class PluginInstance {
     /// An instance outside any composition: no registry, no other plugins, names and shapes as the caller gives them.
     /// For tools that inspect or call a single plugin. Throws ``CompositionError`` for bad settings.
     public convenience init(library: PluginLibrary, request: PluginRequest) throws {
+        try self.init(library: library, request: request, callForm: .declared)
+    }
+
+    /// The same, with every hook called in `callForm`.
+    package convenience init(library: PluginLibrary, request: PluginRequest, callForm: CallForm) throws {
         var problems: [CompositionProblem] = []
         let draft = PluginDraft(request, library, problems: &problems)
         guard problems.isEmpty else { throw CompositionError(problems: problems) }
-        try self.init(draft)
+        try self.init(draft, callForm: callForm)
     }
 
     /// Creates the instance. Throws ``PluginStateError`` with the plugin's reason when it refuses its settings.
-    init(_ draft: PluginDraft) throws(PluginStateError) {
+    init(_ draft: PluginDraft, callForm: CallForm = .declared) throws(PluginStateError) {
         library = draft.library
         name = draft.request.instance
         loaded = draft.loaded
-        hooks = draft.boundHooks()
+        hooks = draft.boundHooks(callForm)
         var created: UnsafeMutableRawPointer?
         if let create = library.table.create {
             var error = Self.emptyError()

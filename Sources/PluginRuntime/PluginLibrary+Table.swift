@@ -2,39 +2,39 @@ import PluginAPI
 
 /// Reading the table a plugin returns, trusting nothing but its pointers.
 extension PluginLibrary {
-    /// Copies the table after checking version and size. A longer table of a later minor is cut, a shorter one is
-    /// refused: ABI 1.0 has no optional tail.
-    static func readTable(_ pointer: UnsafePointer<craft_plugin>, _ path: String) throws(PluginLoadError)
-        -> craft_plugin
-    {
+    /// Copies the table after checking version and size. A longer table of a later minor is cut; the members that a
+    /// shorter one of an earlier minor lacks are 0.
+    static func readTable(
+        _ pointer: UnsafePointer<craft_plugin>, _ path: String, host: ABIVersion
+    ) throws(PluginLoadError) -> craft_plugin {
         // The first four words are the frozen part: size, major, minimum minor, state version.
         let words = UnsafeRawPointer(pointer)
-        let size = Int(words.loadUnaligned(as: UInt32.self))
+        let size = words.loadUnaligned(as: UInt32.self)
         let major = words.loadUnaligned(fromByteOffset: 4, as: UInt32.self)
         let minimumMinor = words.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
-        guard major == CRAFT_ABI_MAJOR else {
+        guard major == host.major else {
             throw PluginLoadError(
-                .abiMajor, path, "it was built for plugin ABI \(major), this host speaks ABI \(hostABI)",
+                .abiMajor, path, "it was built for plugin ABI \(major), this host speaks ABI \(host)",
                 hint: "rebuild the plugin against this host's craft_plugin.h")
         }
-        guard minimumMinor <= CRAFT_ABI_MINOR else {
+        guard minimumMinor <= host.minor else {
             throw PluginLoadError(
                 .abiMinor, path,
-                "it needs plugin ABI \(major).\(minimumMinor) or later, this host speaks ABI \(hostABI)",
+                "it needs plugin ABI \(major).\(minimumMinor) or later, this host speaks ABI \(host)",
                 hint: "use a newer craft, or build the plugin to need less")
         }
-        guard size >= MemoryLayout<craft_plugin>.size else {
+        guard size >= CRAFT_PLUGIN_SIZE_1_0 else {
             throw PluginLoadError(
-                .structSize, path,
-                "its table says it has \(size) bytes, ABI \(major).0 has \(MemoryLayout<craft_plugin>.size)",
+                .structSize, path, "its table says it has \(size) bytes, ABI \(major).0 has \(CRAFT_PLUGIN_SIZE_1_0)",
                 hint: "set struct_size to sizeof(craft_plugin)")
         }
-        return pointer.pointee
+        return PluginTable.row(at: words, size: Int(size))
     }
 
     static func readParameters(_ table: craft_plugin, _ path: String) throws(PluginLoadError) -> [Parameter] {
         let rows: [craft_parameter] = try rows(
-            UnsafeRawPointer(table.parameters), table.parameter_count, table.parameter_size, "parameter", path)
+            UnsafeRawPointer(table.parameters), table.parameter_count, table.parameter_size,
+            smallest: UInt32(CRAFT_PARAMETER_SIZE_1_0), "parameter", path)
         var parameters: [Parameter] = []
         for row in rows {
             let parameter = try readParameter(row, path)
@@ -87,7 +87,8 @@ extension PluginLibrary {
 
     static func readHooks(_ table: craft_plugin, _ path: String) throws(PluginLoadError) -> [Hook] {
         let rows: [craft_hook] = try rows(
-            UnsafeRawPointer(table.hooks), table.hook_count, table.hook_size, "hook", path)
+            UnsafeRawPointer(table.hooks), table.hook_count, table.hook_size,
+            smallest: UInt32(CRAFT_HOOK_SIZE_1_0), "hook", path)
         guard !rows.isEmpty else {
             throw PluginLoadError(.table, path, "it declares no hook", hint: "a plugin without hooks does nothing")
         }
@@ -172,19 +173,39 @@ extension PluginLibrary {
         }
     }
 
-    /// Rows of a descriptor table whose row size may be larger than this host's, in a later minor.
-    private static func rows<Row>(
-        _ base: UnsafeRawPointer?, _ count: UInt32, _ stride: UInt32, _ what: String, _ path: String
+    /// Rows of a descriptor table of this or another minor, whose rows may be longer or shorter than this host's.
+    ///
+    /// - Parameter smallest: bytes of a row in ABI 1.0.
+    private static func rows<Row: BitwiseCopyable>(
+        _ base: UnsafeRawPointer?, _ count: UInt32, _ stride: UInt32, smallest: UInt32, _ what: String, _ path: String
     ) throws(PluginLoadError) -> [Row] {
         guard count > 0 else { return [] }
         guard let base else { throw PluginLoadError(.table, path, "it declares \(count) \(what)s at NULL") }
         guard count <= 1024 else { throw PluginLoadError(.table, path, "it declares \(count) \(what)s, at most 1024") }
-        guard Int(stride) >= MemoryLayout<Row>.size else {
+        guard stride >= smallest else {
             throw PluginLoadError(
                 .structSize, path,
-                "its \(what) rows have \(stride) bytes, ABI \(CRAFT_ABI_MAJOR).0 has \(MemoryLayout<Row>.size)",
+                "its \(what) rows have \(stride) bytes, ABI \(CRAFT_ABI_MAJOR).0 has \(smallest)",
                 hint: "set \(what)_size to sizeof(craft_\(what))")
         }
-        return (0..<Int(count)).map { base.loadUnaligned(fromByteOffset: $0 * Int(stride), as: Row.self) }
+        return PluginTable.rows(at: base, count: Int(count), size: Int(stride))
+    }
+}
+
+/// Reading structs whose writer was compiled with another minor of the ABI: minors only append members.
+package enum PluginTable {
+    /// A struct of which `size` bytes are there. What is longer is cut, what is missing is 0.
+    package static func row<Row: BitwiseCopyable>(at pointer: UnsafeRawPointer, size: Int) -> Row {
+        withUnsafeTemporaryAllocation(of: Row.self, capacity: 1) { memory in
+            let bytes = UnsafeMutableRawBufferPointer(memory)
+            bytes.initializeMemory(as: UInt8.self, repeating: 0)
+            bytes.copyMemory(from: UnsafeRawBufferPointer(start: pointer, count: min(size, MemoryLayout<Row>.size)))
+            return memory[0]
+        }
+    }
+
+    /// Structs one after the other, `size` bytes from each to the next.
+    package static func rows<Row: BitwiseCopyable>(at pointer: UnsafeRawPointer, count: Int, size: Int) -> [Row] {
+        (0..<count).map { row(at: pointer + $0 * size, size: size) }
     }
 }

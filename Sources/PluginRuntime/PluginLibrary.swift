@@ -64,11 +64,30 @@ public final class PluginLibrary {
     /// Whether the plugin can go back to the state after creation.
     package var canReset: Bool { table.reset != nil }
 
+    /// A version of the ABI, as a host speaks it.
+    package struct ABIVersion: Sendable, CustomStringConvertible {
+        package var major: UInt32
+        package var minor: UInt32
+
+        package init(major: UInt32, minor: UInt32) {
+            self.major = major
+            self.minor = minor
+        }
+
+        /// What this host speaks.
+        package static let current = ABIVersion(major: CRAFT_ABI_MAJOR, minor: CRAFT_ABI_MINOR)
+
+        package var description: String { "\(major).\(minor)" }
+    }
+
     /// The ABI this host speaks, "1.0".
-    public static var hostABI: String { "\(CRAFT_ABI_MAJOR).\(CRAFT_ABI_MINOR)" }
+    public static var hostABI: String { ABIVersion.current.description }
 
     /// Opens and checks a file. Throws ``PluginLoadError``.
-    public init(path: String) throws(PluginLoadError) {
+    public convenience init(path: String) throws(PluginLoadError) { try self.init(path: path, host: .current) }
+
+    /// The same for a host that speaks another version of the ABI, as an older or a newer one would.
+    package init(path: String, host: ABIVersion) throws(PluginLoadError) {
         self.path = path
         sha256 = try Self.checkFile(path)
         // A name without a slash would make dlopen search the system's library folders.
@@ -89,7 +108,7 @@ public final class PluginLibrary {
         guard let pointer = entry() else {
             throw PluginLoadError(.table, path, "craft_plugin_entry returned NULL instead of the plugin's table")
         }
-        table = try Self.readTable(pointer, path)
+        table = try Self.readTable(pointer, path, host: host)
         abi = (table.abi_major, table.abi_min_minor)
         stateVersion = table.state_version
         id = try Self.text(table.id, "id", path)

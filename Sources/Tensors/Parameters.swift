@@ -163,7 +163,7 @@ public final class GradientAccumulator {
     public let values: FloatBuffer
     /// Per parameter id: whether a backward pass came by since ``zero()``. A parameter that no objective reaches is left
     /// alone by the optimizer, weight decay included, as PyTorch leaves one whose gradient is None.
-    public var isReached: [Bool]
+    public internal(set) var isReached: [Bool]
     private let parameters: ParameterSet
 
     public init(parameters: ParameterSet) {
@@ -179,6 +179,11 @@ public final class GradientAccumulator {
             let parameter = parameters[id]
             ck_fill(0, parameter.count, values.base + parameter.offset)
         }
+    }
+
+    /// Counts as reached what any of `others` reached. The values are left as they are.
+    public func reach(like others: [GradientAccumulator]) {
+        for id in isReached.indices { isReached[id] = others.contains { $0.isReached[id] } }
     }
 }
 

@@ -1,12 +1,14 @@
+// Generated from Sources/PluginAPI/names.json by scripts/generate_names.py: change names there.
 public import PluginRuntime
 
 extension NameRegistry {
-    /// The names this trainer offers to plugins and accepts from them, version 1.
+    /// The names this trainer offers to plugins and accepts from them.
     ///
-    /// Axis letters: b batch, h chunk steps, a action width, t tokens, d hidden width, n answer positions, v vocabulary,
-    /// k gradient blocks, m objectives.
+    /// Axis letters: b batch, h steps of an action chunk, a action width, t tokens, d hidden width, n answer positions,
+    /// or parameters in grads, v vocabulary, k blocks, m objectives.
     public static let training = NameRegistry(planNames + batchNames + gradientNames + stepNames)
 
+    private static let everywhere = Set(HookPoint.allCases)
     private static let afterPlan: Set<HookPoint> = [.preBackward, .gradientCombine, .postStep]
 
     /// What `plan` hooks learn about the model and decide about the run.
@@ -49,14 +51,14 @@ extension NameRegistry {
             "target_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host,
             doc: "Normalised action chunks from the data."),
         Entry(
-            "feature.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
-            requires: "tap.{tap}.layer", cost: .cheap,
+            "feature.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host, requires: "tap.{tap}.layer",
+            cost: .cheap,
             doc:
                 "Features of tap {tap} under the current weights; t is 1 when the tap pools, and for all layers that many times the layers, one layer after the other. Absent while it is off."
         ),
         Entry(
-            "anchor.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
-            requires: "tap.{tap}.layer", cost: .expensive,
+            "anchor.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host, requires: "tap.{tap}.layer",
+            cost: .expensive,
             doc: "Features of the same batch under the initial weights: one further forward pass without tape."),
         Entry(
             "mask.{tap}", type: "f32[b,t]", readable: [.preBackward], provider: .host, requires: "tap.{tap}.layer",
@@ -88,21 +90,23 @@ extension NameRegistry {
             isChained: true,
             doc: "Factor of each objective's gradient in each block; starts at the objectives' multipliers."),
         Entry(
-            "grads", type: "f32[m,n]", readable: [.gradientCombine], provider: .host, cost: .expensive,
-            doc:
-                "The objectives' whole gradients, in the order of the trainable tensors, zeros between them: m further copies of the trainable values and a pass over them."
-        ),
-        Entry(
-            "combined", type: "f32[n]", producible: [.gradientCombine], provider: .plugin,
-            doc: "A gradient that the optimizer takes instead of the weighted sum; laid out as a row of grads."),
-        Entry(
-            "gradient_norm.{objective}", type: "f64", readable: [.gradientCombine, .postStep], provider: .host,
-            requires: "loss.{objective}", doc: "Norm of the objective's gradient over all parameters."),
-        Entry(
             "losses", type: "f64[m]", readable: [.gradientCombine], provider: .host,
             doc: "Every objective's value, mean over the step's micro-batches, in the order of the rows of gram."),
+        Entry("numel", type: "i64[k]", readable: [.gradientCombine], provider: .host, doc: "Parameters in each block."),
         Entry(
-            "numel", type: "i64[k]", readable: [.gradientCombine], provider: .host, doc: "Parameters in each block."),
+            "grads", type: "f32[m,n]", readable: [.gradientCombine], provider: .host, cost: .expensive,
+            doc:
+                "The objectives' gradients in full, n parameters in block order, numel of each: takes m more copies of the trainable parameters' memory."
+        ),
+        Entry(
+            "combined", type: "f32[n]", producible: [.gradientCombine], provider: .plugin, cost: .expensive,
+            doc:
+                "The gradient the optimizer follows, in the order of grads. It replaces the sum of weights times gradients."
+        ),
+        Entry(
+            "gradient_norm.{objective}", type: "f64", readable: [.gradientCombine, .postStep], provider: .host,
+            requires: "loss.{objective}",
+            doc: "Length of the objective's gradient over all parameters, before weights and clipping."),
         Entry(
             "index.{objective}", type: "i64", readable: [.gradientCombine], provider: .host,
             requires: "loss.{objective}", doc: "Row of the objective in gram and weights."),
@@ -110,14 +114,13 @@ extension NameRegistry {
 
     /// What belongs to the step as a whole.
     private static let stepNames: [Entry] = [
+        Entry("step", type: "i64", readable: afterPlan, provider: .host, doc: "Optimizer step, counted from 0."),
         Entry(
-            "seed", type: "i64", readable: [.plan, .preBackward, .gradientCombine, .postStep], provider: .host,
-            doc: "Seed of the run: with step, what random draws should depend on."),
-        Entry(
-            "step", type: "i64", readable: afterPlan, provider: .host, doc: "Optimizer step, counted from 0."),
+            "seed", type: "i64", readable: everywhere, provider: .host,
+            doc: "Seed of the run: with step and instance the start of a plugin's own random numbers."),
         Entry(
             "lr", type: "f64", readable: afterPlan, provider: .host,
-            doc: "Learning rate of the step."),
+            doc: "Learning rate of the step, before factors of parameter groups."),
         Entry(
             "lambda.{objective}", type: "f64", readable: afterPlan, producible: [.plan, .postStep], provider: .host,
             requires: "loss.{objective}",
@@ -126,7 +129,6 @@ extension NameRegistry {
         ),
         Entry(
             "metric.{name}", type: "f64", readable: afterPlan, producible: afterPlan, provider: .plugin,
-            doc:
-                "A number to log under this name; after pre_backward, its mean over the step's micro-batches."),
+            doc: "A number to log under this name; after pre_backward, its mean over the step's micro-batches."),
     ]
 }

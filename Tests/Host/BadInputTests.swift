@@ -152,9 +152,32 @@ extension HostTests {
             let result = try CraftCommand.run(["plan", "--plugins", CraftCommand.four], in: folder.url)
             #expect(result.status == 0)
             #expect(try CraftCommand.files(in: folder.url.path).isEmpty)
-            for word in ["BaselineL1", "gradient_combine", "lambda.retention", "loss.retention"] {
+            for word in [
+                "BaselineL1", "gradient_combine", "lambda.retention", "loss.retention", "forward pass", "GFLOP",
+                "gradient of retention", "3 inner products",
+            ] {
                 #expect(result.output.contains(word), "\(result.output)")
             }
+            // Coordinates are paid for visibly.
+            let coordinates = try CraftCommand.run(["plan", "--plugins", "BaselineL1,GradDrop"])
+            for word in ["grads", "combined", "coordinates"] { #expect(coordinates.output.contains(word)) }
+        }
+
+        /// A graph that graphviz reads: every arrow is between boxes that are declared.
+        @Test func planDrawsItself() throws {
+            let result = try CraftCommand.run(["plan", "--dot", "--plugins", CraftCommand.four])
+            #expect(result.status == 0 && result.standardOutput.hasPrefix("digraph plan {"))
+            let lines = result.standardOutput.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+            let nodes = Set(
+                lines.filter { $0.contains(" [label=") && !$0.contains("->") }.map { $0.prefix { $0 != " " } })
+            let arrows = lines.filter { $0.contains(" -> ") }
+            for arrow in arrows {
+                let ends = arrow.components(separatedBy: " [")[0].components(separatedBy: " -> ")
+                #expect(ends.count == 2 && ends.allSatisfy { nodes.contains(Substring($0)) }, "\(arrow)")
+            }
+            #expect(arrows.contains { $0.hasPrefix("post_step_0 -> gradient_combine_0") && $0.contains("dashed") })
+            #expect(
+                result.standardOutput.filter { $0 == "{" }.count == result.standardOutput.filter { $0 == "}" }.count)
         }
     }
 }

@@ -74,11 +74,11 @@ extension HostTests {
         /// Results that training would refuse are shown, and then refused.
         @Test func notANumberIsShownAndReported() throws {
             let result = try call(
-                "CRaFTDual", "post_step",
-                #"[{"loss.retention": 0.2, "lambda.retention": 0}, {"loss.retention": NaN}, {"loss.retention": "-inf"}]"#)
+                "BaselineL1", "pre_backward",
+                #"[{"predicted_actions": [[[1]]], "target_actions": [[[0]]]}, {"predicted_actions": [[["-inf"]]]}]"#)
             #expect(result.status == 2)
-            #expect(result.standardOutput.contains(#""lambda.retention": "nan""#), "\(result.output)")
-            #expect(result.standardError.contains("call 1") && result.standardError.contains("lambda.retention"))
+            #expect(result.standardOutput.contains(#""loss.action": "inf""#), "\(result.output)")
+            #expect(result.standardError.contains("call 1") && result.standardError.contains("loss.action"))
         }
 
         /// The trainer starts every step's weights at the multipliers; a list of calls does too.

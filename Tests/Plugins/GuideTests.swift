@@ -15,33 +15,6 @@ import Training
         folder = try TemporaryFolder()
     }
 
-    /// The registry as the guide's table. `CRAFT_UPDATE_DOCS=1` writes it there.
-    @Test func namesAreThoseOfTheRegistry() throws {
-        func points(_ set: Set<HookPoint>) -> String {
-            if set.isEmpty { return "" }
-            if set == Set(HookPoint.allCases) { return "everywhere" }
-            if set == Set(HookPoint.allCases).subtracting([.plan]) { return "after plan" }
-            return set.sorted().map(\.rawValue).joined(separator: ", ")
-        }
-        let rows = NameRegistry.training.entries.map { entry in
-            let cost = entry.cost == .free ? "" : " Cost: \(entry.cost.rawValue)."
-            return "| `\(entry.pattern)` | `\(entry.type)` | \(points(entry.readable)) | \(points(entry.producible)) "
-                + "| \(entry.doc)\(cost) |"
-        }
-        let table = (["| name | type | read at | given at | meaning |", "|---|---|---|---|---|"] + rows)
-            .joined(separator: "\n")
-        let start = try #require(guide.range(of: "make test -->\n"))
-        let end = try #require(guide.range(of: "<!-- end of names -->"))
-        if ProcessInfo.processInfo.environment["CRAFT_UPDATE_DOCS"] == "1" {
-            let updated = guide[..<start.upperBound] + "\n" + table + "\n\n" + guide[end.lowerBound...]
-            try Data(updated.utf8).write(to: Self.url)
-        } else {
-            #expect(
-                guide[start.upperBound..<end.lowerBound] == "\n\(table)\n\n",
-                "run CRAFT_UPDATE_DOCS=1 make test, and commit docs/PLUGINS.md")
-        }
-    }
-
     /// The guide's first chapter, command by command and edit by edit.
     @Test func firstStrategy() throws {
         func run(_ command: String) throws -> String {

@@ -29,8 +29,48 @@
  * the same instance;  [any] any thread, any time.  {load} before any instance exists;  {idle} between training steps;
  * {step} inside one.  Lifetimes: "static" = valid until the process ends; "call" = valid until the function returns.
  *
- * What an exception, a panic or a longjmp across this boundary does is undefined: catch it and return a status.
- * A library is never unloaded once opened.
+ * Requirements, and what enforces each: "compile" this header's macros and the SDKs; "load" the host when it opens the
+ * file; "compose" the host before the first step; "call" the host at every call, naming the plugin; "check X" the check X
+ * of `craft plugins check`; "review" nothing but a reader. None of load, compose and call can be turned off.
+ *
+ *   The plugin                                                                             enforced by
+ *   R1   exports craft_plugin_entry and no other symbol                                    check symbols
+ *   R2   returns the same static table every time, at once: work belongs into create       check scan
+ *   R3   was compiled for the host's major and needs at most the host's minor              load
+ *   R4   gives the sizes of its structs as it was compiled, at least those of ABI 1.0      load
+ *   R5   has an id, a version and a summary; the id names this plugin for ever             load; check descriptor; review
+ *   R6   declares each setting once, its default in range, and works with every value      load; check settings
+ *        it allows or refuses it with a reason
+ *   R7   declares each hook by a signature that describes the function                     compile; load
+ *   R8   uses names of the registry, at their points and in their types                    compose; check descriptor
+ *   R9   reads what somebody gives; gives what nobody else does, chained and shared        compose
+ *        names apart; makes no cycle
+ *   R10  gets and gives arrays whose equal axis names have equal sizes                     call
+ *   R11  writes every required result, and all of it                                       call; check results
+ *   R12  gives finite numbers, from 1e-300 to 1e150, or an error                           call; check random, zero, tiny, huge
+ *   R13  says why when it fails: a status other than 0 and a message                       check random
+ *   R14  does not write to inputs                                                          check read-only
+ *   R15  stays within its buffers                                                          check bounds
+ *   R16  keeps no pointer beyond its lifetime                                              check bounds; review
+ *   R17  gives the same bytes for the same input and state: no clock, no random device     check determinism
+ *   R18  does not remember what is not a number                                            check nan
+ *   R19  saves the whole state, the same state as the same bytes, and reads it back from   check state
+ *        pieces of any size
+ *   R20  refuses damaged state and is then as before, or reads it without harm             check damaged-state
+ *   R21  is after reset as after create                                                    check reset
+ *   R22  leaves no memory, file or thread behind after destroy                             check leaks
+ *   R23  keeps nothing in global variables: instances are independent                      check instances
+ *   R24  answers NULL to an extension id it does not know                                  check descriptor
+ *   R25  lets no exception, panic or longjmp cross this boundary: catch it, return a       compile (SDKs); review
+ *        status
+ *
+ *   The host                                                                               enforced by
+ *   R26  never unloads a library, and calls one instance from one thread at a time         review
+ *   R27  passes compact row-major arrays, results allocated, errors cleared                its tests
+ *   R28  reads min(struct_size, its own size) bytes of every struct and takes what is      its tests
+ *        missing as 0: sizes are compared with >=, never with ==
+ *   R29  gives NATIVE and FRAME functions the same arguments                               its tests
+ *   R30  never changes the meaning, type or point of a name; minors add names              its tests
  */
 #ifndef CRAFT_PLUGIN_H
 #define CRAFT_PLUGIN_H
@@ -47,6 +87,11 @@ extern "C" {
 /* A host with major M and minor N runs every plugin with the same major that needs minor N or less. Minors only append. */
 #define CRAFT_ABI_MAJOR 1u
 #define CRAFT_ABI_MINOR 0u
+
+/* Bytes of the structs that a plugin fills, in ABI 1.0. */
+#define CRAFT_PLUGIN_SIZE_1_0 120u
+#define CRAFT_PARAMETER_SIZE_1_0 56u
+#define CRAFT_HOOK_SIZE_1_0 56u
 
 /* Inputs plus results of one hook. */
 #define CRAFT_MAX_ARITY 24
@@ -358,6 +403,29 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
 #define CRAFT_OUT_CODE_optional_f64_array "Z"
 #define CRAFT_OUT_CODE_optional_i64_array "Z"
 
+/* The member of craft_slot that holds an argument. */
+#define CRAFT_IN_SLOT_f64 f64
+#define CRAFT_IN_SLOT_i64 i64
+#define CRAFT_IN_SLOT_f32_array array
+#define CRAFT_IN_SLOT_f64_array array
+#define CRAFT_IN_SLOT_i64_array array
+#define CRAFT_IN_SLOT_optional_f64 optional_f64
+#define CRAFT_IN_SLOT_optional_i64 optional_i64
+#define CRAFT_IN_SLOT_optional_f32_array array
+#define CRAFT_IN_SLOT_optional_f64_array array
+#define CRAFT_IN_SLOT_optional_i64_array array
+
+#define CRAFT_OUT_SLOT_f64 f64_result
+#define CRAFT_OUT_SLOT_i64 i64_result
+#define CRAFT_OUT_SLOT_f32_array array_result
+#define CRAFT_OUT_SLOT_f64_array array_result
+#define CRAFT_OUT_SLOT_i64_array array_result
+#define CRAFT_OUT_SLOT_optional_f64 f64_result
+#define CRAFT_OUT_SLOT_optional_i64 i64_result
+#define CRAFT_OUT_SLOT_optional_f32_array array_result
+#define CRAFT_OUT_SLOT_optional_f64_array array_result
+#define CRAFT_OUT_SLOT_optional_i64_array array_result
+
 #define CRAFT_TEXT_f64(axes) "f64" axes
 #define CRAFT_TEXT_i64(axes) "i64" axes
 #define CRAFT_TEXT_f32_array(axes) "f32" axes
@@ -377,15 +445,30 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
 #define CRAFT_PARAMETERS_(INPUTS, RESULTS) \
     (CRAFT_UNUSED void *self INPUTS(CRAFT_IN_PARAMETER_) RESULTS(CRAFT_OUT_PARAMETER_), CRAFT_UNUSED craft_error *error)
 
+#define CRAFT_ITEM_INDEX_(kind, variable, name, axes) craft_index_##variable,
+#define CRAFT_IN_ARGUMENT_(kind, variable, name, axes) , arguments[craft_index_##variable].CRAFT_IN_SLOT_##kind
+#define CRAFT_OUT_ARGUMENT_(kind, variable, name, axes) , arguments[craft_index_##variable].CRAFT_OUT_SLOT_##kind
+
 #define CRAFT_HOOK(hook, INPUTS, RESULTS)                                                                        \
     static int32_t hook CRAFT_PARAMETERS_(INPUTS, RESULTS);                                                      \
     static const char hook##_signature[] = "" INPUTS(CRAFT_ITEM_TEXT_) "-> " RESULTS(CRAFT_ITEM_TEXT_);          \
     static const char hook##_codes[] = "" INPUTS(CRAFT_IN_ITEM_CODE_) RESULTS(CRAFT_OUT_ITEM_CODE_);             \
+    CRAFT_UNUSED static int32_t hook##_frame(void *self, CRAFT_UNUSED void *context,                             \
+                                             CRAFT_UNUSED const craft_slot *arguments, craft_error *error) {     \
+        enum { INPUTS(CRAFT_ITEM_INDEX_) RESULTS(CRAFT_ITEM_INDEX_) craft_index_count_ };                        \
+        return hook(self INPUTS(CRAFT_IN_ARGUMENT_) RESULTS(CRAFT_OUT_ARGUMENT_), error);                        \
+    }                                                                                                            \
     static int32_t hook CRAFT_PARAMETERS_(INPUTS, RESULTS)
 
-/* The hook's row in the table. C cannot hash a string in a static initialiser: craft_plugin_entry fills the hash in. */
+/* The hook's row in the table. C cannot hash a string in a static initialiser: craft_plugin_entry fills the hash in.
+ * With CRAFT_CALL_FRAMES defined before the header, hooks are offered as frame functions instead of native ones. */
+#ifdef CRAFT_CALL_FRAMES
+#define CRAFT_HOOK_ENTRY(point, hook) \
+    { point, hook##_signature, hook##_codes, 0, CRAFT_CALL_FRAME, 0, (craft_function)hook##_frame, NULL }
+#else
 #define CRAFT_HOOK_ENTRY(point, hook) \
     { point, hook##_signature, hook##_codes, 0, CRAFT_CALL_NATIVE, 0, (craft_function)hook, NULL }
+#endif
 
 #define CRAFT_TABLE(array) array, (uint32_t)(sizeof(array) / sizeof((array)[0])), (uint32_t)sizeof((array)[0])
 #define CRAFT_NO_TABLE(type) NULL, 0, (uint32_t)sizeof(type)
@@ -401,11 +484,125 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
         return &(plugin);                                                       \
     }
 
+/* names: begin */
+/* ---- Names (generated from Sources/PluginAPI/names.json by scripts/generate_names.py) --------
+ *
+ * name: type, read at | given at (a plugin's results). {...} stands for any name. A name keeps its meaning for ever.
+ * Axes: b batch, h steps of an action chunk, a action width, t tokens, d hidden width, n answer positions, or
+ * parameters in grads, v vocabulary, k blocks, m objectives.
+ *
+ * hidden_states: i64      plan | -
+ *     Number of hidden-state tensors: decoder layers plus one; index 0 is the embedding output.
+ *
+ * hidden_size: i64      plan | -
+ *     Width of a hidden state.
+ *
+ * visual_tokens: i64      plan | -
+ *     Visual tokens of one sample, all cameras together.
+ *
+ * queries: i64      plan | -
+ *     Action queries of one sample.
+ *
+ * batch: i64      plan | -
+ *     Samples in a micro-batch.
+ *
+ * steps: i64      plan | -
+ *     Optimizer steps the run will take.
+ *
+ * tap.{id}.layer: i64      - | plan
+ *     Index into the hidden states whose features tap {id} takes; -1 turns the tap off, -2 takes the outputs of all
+ *     decoder layers.
+ *
+ * tap.{id}.tokens: i64      - | plan
+ *     Positions the tap takes: 0 visual, 1 visual and prompt, 2 prompt, 3 action queries, 4 all.
+ *
+ * tap.{id}.pooling: i64      - | plan
+ *     How the tap reduces its tokens: 0 not at all, 1 mean, 2 maximum.
+ *
+ * block_scope: i64      - | plan
+ *     What one block of the Gram matrices is: 0 tensor, 1 layer, 2 module, 3 all parameters.
+ *
+ * weight.{objective}: f64      - | plan
+ *     Fixed multiplier of the objective, used when no plugin provides lambda.{objective}.
+ *
+ * predicted_actions: f32[b,h,a]      pre_backward | -
+ *     Normalised action chunks from the policy.
+ *
+ * target_actions: f32[b,h,a]      pre_backward | -
+ *     Normalised action chunks from the data.
+ *
+ * feature.{tap}: f32[b,t,d]      pre_backward | -
+ *     Features of tap {tap} under the current weights; t is 1 when the tap pools, and for all layers that many times
+ *     the layers, one layer after the other. Absent while it is off.
+ *
+ * anchor.{tap}: f32[b,t,d]      pre_backward | -
+ *     Features of the same batch under the initial weights: one further forward pass without tape.
+ *
+ * mask.{tap}: f32[b,t]      pre_backward | -
+ *     1 where a position of the tap holds a token, 0 where it is padding.
+ *
+ * answer_logits: f32[n,v]      pre_backward | -
+ *     Language-model logits at the answer positions of the question batch.
+ *
+ * answer_ids: i64[n]      pre_backward | -
+ *     Token ids that the answer positions should predict.
+ *
+ * loss.{objective}: f64      after plan | pre_backward
+ *     Value of the objective on a micro-batch; after pre_backward, its mean over the step's micro-batches.
+ *
+ * cotangent.{objective}.{target}: like {target}      pre_backward | pre_backward
+ *     Derivative of the objective with respect to {target}: predicted_actions, feature.{tap} or answer_logits.
+ *
+ * gram: f64[k,m,m]      gradient_combine | -
+ *     Inner products of the objectives' gradients in each block, accumulated in double precision.
+ *
+ * weights: f64[k,m]      gradient_combine | gradient_combine
+ *     Factor of each objective's gradient in each block; starts at the objectives' multipliers.
+ *
+ * losses: f64[m]      gradient_combine | -
+ *     Every objective's value, mean over the step's micro-batches, in the order of the rows of gram.
+ *
+ * numel: i64[k]      gradient_combine | -
+ *     Parameters in each block.
+ *
+ * grads: f32[m,n]      gradient_combine | -
+ *     The objectives' gradients in full, n parameters in block order, numel of each: takes m more copies of the
+ *     trainable parameters' memory.
+ *
+ * combined: f32[n]      - | gradient_combine
+ *     The gradient the optimizer follows, in the order of grads. It replaces the sum of weights times gradients.
+ *
+ * gradient_norm.{objective}: f64      gradient_combine, post_step | -
+ *     Length of the objective's gradient over all parameters, before weights and clipping.
+ *
+ * index.{objective}: i64      gradient_combine | -
+ *     Row of the objective in gram and weights.
+ *
+ * step: i64      after plan | -
+ *     Optimizer step, counted from 0.
+ *
+ * seed: i64      everywhere | -
+ *     Seed of the run: with step and instance the start of a plugin's own random numbers.
+ *
+ * lr: f64      after plan | -
+ *     Learning rate of the step, before factors of parameter groups.
+ *
+ * lambda.{objective}: f64      after plan | plan, post_step
+ *     Multiplier of the objective in this step. Produced by plan: its first value; by post_step: the next one.
+ *
+ * metric.{name}: f64      after plan | after plan
+ *     A number to log under this name; after pre_backward, its mean over the step's micro-batches.
+ */
+/* names: end */
+
 /* The ABI passes every argument in 8 bytes and counts on IEEE-754. A platform that differs must not compile. */
 typedef char craft_check_f64_[sizeof(double) == 8 ? 1 : -1];
 typedef char craft_check_f32_[sizeof(float) == 4 ? 1 : -1];
 typedef char craft_check_pointer_[sizeof(void *) == 8 ? 1 : -1];
 typedef char craft_check_slot_[sizeof(craft_slot) == 8 ? 1 : -1];
+typedef char craft_check_plugin_[sizeof(craft_plugin) >= CRAFT_PLUGIN_SIZE_1_0 ? 1 : -1];
+typedef char craft_check_parameter_[sizeof(craft_parameter) >= CRAFT_PARAMETER_SIZE_1_0 ? 1 : -1];
+typedef char craft_check_hook_[sizeof(craft_hook) >= CRAFT_HOOK_SIZE_1_0 ? 1 : -1];
 
 #ifdef __cplusplus
 }

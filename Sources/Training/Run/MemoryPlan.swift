@@ -22,9 +22,15 @@ public struct MemoryPlan: Sendable {
     public var evaluation = 0
     /// The program itself.
     public var program = 0
+    /// A matrix of all objectives' gradients and the combined one, where a plugin asks for coordinates.
+    public var fullGradients = 0
+    /// What the plugins ask for, one by one; its memory is part of the sizes above.
+    public var requests: [RequestCost] = []
+    /// Floating-point operations of a step's forward passes.
+    public var forwardFlops = 0.0
 
     public var total: Int {
-        parameters + gradients + moments + activations + anchors + evaluation + program
+        parameters + gradients + fullGradients + moments + activations + anchors + evaluation + program
     }
 
     /// - `composition`: the plugin list of `settings`.
@@ -55,13 +61,16 @@ public struct MemoryPlan: Sendable {
                 parameters -= 2 * parameter.count
             }
         }
-        let reached = step.dryRun(
+        let run = step.dryRun(
             Self.input(
                 folder.config, count: settings.batchSize,
                 prompt: settings.task == .questions ? prompts.question : prompts.action, task: settings.task,
                 cameras: settings.cameras.count))
-        let counts = model.parameters.parameters.map(\.count)
-        for objective in reached { gradients += zip(objective, counts).reduce(0) { $0 + ($1.0 ? 4 * $1.1 : 0) } }
+        let (counts, reached) = (run.parameterCounts, run.reached)
+        for objective in reached.indices { gradients += run.reachedBytes(objective) }
+        requests = step.requestCosts(run)
+        fullGradients = requests.reduce(0) { $0 + (["grads", "combined"].contains($1.name) ? $1.bytes : 0) }
+        forwardFlops = run.forwardFlops * Double(settings.accumulation)
         moments = counts.indices.reduce(0) { total, id in
             total + (reached.contains { $0[id] } ? 8 * counts[id] : 0)
         }
@@ -129,15 +138,18 @@ public struct MemoryPlan: Sendable {
             line(
                 "gradients", gradients,
                 "an accumulator for each of \(objectives) objective\(objectives == 1 ? "" : "s"), where it reaches"),
-            line("moments", moments),
-            line(
-                "activations", activations,
-                checkpoints ? "blocks run again in the backward pass" : "--checkpoint-activations takes less"),
-            line("anchors", anchors),
-            line("evaluation", evaluation),
-            line("program", program),
-            line("peak", total),
         ]
+            + (fullGradients == 0
+                ? [] : [line("coordinates", fullGradients, "gradients in full, which a plugin asks for")]) + [
+                line("moments", moments),
+                line(
+                    "activations", activations,
+                    checkpoints ? "blocks run again in the backward pass" : "--checkpoint-activations takes less"),
+                line("anchors", anchors),
+                line("evaluation", evaluation),
+                line("program", program),
+                line("peak", total),
+            ]
     }
 }
 

@@ -4,16 +4,19 @@ internal import PluginRuntime
 /// What a plugin list would do, in words, without training: order, providers, readers and what it costs.
 public struct PlanReport {
     public let text: String
+    /// The data flow for graphviz.
+    public let dot: String
 
     /// - Throws: with every problem of the composition in one table.
     public init(settings: RunSettings) throws {
         let composition = try Composition(
             settings.plugins, search: PluginSearch(paths: settings.pluginPath), registry: .training)
+        dot = composition.plan.dot
         var lines = [composition.planText]
         if FileManager.default.fileExists(atPath: settings.model + "/config.json") {
             let memory = try MemoryPlan(settings: settings, composition: composition)
             lines +=
-                [""]
+                RequestCost.lines(memory.requests, forwardFlops: memory.forwardFlops) + [""]
                 + memory.lines(
                     model: settings.model, objectives: composition.objectives.count,
                     checkpoints: settings.checkpointsActivations)

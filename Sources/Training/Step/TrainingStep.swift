@@ -59,11 +59,9 @@ public final class TrainingStep {
     let anchor: AnchorWeights?
     private var anchorFeatures: [FloatBuffer] = []
     let gradients: [GradientAccumulator]
-    private let gram: GradientGram
-    /// Whole gradients, when a hook reads or gives them.
-    private let gradientMatrix: GradientMatrix?
-    private var weights: [Double]
-    private let blockSizes: [Int64]
+    private let combination: GradientCombination
+    /// Memory behind `answer_ids`.
+    private var answerIDs: UnsafeMutableBufferPointer<Int64>
     /// Metrics of pre_backward hooks, averaged over micro-batches, and those of hooks that run once a step.
     private let microBatchMetrics: [String]
     private let stepMetrics: [String]
@@ -107,13 +105,9 @@ public final class TrainingStep {
         taps = try Self.plannedTaps(values, composition: composition, states: stateCount)
         let scope = values.integer("block_scope").flatMap { BlockScope(rawValue: Int($0)) } ?? .tensor
         blocks = ParameterBlocks(of: model.parameters, scope: scope)
-        blockSizes = blocks.blocks.map { Int64($0.count) }
         gradients = objectives.map { _ in GradientAccumulator(parameters: model.parameters) }
-        gram = GradientGram(blocks: blocks, objectives: objectives.count)
-        gradientMatrix =
-            composition.reads("grads", at: .gradientCombine)
-            ? GradientMatrix(parameters: model.parameters, blocks: blocks, objectives: objectives.count) : nil
-        weights = Array(repeating: 1, count: blocks.blocks.count * objectives.count)
+        combination = try GradientCombination(blocks: blocks, composition: composition, parameters: model.parameters)
+        answerIDs = .allocate(capacity: max(batchSize, 1))
         self.optimizer = AdamW(parameters: model.parameters, settings: optimizer)
         tape = Tape(parameters: model.parameters, parallel: parallel)
         tape.checkpointsSegments = settings.checkpointsActivations
@@ -131,6 +125,8 @@ public final class TrainingStep {
         fixedMultipliers = fixed
         for (index, objective) in objectives.enumerated() { values.set("index.\(objective)", Int64(index)) }
     }
+
+    deinit { answerIDs.deallocate() }
 
     /// Where phases and operations are recorded; nil records nothing.
     public var profile: OperationProfile? {
@@ -163,7 +159,7 @@ public final class TrainingStep {
     }
 
     /// Weights of the last combination, [blocks, objectives]. For tests and traces.
-    public var combinationWeights: [Double] { weights }
+    public var combinationWeights: [Double] { combination.weights }
 
     /// Runs step `step`, counted from 0.
     public func run(step: Int, from source: any BatchSource) throws -> StepReport {
@@ -193,16 +189,14 @@ public final class TrainingStep {
             if let mean = metrics[Self.metric(name)] { values.set(name, mean) }
         }
 
-        gram.compute(gradients, parallel)
-        let combined = try combine(step: step)
-        let norm =
-            combined?.norm(blocks: blocks.blocks.count, parallel) ?? gram.squaredNorm(weights: weights).squareRoot()
+        let combined = try combination.run(
+            gradients, multipliers: objectives.map { multipliersBefore[$0] ?? fixedMultipliers[$0] ?? 1 },
+            values: values, step: step, parallel)
+        let norm = combined.norm
         let scale = settings.clipNorm > 0 && norm > settings.clipNorm ? settings.clipNorm / norm : 1
         clock.lap("combine")
         optimizer.update(
-            combined.map { [$0.combined] } ?? gradients, blocks: blocks,
-            weights: combined == nil ? weights : Array(repeating: 1, count: blocks.blocks.count), scale: scale,
-            rate: { _ in rate }, parallel)
+            combined.gradients, blocks: blocks, weights: combined.weights, scale: scale, rate: { _ in rate }, parallel)
         clock.lap("update")
         try composition.run(.postStep, values: values, step: step)
 
@@ -260,14 +254,8 @@ public final class TrainingStep {
             values.set("answer_logits", .floats(logits.values, [logits.rows, logits.columns]))
             targets.append(("answer_logits", logits))
         }
-        var answers = batch.answerIDs
-        try answers.withUnsafeMutableBytes { answers in
-            if output.answerLogits != nil, let start = answers.baseAddress {
-                values.set(
-                    "answer_ids", ArrayView(pointer: start, element: .i64, shape: [count], isReadOnly: true))
-            }
-            try composition.run(.preBackward, values: values, step: step)
-        }
+        if output.answerLogits != nil { setAnswers(batch.answerIDs) }
+        try composition.run(.preBackward, values: values, step: step)
         clock.lap("objectives")
         for (index, objective) in objectives.enumerated() {
             var seeds: [(tensor: Tensor, cotangent: UnsafePointer<Float>)] = []
@@ -285,6 +273,17 @@ public final class TrainingStep {
             if let value = values.double(name) { sums[Self.metric(name), default: 0] += value }
         }
         clock.lap("backward")
+    }
+
+    /// Memory that lasts beyond the micro-batch, as that of every other array does.
+    private func setAnswers(_ answers: [Int64]) {
+        if answerIDs.count < answers.count {
+            answerIDs.deallocate()
+            answerIDs = .allocate(capacity: answers.count)
+        }
+        guard let start = answerIDs.baseAddress else { return }
+        _ = answerIDs.update(fromContentsOf: answers)
+        values.set("answer_ids", ArrayView(pointer: start, element: .i64, shape: [answers.count]))
     }
 
     /// Features under the initial weights, kept apart from the tape, which the main forward pass reuses.
@@ -307,57 +306,6 @@ public final class TrainingStep {
         var generator = RandomGenerator(
             seed: settings.seed, stream: RandomGenerator.stream("policy noise"), UInt64(step), UInt64(micro))
         return (0..<model.policyInputCount).map { _ in Float(generator.normal() * 0.02) }
-    }
-
-    // MARK: - Combination
-
-    /// Runs the gradient_combine hooks; returns the gradient that one of them gave in place of a weighted sum.
-    private func combine(step: Int) throws -> GradientMatrix? {
-        let (k, m) = (blocks.blocks.count, objectives.count)
-        for block in 0..<k {
-            for (index, objective) in objectives.enumerated() {
-                weights[block * m + index] = multipliers[objective] ?? fixedMultipliers[objective] ?? 1
-            }
-        }
-        guard composition.plugins.contains(where: { $0.hooks.contains { $0.point == .gradientCombine } }) else {
-            return nil
-        }
-        for (index, objective) in objectives.enumerated() {
-            values.set("gradient_norm.\(objective)", gram.norm(of: index))
-        }
-        if let gradientMatrix { values.set("grads", gradientMatrix.gather(gradients, parallel)) }
-        var matrix = gram.values
-        var losses = objectives.map { values.double("loss.\($0)") ?? 0 }
-        var isCombined = false
-        var sizes = blockSizes
-        try losses.withUnsafeMutableBytes { losses in
-            guard let start = losses.baseAddress else { return }
-            values.set("losses", ArrayView(pointer: start, element: .f64, shape: [m], isReadOnly: true))
-            try weights.withUnsafeMutableBufferPointer { weights in
-                try matrix.withUnsafeMutableBufferPointer { matrix in
-                    try sizes.withUnsafeMutableBufferPointer { sizes in
-                        guard let weight = weights.baseAddress, let gram = matrix.baseAddress,
-                            let size = sizes.baseAddress
-                        else { return }
-                        values.set("gram", ArrayView(pointer: gram, element: .f64, shape: [k, m, m], isReadOnly: true))
-                        values.set(
-                            "weights", ArrayView(pointer: weight, element: .f64, shape: [k, m], isReadOnly: true))
-                        values.set("numel", ArrayView(pointer: size, element: .i64, shape: [k], isReadOnly: true))
-                        try composition.run(.gradientCombine, values: values, step: step)
-                        if let result = values.array("weights"), result.pointer != UnsafeMutableRawPointer(weight) {
-                            weight.update(from: result.pointer.assumingMemoryBound(to: Double.self), count: k * m)
-                        }
-                        if let gradientMatrix, let result = values.array("combined") {
-                            gradientMatrix.take(result, reachedBy: gradients, parallel)
-                            isCombined = true
-                        }
-                        // These views end with this call.
-                        for name in ["gram", "weights", "numel", "losses", "grads", "combined"] { values.remove(name) }
-                    }
-                }
-            }
-        }
-        return isCombined ? gradientMatrix : nil
     }
 
     // MARK: - Helpers

@@ -1,0 +1,101 @@
+internal import Foundation
+internal import Models
+internal import PluginRuntime
+
+/// What the plugins of a run ask for beyond what training needs anyway, and what it takes per step.
+public struct RequestCost: Sendable {
+    /// Name in the registry, or the objective whose gradient it is.
+    public var name: String
+    /// Instances that read it, or give it.
+    public var askedBy: [String]
+    /// Bytes held for it.
+    public var bytes: Int
+    /// Floating-point operations per step.
+    public var flops: Double
+    public var note: String
+
+    /// Rows for the terminal; the forward pass is there for comparison.
+    static func lines(_ requests: [RequestCost], forwardFlops: Double) -> [String] {
+        var rows = [["request", "asked by", "memory", "per step", ""]]
+        rows.append([
+            "forward pass", "training", "", compute(forwardFlops), "for comparison; its memory is in activations",
+        ])
+        for request in requests {
+            rows.append([
+                request.name, request.askedBy.joined(separator: ", "), memory(request.bytes), compute(request.flops),
+                request.note,
+            ])
+        }
+        let widths = (0..<4).map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return ["What the plugins ask for"]
+            + rows.map { row in
+                var line = " "
+                for (column, text) in row.enumerated() {
+                    let padding = String(repeating: " ", count: max(0, (column < 4 ? widths[column] : 0) - text.count))
+                    line += " " + (column == 2 || column == 3 ? padding + text : text + padding) + " "
+                }
+                return String(line.reversed().drop { $0 == " " }.reversed())
+            }
+    }
+
+    private static func memory(_ bytes: Int) -> String {
+        bytes == 0
+            ? "-"
+            : bytes < 1 << 20
+                ? String(format: "%.1f KiB", Double(bytes) / 1024)
+                : String(format: "%.1f MiB", Double(bytes) / Double(1 << 20))
+    }
+
+    private static func compute(_ flops: Double) -> String {
+        flops == 0
+            ? "-" : flops < 1e9 ? String(format: "%.2f MFLOP", flops / 1e6) : String(format: "%.2f GFLOP", flops / 1e9)
+    }
+}
+
+extension TrainingStep {
+    /// What each request of the composition takes, from a run through without arithmetic.
+    func requestCosts(_ run: DryRun) -> [RequestCost] {
+        let (k, m) = (blocks.blocks.count, objectives.count)
+        let n = blocks.blocks.reduce(0) { $0 + $1.count }
+        let steps = Double(settings.accumulation)
+        var costs: [RequestCost] = []
+        func add(_ name: String, _ askedBy: [String], _ bytes: Int, _ flops: Double, _ note: String) {
+            if !askedBy.isEmpty {
+                costs.append(RequestCost(name: name, askedBy: askedBy, bytes: bytes, flops: flops, note: note))
+            }
+        }
+        for (tap, count) in zip(taps, run.featureCounts) {
+            add(
+                "feature.\(tap.name)", readers(of: "feature.\(tap.name)"), 0, 0,
+                "\(count) values of a pass that runs anyway")
+            add(
+                "anchor.\(tap.name)", readers(of: "anchor.\(tap.name)"), 4 * count, steps * run.anchorFlops,
+                taps.count > 1
+                    ? "a forward pass under the initial weights, one for all taps"
+                    : "a forward pass under the initial weights")
+        }
+        for (index, objective) in objectives.enumerated() {
+            add(
+                "gradient of \(objective)", givers(of: "loss.\(objective)"), run.reachedBytes(index),
+                steps * run.backwardFlops[index], "a backward pass of its own, and an accumulator where it reaches")
+        }
+        add(
+            "gram", readers(of: "gram"), 8 * k * m * m, Double(m * (m + 1)) * Double(n),
+            "\(m * (m + 1) / 2) inner product\(m == 1 ? "" : "s") in \(k) block\(k == 1 ? "" : "s")")
+        add("grads", readers(of: "grads"), 4 * m * n, 0, "every objective's gradient copied in full")
+        add("combined", givers(of: "combined"), 8 * n, 2 * Double(n), "a gradient from a plugin, and its copy")
+        return costs
+    }
+
+    private func readers(of name: String) -> [String] { instances { $0.reads.contains { $0.name == name } } }
+
+    private func givers(of name: String) -> [String] { instances { $0.provides.contains { $0.name == name } } }
+
+    private func instances(_ isMeant: (CompositionPlan.Hook) -> Bool) -> [String] {
+        var names: [String] = []
+        for hook in composition.plan.points.flatMap(\.hooks) where isMeant(hook) && !names.contains(hook.plugin) {
+            names.append(hook.plugin)
+        }
+        return names
+    }
+}

@@ -1,0 +1,73 @@
+import Foundation
+import PluginRuntime
+import TestSupport
+import Testing
+import Training
+
+/// `Sources/PluginAPI/names.json` is what the header, the guide and the trainer say.
+@Suite struct NameFileTests {
+    private struct File: Decodable {
+        struct Group: Decodable { var names: [Name] }
+        struct Name: Decodable {
+            var name: String
+            var type: String
+            var read_at: [String]
+            var given_at: [String]
+            var provider: String
+            var requires: String?
+            var chained: Bool?
+            var shared: Bool?
+            var cost: String
+            var since: String
+            var doc: String
+        }
+        var abi: String
+        var points: [String: String]
+        var axes: [String: String]
+        var groups: [Group]
+    }
+
+    private func file() throws -> File {
+        let url = BuildFolder.repository.appendingPathComponent("Sources/PluginAPI/names.json")
+        return try JSONDecoder().decode(File.self, from: Data(contentsOf: url))
+    }
+
+    @Test func theTrainersRegistry() throws {
+        let file = try file()
+        #expect(file.abi == PluginLibrary.hostABI)
+        #expect(Set(file.points.keys) == Set(HookPoint.allCases.map(\.rawValue)))
+        let names = file.groups.flatMap(\.names)
+        let entries = NameRegistry.training.entries
+        #expect(names.map(\.name) == entries.map(\.pattern.description))
+        for (name, entry) in zip(names, entries) {
+            #expect(name.type == entry.type, "\(name.name)")
+            #expect(name.read_at == entry.readable.sorted().map(\.rawValue), "\(name.name)")
+            #expect(name.given_at == entry.producible.sorted().map(\.rawValue), "\(name.name)")
+            #expect(name.provider == entry.provider.rawValue, "\(name.name)")
+            #expect(name.requires == entry.requires?.description, "\(name.name)")
+            #expect((name.chained ?? false) == entry.isChained, "\(name.name)")
+            #expect((name.shared ?? false) == entry.isShared, "\(name.name)")
+            #expect(name.cost == entry.cost.rawValue, "\(name.name)")
+            #expect(name.doc == entry.doc, "\(name.name)")
+            let axes = (try? ValueType(parsing: name.type))?.axes ?? []
+            #expect(axes.allSatisfy { file.axes[$0] != nil }, "\(name.name) has an axis nobody explains")
+        }
+    }
+
+    /// Header, guide and registry are what the generator makes of the file.
+    @Test func whatIsGeneratedIsUpToDate() throws {
+        let result = try Command.run(
+            ["python3", BuildFolder.repository.appendingPathComponent("scripts/generate_names.py").path, "--check"])
+        #expect(result.status == 0, "\(result.output)")
+    }
+
+    @Test func theRequirementsAreNumberedAndEnforced() throws {
+        let header = try String(
+            contentsOf: BuildFolder.repository.appendingPathComponent("Sources/PluginAPI/include/craft_plugin.h"),
+            encoding: .utf8)
+        let numbers = header.components(separatedBy: "\n *   R").dropFirst().compactMap {
+            Int($0.prefix { $0.isNumber })
+        }
+        #expect(numbers == Array(1...30))
+    }
+}
