@@ -171,8 +171,11 @@ package final class HookTrial {
         let results = zip(self.results, written).map { result, place in
             Self.outcome(result, place?.memory, place?.shape ?? [])
         }
-        let pieces = constants.map { ($0.name, $0.memory) } + [("the error message", errorMemory)]
-            + zip(self.results, written).compactMap { result, place in place.map { ("result '\(result.name)'", $0.memory) } }
+        let pieces =
+            constants.map { ($0.name, $0.memory) } + [("the error message", errorMemory)]
+            + zip(self.results, written).compactMap { result, place in
+                place.map { ("result '\(result.name)'", $0.memory) }
+            }
         return TrialOutcome(
             status: status, message: PluginInstance.message(of: &error.pointee), results: results,
             changed: constants.filter { Self.bytes($0.memory) != $0.before }.map(\.name),
@@ -226,9 +229,11 @@ package final class HookTrial {
         }
     }
 
-    private static func outcome(_ result: HookArgument, _ memory: GuardedMemory?, _ shape: [Int]) -> TrialOutcome.Result {
+    private static func outcome(_ result: HookArgument, _ memory: GuardedMemory?, _ shape: [Int]) -> TrialOutcome.Result
+    {
         var outcome = TrialOutcome.Result(
-            name: result.name, type: result.type, isOptional: result.isOptional, bytes: nil, shape: shape, unwritten: [],
+            name: result.name, type: result.type, isOptional: result.isOptional, bytes: nil, shape: shape,
+            unwritten: [],
             nonFinite: [])
         guard let memory else { return outcome }
         outcome.bytes = bytes(memory)

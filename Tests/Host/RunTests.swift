@@ -79,7 +79,7 @@ extension HostTests {
         }
 
         /// Every file that the manifest lists is there in full, and none besides.
-        private func expectWhole(_ checkpoint: String) throws {
+        func expectWhole(_ checkpoint: String) throws {
             struct Manifest: Decodable { var files: [String: Int] }
             let data = try Data(contentsOf: URL(fileURLWithPath: checkpoint + "/manifest.json"))
             let manifest = try JSONDecoder().decode(Manifest.self, from: data)

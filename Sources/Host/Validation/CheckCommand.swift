@@ -32,6 +32,9 @@ extension Plugins {
         @Option(help: ArgumentHelp("Seconds that one check may take.", valueName: "s"))
         var timeLimit = 30.0
 
+        @Option(help: ArgumentHelp("Only these checks, separated by commas. Default: all.", valueName: "checks"))
+        var only: String?
+
         @Option(help: ArgumentHelp("Folders to search first, separated by colons.", valueName: "folders"))
         var pluginPath: String?
 
@@ -50,7 +53,8 @@ extension Plugins {
             if !json {
                 print("\(path), seed \(process.seed) (--seed \(process.seed) makes the same values again)")
             }
-            let report = try ValidationReport(process, path: path) { line in
+            let checks = try selectedChecks()
+            let report = try ValidationReport(process, path: path, checks: checks) { line in
                 if !json { print(Self.text(line)) }
             }
             if json {
@@ -67,6 +71,17 @@ extension Plugins {
                             + failed.map(\.check).joined(separator: ", "))
             }
             if !report.passed { throw ExitCode(1) }
+        }
+
+        private func selectedChecks() throws -> [PluginCheck] {
+            guard let only else { return PluginCheck.allCases }
+            return try only.split(separator: ",").map { name in
+                guard let check = PluginCheck(rawValue: String(name)) else {
+                    let known = PluginCheck.allCases.map(\.rawValue).joined(separator: ", ")
+                    throw TrainingError("there is no check '\(name)'; there are \(known)")
+                }
+                return check
+            }
         }
 
         private static func text(_ line: CheckReport) -> String {

@@ -21,7 +21,7 @@ enum PluginCheck: String, CaseIterable {
         case .zero: "zeros: finite results or an error with a reason"
         case .tiny: "numbers of 1e-300: finite results or an error with a reason"
         case .huge: "numbers of 1e150: finite results or an error with a reason"
-        case .nan: "NaN input: passed on visibly or refused, and not remembered"
+        case .nan: "NaN input: refused, or visible in the losses; and not remembered"
         case .results: "every required result is written whole"
         case .determinism: "the same input gives the same bytes, in any instance and process"
         case .bounds: "no access beyond a buffer on either side"

@@ -75,7 +75,8 @@ struct TrialInputs {
             // Not a number everywhere, or in one element of one input.
             var isPoisoned = false
             if trial.kind == .nan {
-                isPoisoned = trial.variation % 2 == 0 || floating.isEmpty
+                isPoisoned =
+                    trial.variation % 2 == 0 || floating.isEmpty
                     || floating[(trial.variation / 2 + step) % floating.count] == index
             }
             return value(of: input, sizes, trial, step, isPoisoned, hook, &random)
@@ -140,11 +141,15 @@ struct TrialInputs {
             return .array(bytes: numbers.withUnsafeBytes { Array($0) }, shape: shape)
         case .f64:
             var numbers = doubles(family, shape, trial, &random)
-            if isPoisoned { poison(&numbers, everywhere: trial.variation % 2 == 0, &random) }
+            // Weights are checked when they are made: they never reach a hook as NaN.
+            if isPoisoned && family != "weights" { poison(&numbers, everywhere: trial.variation % 2 == 0, &random) }
             return .array(bytes: numbers.withUnsafeBytes { Array($0) }, shape: shape)
         case .f32:
-            var numbers = (0..<count).map { _ in
-                family == "mask" ? (random.uniform() < 0.7 ? 1 : 0) : random.normal() * trial.kind.floatScale
+            let width = max(shape.last ?? 1, 1)
+            var numbers = (0..<count).map { index in
+                // Every row of a mask has a token.
+                family == "mask"
+                    ? (index % width == 0 || random.uniform() < 0.7 ? 1 : 0) : random.normal() * trial.kind.floatScale
             }
             if isPoisoned && family != "mask" { poison(&numbers, everywhere: trial.variation % 2 == 0, &random) }
             return .array(bytes: numbers.map { Float($0) }.withUnsafeBytes { Array($0) }, shape: shape)

@@ -3,6 +3,7 @@ import PluginRuntime
 
 /// One call of a hook and what came of it.
 struct TrialCall: Equatable {
+    var point: HookPoint
     /// "gradient_combine hook, step 2".
     var place: String
     var outcome: TrialOutcome
@@ -42,7 +43,8 @@ struct TrialPlugin {
             for hook in hooks where hook.point == point {
                 let values = inputs.values(of: hook, in: trial, step: step)
                 let outcome = try hook.call(values, step: step, layout: layout, context: "\(trial)")
-                calls.append(TrialCall(place: "\(point.rawValue) hook, step \(step), \(trial)", outcome: outcome))
+                calls.append(
+                    TrialCall(point: point, place: "\(point.rawValue) hook, step \(step), \(trial)", outcome: outcome))
             }
         }
         if steps.lowerBound == 0 { try call(.plan, 0) }
