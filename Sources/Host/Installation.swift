@@ -2,12 +2,12 @@ import Foundation
 
 /// Where the things are that ship with craft.
 enum Installation {
+    /// The running executable.
+    static let executable: String =
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+
     /// The folder of the executable; the shipped plugins lie beside it.
-    static let executableFolder: String = {
-        let path =
-            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
-        return URL(fileURLWithPath: path).deletingLastPathComponent().path
-    }()
+    static let executableFolder = URL(fileURLWithPath: executable).deletingLastPathComponent().path
 
     /// The shipped model and data: `CRAFT_ASSETS`, or `Assets` in a folder above the executable or the current one.
     static let assets: String = {

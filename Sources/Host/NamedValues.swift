@@ -22,10 +22,11 @@ enum NamedValues {
             let value = try decoder.singleValueContainer()
             if value.decodeNil() {
                 self = .null
-            } else if let integer = try? value.decode(Int64.self) {
-                self = .integer(integer)
             } else if let number = try? value.decode(Double.self) {
-                self = .number(number)
+                // An integer keeps all its digits; a negative zero its sign.
+                let isNegativeZero = number == 0 && number.sign == .minus
+                let integer = isNegativeZero ? nil : try? value.decode(Int64.self)
+                self = integer.map { .integer($0) } ?? .number(number)
             } else if let text = try? value.decode(String.self) {
                 if ["nan", "inf", "+inf", "-inf", "infinity", "-infinity"].contains(text.lowercased()),
                     let number = Double(text)
@@ -176,17 +177,28 @@ enum NamedValues {
         guard let view = values.array(result.name) else { return nil }
         let elements: [String] =
             switch view.element {
-            case .f32: view.floats.map { text($0) }
+            case .f32: view.floats.map { text(Double($0)) }
             case .f64: view.doubles.map { text($0) }
             case .i64: view.integers.map { String($0) }
             }
         return nested(elements[...], view.shape[...])
     }
 
+    /// Whether a result, if there is one, holds finite numbers only.
+    static func isFinite(_ result: HookArgument, in values: ValueStore) -> Bool {
+        if let number = values.double(result.name) { return number.isFinite }
+        guard let view = values.array(result.name) else { return true }
+        return switch view.element {
+        case .f32: view.floats.allSatisfy(\.isFinite)
+        case .f64: view.doubles.allSatisfy(\.isFinite)
+        case .i64: true
+        }
+    }
+
     static func quoted(_ text: String) -> String { "\"\(text)\"" }
 
-    /// The shortest text that reads back as the same number.
-    private static func text(_ number: some BinaryFloatingPoint & LosslessStringConvertible) -> String {
+    /// The shortest text that reads back as the same number, at most 17 digits.
+    private static func text(_ number: Double) -> String {
         if number.isNaN { return "\"nan\"" }
         if number.isInfinite { return number < 0 ? "\"-inf\"" : "\"inf\"" }
         return number.description

@@ -5,7 +5,7 @@ import PluginRuntime
 struct Plugins: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List plugins, show what one declares, or call one of its hooks.",
-        subcommands: [List.self, Inspect.self, Call.self, New.self])
+        subcommands: [List.self, Inspect.self, Call.self, New.self, Check.self, RunCheck.self])
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the plugins that can be found by name.")

@@ -11,8 +11,8 @@ struct Pretrain: ParsableCommand {
             craft pretrain --data easy_vqa/data --out runs/pretrain --export Assets/small-vlm
 
             --data is a folder in easy-VQA's layout (train/ and test/ with images/ and questions.json, answers.txt), as \
-            the Python package easy-vqa ships it. Other defaults than those of train: --steps 3000, --batch-size 64, \
-            --lr 0.001, --schedule cosine, --warmup 100, --weight-decay 0.05, --clip 1, --log-every 10, --plugins \
+            the Python package easy-vqa ships it. Other defaults than those of train: --steps 5000, --batch-size 32, \
+            --lr 0.0004, --schedule cosine, --warmup 100, --weight-decay 0.05, --clip 1, --log-every 10, --plugins \
             AnswerLoss, and --questions is --data. --model gives the architecture: its config.json and tokenizer.json.
             """)
 
@@ -41,9 +41,9 @@ struct Pretrain: ParsableCommand {
             defaults.startsFresh = true
             defaults.model = Installation.model
             defaults.plugins = [PluginRequest(name: "AnswerLoss")]
-            defaults.steps = 3000
-            defaults.batchSize = 64
-            defaults.learningRate = 1e-3
+            defaults.steps = 5000
+            defaults.batchSize = 32
+            defaults.learningRate = 4e-4
             defaults.schedule = .cosine
             defaults.warmupSteps = 100
             defaults.optimizer.weightDecay = 0.05

@@ -23,7 +23,9 @@ final class BoundHook {
     let point: HookPoint
     let inputs: [Argument]
     let results: [Argument]
-    private let hook: PluginLibrary.Hook
+    let hook: PluginLibrary.Hook
+    /// Who to name should the call end the process.
+    let crashLabel: CrashReport.Label
     private let frame: CallFrame
     private var arrays: [ArrayCell?]
     private let scalars: UnsafeMutablePointer<craft_slot>
@@ -39,6 +41,7 @@ final class BoundHook {
         self.inputs = inputs
         self.results = results
         point = hook.point
+        crashLabel = CrashReport.Label("plugin \(instance), \(hook.point.rawValue) hook")
         let all = inputs + results
         frame = CallFrame(codes: hook.signature.codes)
         arrays = all.map { $0.type.isArray ? ArrayCell(type: $0.type) : nil }
@@ -55,20 +58,26 @@ final class BoundHook {
 
     /// Calls the hook with inputs from `values` and stores its results there.
     ///
-    /// - Parameter shapeSource: for a result whose shape another value prescribes, that value's name.
+    /// - Parameters:
+    ///   - shapeSource: for a result whose shape another value prescribes, that value's name.
+    ///   - keepsNonFinite: whether results that are not finite are stored like others instead of ending the call.
     func call(
-        _ instancePointer: UnsafeMutableRawPointer?, values: ValueStore, step: Int, shapeSource: (String) -> String?
+        _ instancePointer: UnsafeMutableRawPointer?, values: ValueStore, step: Int, shapeSource: (String) -> String?,
+        keepsNonFinite: Bool = false
     ) throws(PluginFailure) {
         let sizes = try bindInputs(values, step)
         try prepareResults(values, sizes, step, shapeSource)
         error.pointee = craft_error()
         error.pointee.struct_size = UInt32(MemoryLayout<craft_error>.size)
+        CrashReport.enter(crashLabel, step: step)
         let status = frame.call(hook, instancePointer, error)
+        CrashReport.leave()
         guard status == CRAFT_OK else {
             let message = PluginInstance.message(of: &error.pointee)
             throw failure(step, message.isEmpty ? "it failed with status \(status) and no message" : message)
         }
-        try storeResults(values, step)
+        try checkResults(step, keepsNonFinite: keepsNonFinite)
+        storeResults(values)
     }
 
     private func failure(_ step: Int, _ message: String, _ kind: PluginFailure.Kind = .error) -> PluginFailure {
@@ -184,12 +193,14 @@ final class BoundHook {
         }
     }
 
-    private func storeResults(_ values: ValueStore, _ step: Int) throws(PluginFailure) {
-        // Everything is checked before anything is stored: a failed hook leaves no half of its results behind.
+    /// Everything is checked before anything is stored: a failed hook leaves no half of its results behind.
+    private func checkResults(_ step: Int, keepsNonFinite: Bool) throws(PluginFailure) {
         for (offset, result) in results.enumerated() {
             let index = inputs.count + offset
             if result.type.isArray {
-                guard frame.slots[index].array_result != nil, let cell = arrays[index] else { continue }
+                guard !keepsNonFinite, frame.slots[index].array_result != nil, let cell = arrays[index] else {
+                    continue
+                }
                 if let position = cell.firstNonFinite() {
                     throw failure(
                         step, "its result '\(result.name)' is not finite at element \(position) of \(cell.shape)",
@@ -199,12 +210,15 @@ final class BoundHook {
                 guard result.isOptional else {
                     throw failure(step, "it did not write its result '\(result.name)'")
                 }
-            } else if result.type.element == .f64, !scalars[index].f64.isFinite {
+            } else if !keepsNonFinite, result.type.element == .f64, !scalars[index].f64.isFinite {
                 throw failure(
                     step, "its result '\(result.name)' is \(scalars[index].f64), not a finite number",
                     .nonFinite(result.name))
             }
         }
+    }
+
+    private func storeResults(_ values: ValueStore) {
         for (offset, result) in results.enumerated() {
             let index = inputs.count + offset
             if result.type.isArray {

@@ -9,7 +9,7 @@ public final class PluginInstance {
     /// File, settings and concrete names.
     public let loaded: LoadedPlugin
     let hooks: [BoundHook]
-    private let pointer: UnsafeMutableRawPointer?
+    let pointer: UnsafeMutableRawPointer?
 
     /// An instance outside any composition: no registry, no other plugins, names and shapes as the caller gives them.
     /// For tools that inspect or call a single plugin. Throws ``CompositionError`` for bad settings.
@@ -30,7 +30,11 @@ public final class PluginInstance {
         if let create = library.table.create {
             var error = Self.emptyError()
             let status = SettingTable(draft.settings, instance: name).withTable { table in
-                withUnsafePointer(to: table) { create(HostTable.pointer, $0, &created, &error) }
+                withUnsafePointer(to: table) { settings in
+                    CrashReport.during("plugin \(draft.request.instance), create") {
+                        create(HostTable.pointer, settings, &created, &error)
+                    }
+                }
             }
             guard status == CRAFT_OK else {
                 throw PluginStateError(plugin: name, message: Self.message(status, &error, "creating it"))
@@ -39,20 +43,29 @@ public final class PluginInstance {
         pointer = created
     }
 
-    deinit { library.table.destroy?(pointer) }
+    deinit {
+        guard let destroy = library.table.destroy else { return }
+        CrashReport.during("plugin \(name), destroy") { destroy(pointer) }
+    }
 
     /// Whether the plugin has state to save.
     public var isStateful: Bool { library.table.save != nil }
 
     func call(
-        _ hook: BoundHook, values: ValueStore, step: Int, shapeSource: (String) -> String? = { _ in nil }
+        _ hook: BoundHook, values: ValueStore, step: Int, shapeSource: (String) -> String? = { _ in nil },
+        keepsNonFinite: Bool = false
     ) throws(PluginFailure) {
-        try hook.call(pointer, values: values, step: step, shapeSource: shapeSource)
+        try hook.call(pointer, values: values, step: step, shapeSource: shapeSource, keepsNonFinite: keepsNonFinite)
     }
 
     /// Calls the instance's hooks of `point` in declared order. Throws ``PluginFailure``.
-    public func run(_ point: HookPoint, values: ValueStore, step: Int) throws {
-        for hook in hooks where hook.point == point { try call(hook, values: values, step: step) }
+    ///
+    /// - Parameter keepsNonFinite: whether a result that is not finite is stored like any other. Training never allows
+    ///   it; tools that show results do.
+    public func run(_ point: HookPoint, values: ValueStore, step: Int, keepsNonFinite: Bool = false) throws {
+        for hook in hooks where hook.point == point {
+            try call(hook, values: values, step: step, keepsNonFinite: keepsNonFinite)
+        }
     }
 
     /// What the instance's hooks of each point read and give, in declared order.
@@ -64,13 +77,16 @@ public final class PluginInstance {
     public func reset() throws(PluginStateError) {
         guard let reset = library.table.reset else { return }
         var error = Self.emptyError()
-        let status = reset(pointer, &error)
+        let status = CrashReport.during("plugin \(name), reset") { reset(pointer, &error) }
         guard status == CRAFT_OK else {
             throw PluginStateError(plugin: name, message: Self.message(status, &error, "resetting it"))
         }
     }
 
     // MARK: - State
+
+    /// Bytes before the plugin's own in what ``saveState()`` gives.
+    package var stateHeaderSize: Int { 16 + library.id.utf8.count }
 
     /// First bytes of saved state, before the state version, the length of the plugin id, and the id.
     private static let magic = Data("CRAFTST1".utf8)
@@ -98,7 +114,7 @@ public final class PluginInstance {
                     .data.append(bytes.assumingMemoryBound(to: UInt8.self), count: count)
                 return Int64(count)
             }
-            return save(pointer, &output, &error)
+            return CrashReport.during("plugin \(name), save") { save(pointer, &output, &error) }
         }
         guard status == CRAFT_OK else {
             throw PluginStateError(plugin: name, message: Self.message(status, &error, "saving its state"))
@@ -107,7 +123,9 @@ public final class PluginInstance {
     }
 
     /// Restores what ``saveState()`` gave, of this version of the plugin or an earlier one.
-    public func loadState(_ data: Data) throws(PluginStateError) {
+    ///
+    /// - Parameter readLimit: most bytes that one read of the plugin gets; plugins have to cope with any.
+    public func loadState(_ data: Data, readLimit: Int = .max) throws(PluginStateError) {
         let bytes = [UInt8](data)
         func number(at offset: Int) -> UInt32 {
             (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << (8 * UInt32($1)) }
@@ -134,7 +152,7 @@ public final class PluginInstance {
             }
             return
         }
-        let source = ByteSource(Array(bytes[start...]))
+        let source = ByteSource(Array(bytes[start...]), readLimit: readLimit)
         var error = Self.emptyError()
         let status = withExtendedLifetime(source) {
             var input = craft_input()
@@ -144,7 +162,7 @@ public final class PluginInstance {
                 guard let context, let destination else { return size == 0 ? 0 : -1 }
                 return Unmanaged<ByteSource>.fromOpaque(context).takeUnretainedValue().read(destination, size)
             }
-            return load(pointer, &input, version, &error)
+            return CrashReport.during("plugin \(name), load") { load(pointer, &input, version, &error) }
         }
         guard status == CRAFT_OK else {
             throw PluginStateError(plugin: name, message: Self.message(status, &error, "loading its state"))
@@ -184,12 +202,17 @@ private final class ByteSource {
     private let bytes: [UInt8]
     private var position = 0
 
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
+    private let readLimit: Int
+
+    init(_ bytes: [UInt8], readLimit: Int) {
+        self.bytes = bytes
+        self.readLimit = readLimit
+    }
 
     var isAtEnd: Bool { position == bytes.count }
 
     func read(_ destination: UnsafeMutableRawPointer, _ size: UInt64) -> Int64 {
-        let count = min(Int(clamping: size), bytes.count - position)
+        let count = min(Int(clamping: size), bytes.count - position, readLimit)
         bytes.withUnsafeBytes { all in
             destination.copyMemory(
                 from: UnsafeRawBufferPointer(rebasing: all[position..<position + count]).baseAddress

@@ -59,6 +59,10 @@ public final class PluginLibrary {
     public let hooks: [Hook]
 
     let table: craft_plugin
+    private let entry: @convention(c) () -> UnsafePointer<craft_plugin>?
+
+    /// Whether the plugin can go back to the state after creation.
+    package var canReset: Bool { table.reset != nil }
 
     /// The ABI this host speaks, "1.0".
     public static var hostABI: String { "\(CRAFT_ABI_MAJOR).\(CRAFT_ABI_MINOR)" }
@@ -81,7 +85,8 @@ public final class PluginLibrary {
                 hint: "export it, in C with CRAFT_PLUGIN_ENTRY, in Swift with @c(craft_plugin_entry) public func")
         }
         typealias Entry = @convention(c) () -> UnsafePointer<craft_plugin>?
-        guard let pointer = unsafeBitCast(symbol, to: Entry.self)() else {
+        entry = unsafeBitCast(symbol, to: Entry.self)
+        guard let pointer = entry() else {
             throw PluginLoadError(.table, path, "craft_plugin_entry returned NULL instead of the plugin's table")
         }
         table = try Self.readTable(pointer, path)
@@ -92,6 +97,19 @@ public final class PluginLibrary {
         summary = try Self.text(table.summary, "summary", path)
         parameters = try Self.readParameters(table, path)
         hooks = try Self.readHooks(table, path)
+    }
+
+    /// Checks what holds only over several calls: the entry always returns the same table, and an extension nobody knows
+    /// is `NULL`. Throws ``PluginLoadError``.
+    package func checkEntry() throws(PluginLoadError) {
+        guard let first = entry(), entry() == first else {
+            throw PluginLoadError(.table, path, "craft_plugin_entry does not always return the same table")
+        }
+        if let extensions = table.extension, extensions("org.craft.no-such-extension/1") != nil {
+            throw PluginLoadError(
+                .table, path, "its extension function gives a table for an id that nobody knows",
+                hint: "return NULL for every id but your own")
+        }
     }
 
     /// Hashes the file after checking that it can be a shared library at all.

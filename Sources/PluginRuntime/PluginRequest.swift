@@ -13,6 +13,17 @@ public struct PluginRequest: Sendable, Codable, Equatable {
         self.settings = settings
     }
 
+    /// The request as an entry of a plugin list; ``parseList(_:)`` reads it back.
+    package var listText: String {
+        func escaped(_ text: String) -> String {
+            text.map { "\\,:".contains($0) ? "\\\($0)" : String($0) }.joined()
+        }
+        let fields = settings.sorted { $0.key < $1.key }.map { ":\(escaped($0.key))=\(escaped($0.value))" }
+        // A path gives the same instance name when it is read again.
+        let prefix = instance == Self.defaultInstance(name) ? "" : "\(instance)="
+        return prefix + escaped(name) + fields.joined()
+    }
+
     /// Reads a plugin list: `A,B:key=value:key2=value,second=A:key=value,/path/libX.so:key=value`.
     ///
     /// `second=A` uses plugin `A` under the instance name `second`. A backslash takes the next character literally, for

@@ -108,6 +108,9 @@ public final class ValueStore {
 
     public func remove(_ name: String) { current[name] = nil }
 
+    /// Makes `name@prev` read what `other` has under `name`; nothing when it has nothing.
+    public func setPrevious(_ name: String, from other: ValueStore) { previous[name] = other.current[name] }
+
     /// Names that have a value, sorted.
     public var names: [String] { current.keys.sorted() }
 

@@ -163,7 +163,7 @@ public final class GradientAccumulator {
     public let values: FloatBuffer
     /// Per parameter id: whether a backward pass came by since ``zero()``. A parameter that no objective reaches is left
     /// alone by the optimizer, weight decay included, as PyTorch leaves one whose gradient is None.
-    public internal(set) var isReached: [Bool]
+    public var isReached: [Bool]
     private let parameters: ParameterSet
 
     public init(parameters: ParameterSet) {

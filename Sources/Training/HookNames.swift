@@ -88,6 +88,20 @@ extension NameRegistry {
             isChained: true,
             doc: "Factor of each objective's gradient in each block; starts at the objectives' multipliers."),
         Entry(
+            "grads", type: "f32[m,n]", readable: [.gradientCombine], provider: .host, cost: .expensive,
+            doc:
+                "The objectives' whole gradients, in the order of the trainable tensors, zeros between them: m further copies of the trainable values and a pass over them."
+        ),
+        Entry(
+            "combined", type: "f32[n]", producible: [.gradientCombine], provider: .plugin,
+            doc: "A gradient that the optimizer takes instead of the weighted sum; laid out as a row of grads."),
+        Entry(
+            "gradient_norm.{objective}", type: "f64", readable: [.gradientCombine, .postStep], provider: .host,
+            requires: "loss.{objective}", doc: "Norm of the objective's gradient over all parameters."),
+        Entry(
+            "losses", type: "f64[m]", readable: [.gradientCombine], provider: .host,
+            doc: "Every objective's value, mean over the step's micro-batches, in the order of the rows of gram."),
+        Entry(
             "numel", type: "i64[k]", readable: [.gradientCombine], provider: .host, doc: "Parameters in each block."),
         Entry(
             "index.{objective}", type: "i64", readable: [.gradientCombine], provider: .host,
@@ -97,10 +111,13 @@ extension NameRegistry {
     /// What belongs to the step as a whole.
     private static let stepNames: [Entry] = [
         Entry(
+            "seed", type: "i64", readable: [.plan, .preBackward, .gradientCombine, .postStep], provider: .host,
+            doc: "Seed of the run: with step, what random draws should depend on."),
+        Entry(
             "step", type: "i64", readable: afterPlan, provider: .host, doc: "Optimizer step, counted from 0."),
         Entry(
-            "lr", type: "f64", readable: [.postStep], provider: .host,
-            doc: "Learning rate the step used, before factors of parameter groups."),
+            "lr", type: "f64", readable: afterPlan, provider: .host,
+            doc: "Learning rate of the step."),
         Entry(
             "lambda.{objective}", type: "f64", readable: afterPlan, producible: [.plan, .postStep], provider: .host,
             requires: "loss.{objective}",

@@ -49,6 +49,10 @@ extension HostTests {
                     "CRaFTProjection", "gradient_combine", #"{"gram": [[[1, 1], [1, 1]]], "weights": [[0.1, 1e-300]]}"#)
             )
             #expect(try #require(result["weights"] as? [[Double]]) == [[0.1, 1e-300]])
+            // A float is given with all the digits of its exact value.
+            let cotangent = try call(
+                "BaselineL1", "pre_backward", #"{"predicted_actions": [[[1, 2, 3]]], "target_actions": [[[0, 0, 0]]]}"#)
+            #expect(cotangent.standardOutput.contains("0.3333333432674408"), "\(cotangent.output)")
         }
 
         @Test(arguments: [
@@ -67,12 +71,47 @@ extension HostTests {
             for word in words { #expect(result.standardError.contains(word), "\(json): \(result.standardError)") }
         }
 
-        @Test func notANumberReachesThePluginAndIsReported() throws {
+        /// Results that training would refuse are shown, and then refused.
+        @Test func notANumberIsShownAndReported() throws {
             let result = try call(
-                "CRaFTProjection", "gradient_combine",
-                #"{"gram": [[[1, NaN], ["nan", 1]]], "weights": [[1, Infinity]]}"#)
-            #expect(result.status == 0 || result.standardError.contains("CRaFTProjection"), "\(result.output)")
-            #expect(result.status == 0 || result.status == 2)
+                "CRaFTDual", "post_step",
+                #"[{"loss.retention": 0.2, "lambda.retention": 0}, {"loss.retention": NaN}, {"loss.retention": "-inf"}]"#)
+            #expect(result.status == 2)
+            #expect(result.standardOutput.contains(#""lambda.retention": "nan""#), "\(result.output)")
+            #expect(result.standardError.contains("call 1") && result.standardError.contains("lambda.retention"))
+        }
+
+        /// The trainer starts every step's weights at the multipliers; a list of calls does too.
+        @Test func weightsStartAnewInEveryCall() throws {
+            let gram = #"{"gram": [[[1, -0.5], [-0.5, 2]]], "lambda.retention": 0.5}"#
+            let result = try call("CRaFTProjection", "gradient_combine", "[\(gram), {}, \(gram)]")
+            #expect(result.status == 0, "\(result.output)")
+            let json = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+            let weights = try #require(json as? [[String: Any]]).map { $0["weights"] as? [[Double]] }
+            #expect(weights == [[[1, 0.75]], [[1, 0.75]], [[1, 0.75]]])
+        }
+
+        /// What worked before a failure is printed.
+        @Test func resultsBeforeAFailureArePrinted() throws {
+            let result = try call(
+                "CRaFTDual", "post_step", #"[{"loss.retention": 0.2, "lambda.retention": 0}, {"loss.retention": [1]}]"#)
+            #expect(result.status == 2)
+            #expect(result.standardOutput.contains(#""lambda.retention": 0.001"#), "\(result.output)")
+            #expect(result.standardError.contains("call 1, 'loss.retention': it is a list; expected f64"))
+        }
+
+        @Test func stateGoesToAFileAndBack() throws {
+            let folder = try TemporaryFolder()
+            let (values, state) = (folder.path("values.json"), folder.path("state"))
+            try Data(#"{"loss.retention": 0.2, "lambda.retention": 0}"#.utf8).write(to: URL(fileURLWithPath: values))
+            let arguments = ["plugins", "call", "CRaFTDual", "post_step", "--json", values]
+            for _ in 0..<2 {
+                #expect(try CraftCommand.run(arguments + ["--state", state]).status == 0)
+                #expect(FileManager.default.fileExists(atPath: state))
+            }
+            CraftCommand.expectRefusal(try CraftCommand.run(arguments + ["--state", state, "--load-state", state]))
+            try Data("damaged".utf8).write(to: URL(fileURLWithPath: state))
+            CraftCommand.expectRefusal(try CraftCommand.run(arguments + ["--state", state]), "CRaFTDual", "damaged")
         }
 
         @Test func wrongHooksAndPluginsAreNamed() throws {

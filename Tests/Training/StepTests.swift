@@ -138,4 +138,18 @@ import Training
         // A gradient clipped to nothing is far below AdamW's epsilon: the weights stay.
         #expect(zip(before, fixture.allValues).allSatisfy { abs($0 - $1) < 1e-9 })
     }
+
+    /// A strategy on whole gradients that changes nothing gives the same step as none: what it gets and gives is laid out as
+    /// the optimizer reads it.
+    @Test func wholeGradientsGoOutAndComeBack() throws {
+        var updated: [[Float]] = []
+        for plugins in ["BaselineL1", "BaselineL1,GradDrop"] {
+            let fixture = try StepFixture()
+            let step = try fixture.step(plugins)
+            let reports = try run(step, RandomBatches(fixture.model.config, batchSize: 4), steps: 2)
+            #expect((reports[1].metrics["gradient_norm"] ?? 0) > 0)
+            updated.append(fixture.allValues)
+        }
+        #expect(updated[0] == updated[1])
+    }
 }

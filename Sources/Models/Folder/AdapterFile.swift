@@ -24,7 +24,7 @@ public final class AdapterFile: Sendable {
     private init(weights: String, config path: String) throws {
         file = try SafetensorsFile(path: weights)
         let config = try Configuration(path)
-        baseModel = config.base_model_name_or_path ?? ""
+        baseModel = config.baseModelNameOrPath ?? ""
         var halves: [String: Set<String>] = [:]
         for name in file.names {
             guard let key = AdapterKey(name) else {
@@ -43,7 +43,7 @@ public final class AdapterFile: Sendable {
                 path: weights, "has lora_\(half) of '\(module)' alone; expected both lora_A.weight and lora_B.weight")
         }
         // With rank stabilisation the scale is alpha / sqrt(r): the same as a larger alpha without it.
-        let alpha = config.use_rslora == true ? config.lora_alpha * Double(config.r).squareRoot() : config.lora_alpha
+        let alpha = config.useRslora == true ? config.loraAlpha * Double(config.r).squareRoot() : config.loraAlpha
         settings = AdapterSettings(rank: config.r, alpha: alpha, modules: halves.keys.sorted())
     }
 
@@ -73,38 +73,40 @@ public final class AdapterFile: Sendable {
 
     /// The keys of PEFT's `LoraConfig` that matter for computing with an adapter.
     private struct Configuration: Decodable {
-        var peft_type: String?
+        var peftType: String?
         var r: Int
-        var lora_alpha: Double
+        var loraAlpha: Double
         var bias: String?
-        var use_rslora: Bool?
-        var use_dora: Bool?
-        var lora_bias: Bool?
-        var fan_in_fan_out: Bool?
-        var rank_pattern: [String: Int]?
-        var alpha_pattern: [String: Double]?
-        var modules_to_save: [String]?
-        var base_model_name_or_path: String?
+        var useRslora: Bool?
+        var useDora: Bool?
+        var loraBias: Bool?
+        var fanInFanOut: Bool?
+        var rankPattern: [String: Int]?
+        var alphaPattern: [String: Double]?
+        var modulesToSave: [String]?
+        var baseModelNameOrPath: String?
 
         init(_ path: String) throws {
             guard let data = FileManager.default.contents(atPath: path) else {
                 throw FileError(path: path, "is missing; PEFT writes it beside adapter_model.safetensors")
             }
-            do { self = try JSONDecoder().decode(Configuration.self, from: data) } catch {
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            do { self = try decoder.decode(Configuration.self, from: data) } catch {
                 throw FileError(
                     path: path,
                     "is not PEFT's adapter_config.json with r and lora_alpha: "
                         + ((error as? DecodingError)?.sentence ?? "\(error)"))
             }
-            guard (1...65_536).contains(r), lora_alpha.isFinite else {
-                throw FileError(path: path, "r is \(r) and lora_alpha \(lora_alpha); expected r from 1 to 65536")
+            guard (1...65_536).contains(r), loraAlpha.isFinite else {
+                throw FileError(path: path, "r is \(r) and lora_alpha \(loraAlpha); expected r from 1 to 65536")
             }
             let unsupported: [(String, Bool)] = [
-                ("peft_type \(peft_type ?? "")", (peft_type ?? "LORA") != "LORA"), ("use_dora", use_dora == true),
-                ("bias \(bias ?? "")", (bias ?? "none") != "none"), ("lora_bias", lora_bias == true),
-                ("fan_in_fan_out", fan_in_fan_out == true), ("rank_pattern", rank_pattern?.isEmpty == false),
-                ("alpha_pattern", alpha_pattern?.isEmpty == false),
-                ("modules_to_save", modules_to_save?.isEmpty == false),
+                ("peft_type \(peftType ?? "")", (peftType ?? "LORA") != "LORA"), ("use_dora", useDora == true),
+                ("bias \(bias ?? "")", (bias ?? "none") != "none"), ("lora_bias", loraBias == true),
+                ("fan_in_fan_out", fanInFanOut == true), ("rank_pattern", rankPattern?.isEmpty == false),
+                ("alpha_pattern", alphaPattern?.isEmpty == false),
+                ("modules_to_save", modulesToSave?.isEmpty == false),
             ]
             if let (name, _) = unsupported.first(where: \.1) {
                 throw FileError(

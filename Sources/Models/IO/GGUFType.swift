@@ -5,10 +5,14 @@ internal import Kernels
 enum GGUFType: UInt32, Sendable {
     case f32 = 0
     case f16 = 1
-    case q4_0 = 2
-    case q4_1 = 3
-    case q8_0 = 8
-    case q6_K = 14
+    /// Q4_0.
+    case fourBits = 2
+    /// Q4_1.
+    case fourBitsShifted = 3
+    /// Q8_0.
+    case eightBits = 8
+    /// Q6_K.
+    case sixBits = 14
     case bf16 = 30
 
     /// Values and bytes of a block.
@@ -16,10 +20,10 @@ enum GGUFType: UInt32, Sendable {
         switch self {
         case .f32: (1, 4)
         case .f16, .bf16: (1, 2)
-        case .q4_0: (32, 18)
-        case .q4_1: (32, 20)
-        case .q8_0: (32, 34)
-        case .q6_K: (256, 210)
+        case .fourBits: (32, 18)
+        case .fourBitsShifted: (32, 20)
+        case .eightBits: (32, 34)
+        case .sixBits: (256, 210)
         }
     }
 
@@ -44,12 +48,12 @@ enum GGUFType: UInt32, Sendable {
             case .f32: to[0] = Float(bitPattern: from.loadUnaligned(as: UInt32.self))
             case .f16: to[0] = Self.half(from)
             case .bf16: to[0] = Float(bitPattern: UInt32(from.loadUnaligned(as: UInt16.self)) << 16)
-            case .q4_0: Self.nibbles(from + 2, scale: Self.half(from), offset: -8 * Self.half(from), into: to)
-            case .q4_1: Self.nibbles(from + 4, scale: Self.half(from), offset: Self.half(from + 2), into: to)
-            case .q8_0:
+            case .fourBits: Self.nibbles(from + 2, scale: Self.half(from), offset: -8 * Self.half(from), into: to)
+            case .fourBitsShifted: Self.nibbles(from + 4, scale: Self.half(from), offset: Self.half(from + 2), into: to)
+            case .eightBits:
                 let scale = Self.half(from)
                 for i in 0..<32 { to[i] = scale * Float(from.load(fromByteOffset: 2 + i, as: Int8.self)) }
-            case .q6_K: Self.sixBits(from, into: to)
+            case .sixBits: Self.sixBitBlock(from, into: to)
             }
         }
     }
@@ -73,7 +77,7 @@ enum GGUFType: UInt32, Sendable {
     }
 
     /// 256 values of 6 bits: low four in `ql` [128], high two in `qh` [64], 16 scales of 8 bits, one float16 scale.
-    private static func sixBits(_ source: UnsafeRawPointer, into target: UnsafeMutablePointer<Float>) {
+    private static func sixBitBlock(_ source: UnsafeRawPointer, into target: UnsafeMutablePointer<Float>) {
         let scale = half(source + 208)
         for group in 0..<2 {
             let (ql, qh, scales) = (source + 64 * group, source + 128 + 32 * group, source + 192 + 8 * group)

@@ -31,10 +31,11 @@ public final class TensorFiles: Sendable {
 
     private init(index path: String, in folder: String) throws {
         struct Index: Decodable {
-            var weight_map: [String: String]
+            var weights: [String: String]
+            enum CodingKeys: String, CodingKey { case weights = "weight_map" }
         }
         guard let data = FileManager.default.contents(atPath: path),
-            let map = (try? JSONDecoder().decode(Index.self, from: data))?.weight_map, !map.isEmpty
+            let map = (try? JSONDecoder().decode(Index.self, from: data))?.weights, !map.isEmpty
         else {
             throw FileError(
                 path: path, "is not an index of shards: expected a weight_map of tensor names to file names")

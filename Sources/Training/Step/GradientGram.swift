@@ -48,6 +48,12 @@ final class GradientGram {
         }
     }
 
+    /// Norm of one objective's gradient over all blocks.
+    func norm(of objective: Int) -> Double {
+        let m = objectives
+        return blocks.blocks.indices.reduce(0) { $0 + values[($1 * m + objective) * m + objective] }.squareRoot()
+    }
+
     /// `w' gram w` summed over blocks: the squared norm of the combined gradient.
     ///
     /// - `weights`: [blocks, m].

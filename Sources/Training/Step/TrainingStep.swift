@@ -60,6 +60,8 @@ public final class TrainingStep {
     private var anchorFeatures: [FloatBuffer] = []
     let gradients: [GradientAccumulator]
     private let gram: GradientGram
+    /// Whole gradients, when a hook reads or gives them.
+    private let gradientMatrix: GradientMatrix?
     private var weights: [Double]
     private let blockSizes: [Int64]
     /// Metrics of pre_backward hooks, averaged over micro-batches, and those of hooks that run once a step.
@@ -100,6 +102,7 @@ public final class TrainingStep {
         values.set("queries", Int64(model.config.queries))
         values.set("batch", Int64(batchSize))
         values.set("steps", Int64(steps))
+        values.set("seed", Int64(bitPattern: settings.seed))
         try composition.run(.plan, values: values, step: 0)
         taps = try Self.plannedTaps(values, composition: composition, states: stateCount)
         let scope = values.integer("block_scope").flatMap { BlockScope(rawValue: Int($0)) } ?? .tensor
@@ -107,6 +110,9 @@ public final class TrainingStep {
         blockSizes = blocks.blocks.map { Int64($0.count) }
         gradients = objectives.map { _ in GradientAccumulator(parameters: model.parameters) }
         gram = GradientGram(blocks: blocks, objectives: objectives.count)
+        gradientMatrix =
+            composition.reads("grads", at: .gradientCombine)
+            ? GradientMatrix(parameters: model.parameters, blocks: blocks, objectives: objectives.count) : nil
         weights = Array(repeating: 1, count: blocks.blocks.count * objectives.count)
         self.optimizer = AdamW(parameters: model.parameters, settings: optimizer)
         tape = Tape(parameters: model.parameters, parallel: parallel)
@@ -164,7 +170,9 @@ public final class TrainingStep {
         var clock = PhaseClock(profile: profile)
         let multipliersBefore = multipliers
         for gradient in gradients { gradient.zero() }
+        let rate = schedule.rate(at: step)
         values.set("step", Int64(step))
+        values.set("lr", rate)
         var sums: [String: Double] = [:]
         do {
             for micro in 0..<settings.accumulation {
@@ -186,15 +194,16 @@ public final class TrainingStep {
         }
 
         gram.compute(gradients, parallel)
-        try combine(step: step)
-        let norm = gram.squaredNorm(weights: weights).squareRoot()
+        let combined = try combine(step: step)
+        let norm =
+            combined?.norm(blocks: blocks.blocks.count, parallel) ?? gram.squaredNorm(weights: weights).squareRoot()
         let scale = settings.clipNorm > 0 && norm > settings.clipNorm ? settings.clipNorm / norm : 1
         clock.lap("combine")
-        let rate = schedule.rate(at: step)
         optimizer.update(
-            gradients, blocks: blocks, weights: weights, scale: scale, rate: { _ in rate }, parallel)
+            combined.map { [$0.combined] } ?? gradients, blocks: blocks,
+            weights: combined == nil ? weights : Array(repeating: 1, count: blocks.blocks.count), scale: scale,
+            rate: { _ in rate }, parallel)
         clock.lap("update")
-        values.set("lr", rate)
         try composition.run(.postStep, values: values, step: step)
 
         for name in stepMetrics {
@@ -302,7 +311,8 @@ public final class TrainingStep {
 
     // MARK: - Combination
 
-    private func combine(step: Int) throws {
+    /// Runs the gradient_combine hooks; returns the gradient that one of them gave in place of a weighted sum.
+    private func combine(step: Int) throws -> GradientMatrix? {
         let (k, m) = (blocks.blocks.count, objectives.count)
         for block in 0..<k {
             for (index, objective) in objectives.enumerated() {
@@ -310,27 +320,44 @@ public final class TrainingStep {
             }
         }
         guard composition.plugins.contains(where: { $0.hooks.contains { $0.point == .gradientCombine } }) else {
-            return
+            return nil
         }
+        for (index, objective) in objectives.enumerated() {
+            values.set("gradient_norm.\(objective)", gram.norm(of: index))
+        }
+        if let gradientMatrix { values.set("grads", gradientMatrix.gather(gradients, parallel)) }
         var matrix = gram.values
+        var losses = objectives.map { values.double("loss.\($0)") ?? 0 }
+        var isCombined = false
         var sizes = blockSizes
-        try weights.withUnsafeMutableBufferPointer { weights in
-            try matrix.withUnsafeMutableBufferPointer { matrix in
-                try sizes.withUnsafeMutableBufferPointer { sizes in
-                    guard let weight = weights.baseAddress, let gram = matrix.baseAddress, let size = sizes.baseAddress
-                    else { return }
-                    values.set("gram", ArrayView(pointer: gram, element: .f64, shape: [k, m, m], isReadOnly: true))
-                    values.set("weights", ArrayView(pointer: weight, element: .f64, shape: [k, m], isReadOnly: true))
-                    values.set("numel", ArrayView(pointer: size, element: .i64, shape: [k], isReadOnly: true))
-                    try composition.run(.gradientCombine, values: values, step: step)
-                    if let result = values.array("weights"), result.pointer != UnsafeMutableRawPointer(weight) {
-                        weight.update(from: result.pointer.assumingMemoryBound(to: Double.self), count: k * m)
+        try losses.withUnsafeMutableBytes { losses in
+            guard let start = losses.baseAddress else { return }
+            values.set("losses", ArrayView(pointer: start, element: .f64, shape: [m], isReadOnly: true))
+            try weights.withUnsafeMutableBufferPointer { weights in
+                try matrix.withUnsafeMutableBufferPointer { matrix in
+                    try sizes.withUnsafeMutableBufferPointer { sizes in
+                        guard let weight = weights.baseAddress, let gram = matrix.baseAddress,
+                            let size = sizes.baseAddress
+                        else { return }
+                        values.set("gram", ArrayView(pointer: gram, element: .f64, shape: [k, m, m], isReadOnly: true))
+                        values.set(
+                            "weights", ArrayView(pointer: weight, element: .f64, shape: [k, m], isReadOnly: true))
+                        values.set("numel", ArrayView(pointer: size, element: .i64, shape: [k], isReadOnly: true))
+                        try composition.run(.gradientCombine, values: values, step: step)
+                        if let result = values.array("weights"), result.pointer != UnsafeMutableRawPointer(weight) {
+                            weight.update(from: result.pointer.assumingMemoryBound(to: Double.self), count: k * m)
+                        }
+                        if let gradientMatrix, let result = values.array("combined") {
+                            gradientMatrix.take(result, reachedBy: gradients, parallel)
+                            isCombined = true
+                        }
+                        // These views end with this call.
+                        for name in ["gram", "weights", "numel", "losses", "grads", "combined"] { values.remove(name) }
                     }
-                    // These views end with this call.
-                    for name in ["gram", "weights", "numel"] { values.remove(name) }
                 }
             }
         }
+        return isCombined ? gradientMatrix : nil
     }
 
     // MARK: - Helpers

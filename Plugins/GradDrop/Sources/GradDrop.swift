@@ -1,0 +1,84 @@
+import PluginAPI
+import PluginKit
+
+/// Gradient sign dropout: per coordinate, gradients of one sign stay and the others go, by a coin whose bias is the
+/// purity of the signs.
+///
+///     P_c = 1/2 (1 + sum_i g_ic / sum_i |g_ic|),     U_c uniform in [0, 1)
+///     d_c = sum_i g_ic [P_c > U_c and g_ic > 0, or P_c < U_c and g_ic < 0]
+///
+/// `g_i` is the objective's gradient times its incoming weight. A draw depends on seed, step and coordinate alone, so that
+/// a resumed run draws what an uninterrupted one does.
+final class GradDrop: Plugin {
+    static let description = PluginDescription(
+        id: "craft.GradDrop", version: "1.0.0",
+        summary: "Keeps, coordinate by coordinate, the gradients of one sign, drawn by the purity of the signs.")
+
+    static let leak = Parameter(
+        "leak", default: 0.0, minimum: 0, maximum: 1, "Share of every gradient that is kept whatever its sign.")
+    static let seed = Parameter("seed", default: 0, "Added to the run's seed.")
+    static var parameters: [any AnyParameter] { [leak, seed] }
+
+    static let hooks = [
+        // Coordinates know no blocks: one weight per objective.
+        Hook<GradDrop>(.plan, Output<Int>("block_scope")) { _, scope in scope.value = 3 },
+        Hook<GradDrop>(
+            .gradientCombine, Input<ArrayView<Float>>("grads[m,n]"), Input<ArrayView<Double>>("weights[1,m]"),
+            Input<Int?>("step"), Input<Int?>("seed"), Output<MutableArrayView<Float>>("combined[n]")
+        ) { strategy, gradients, weights, step, seed, combined in
+            strategy.combine(
+                gradients, weights,
+                key: mixed(
+                    UInt64(bitPattern: Int64((seed ?? 0) &+ strategy.seed))
+                        ^ mixed(UInt64(bitPattern: Int64(step ?? 0)))),
+                into: combined)
+        },
+    ]
+
+    private let leak: Float
+    private let seed: Int
+
+    init(settings: Settings) throws {
+        leak = Float(try settings(Self.leak))
+        seed = try settings(Self.seed)
+    }
+
+    private func combine(
+        _ gradients: ArrayView<Float>, _ weights: ArrayView<Double>, key: UInt64, into combined: MutableArrayView<Float>
+    ) {
+        let (m, n) = (gradients.shape[0], gradients.shape[1])
+        let factors = (0..<m).map { Float(weights[$0]) }
+        let (values, result) = (gradients.elements, combined.elements)
+        for column in 0..<n {
+            var sum: Float = 0
+            var magnitude: Float = 0
+            for row in 0..<m {
+                let value = factors[row] * values[row * n + column]
+                sum += value
+                magnitude += abs(value)
+            }
+            // Where all gradients are zero nothing is drawn and nothing dropped.
+            guard magnitude > 0 else {
+                result[column] = 0
+                continue
+            }
+            let purity = 0.5 * (1 + sum / magnitude)
+            let draw = Float(Self.mixed(key &+ UInt64(column)) >> 40) * 0x1p-24
+            var kept: Float = 0
+            for row in 0..<m {
+                let value = factors[row] * values[row * n + column]
+                let stays = value > 0 ? purity > draw : purity < draw
+                kept += stays ? value : leak * value
+            }
+            result[column] = kept
+        }
+    }
+
+    /// SplitMix64 (Steele, Lea and Flood 2014).
+    private static func mixed(_ value: UInt64) -> UInt64 {
+        var z = value &+ 0x9e37_79b9_7f4a_7c15
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}

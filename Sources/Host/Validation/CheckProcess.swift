@@ -1,0 +1,160 @@
+import Dispatch
+import Foundation
+import Glibc
+import PluginRuntime
+import Synchronization
+
+/// What a check process writes for the one that started it.
+struct CheckMessage: Codable {
+    /// What is wrong; `nil` when nothing is.
+    var problem: String?
+    /// A remark on a check that passed.
+    var note: String?
+    /// Whether the file is no plugin at all.
+    var isNoPlugin = false
+    var id: String?
+    var version: String?
+    /// Fingerprint of the results, to be compared between processes.
+    var digest: String?
+}
+
+/// Runs one check in a process of its own: whatever the plugin does there ends that process and no other.
+struct CheckProcess {
+    /// Path of the plugin, its settings as in a plugin list (":key=value"), and the seed of the values.
+    let plugin: String
+    let seed: UInt64
+    let timeLimit: Double
+
+    enum Ending {
+        case finished(CheckMessage)
+        /// It ended on its own or was ended; how, as a sentence.
+        case died(String)
+    }
+
+    private struct Exit {
+        var isSignal = false
+        var status: Int32 = 0
+    }
+
+    func run(_ check: PluginCheck) throws -> Ending {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("craft-check-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let result = folder.appendingPathComponent("result.json")
+        let output = folder.appendingPathComponent("output.txt")
+        guard FileManager.default.createFile(atPath: output.path, contents: nil) else {
+            throw CheckProblem("\(output.path): cannot be written; check the folder's permissions and space")
+        }
+        let file = try FileHandle(forWritingTo: output)
+        defer { try? file.close() }
+
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: Installation.executable)
+        process.arguments = [
+            "plugins", "run-check", check.rawValue, plugin, "--seed", "\(seed)", "--result", result.path,
+        ]
+        // What the plugin prints is no part of craft's output; the crash report is at its end.
+        process.standardOutput = file
+        process.standardError = file
+        process.standardInput = FileHandle.nullDevice
+        let done = DispatchSemaphore(value: 0)
+        process.terminationHandler = { _ in done.signal() }
+        try process.run()
+        if done.wait(timeout: .now() + timeLimit) == .timedOut {
+            kill(process.processIdentifier, SIGKILL)
+            done.wait()
+            return .died("it took longer than the time limit of \(timeLimit) s and was ended")
+        }
+        let printed = String(decoding: FileManager.default.contents(atPath: output.path) ?? Data(), as: UTF8.self)
+        if process.terminationReason == .uncaughtSignal {
+            return .died(Self.crash(process.terminationStatus, printed))
+        }
+        guard let data = FileManager.default.contents(atPath: result.path),
+            let message = try? JSONDecoder().decode(CheckMessage.self, from: data)
+        else {
+            let last = printed.split(separator: "\n").last.map { ": \($0)" } ?? ""
+            return .died("the plugin ended the process with exit status \(process.terminationStatus)\(last)")
+        }
+        return .finished(message)
+    }
+
+    /// The handler's own report where there is one, without its "Error: ".
+    private static func crash(_ signal: Int32, _ printed: String) -> String {
+        let report = printed.split(separator: "\n").last { $0.contains(": crashed with SIG") }
+        if let report, let start = report.range(of: "Error: ") { return String(report[start.upperBound...]) }
+        return "crashed with \(CrashReport.name(ofSignal: signal)) outside of its hooks, while it was opened or at exit"
+    }
+}
+
+/// One line of the result.
+struct CheckReport: Codable {
+    enum Status: String, Codable { case passed, failed, skipped }
+
+    var check: String
+    var title: String
+    var status: Status
+    /// What is wrong, or a remark.
+    var message: String?
+    var seconds: Double
+}
+
+/// All of a plugin's checks.
+struct ValidationReport: Codable {
+    var plugin: String
+    var id: String?
+    var version: String?
+    var seed: UInt64
+    var passed: Bool
+    var checks: [CheckReport]
+
+    /// Runs every check, one process after the other. Throws ``CheckProblem`` when the file is no plugin.
+    init(_ process: CheckProcess, path: String, progress: (CheckReport) -> Void = { _ in }) throws {
+        plugin = path
+        seed = process.seed
+        passed = true
+        checks = []
+        var isLoaded = true
+        for check in PluginCheck.allCases {
+            var report = CheckReport(check: check.rawValue, title: check.title, status: .skipped, seconds: 0)
+            if isLoaded {
+                let start = ContinuousClock.now
+                let message = try Self.run(check, process)
+                report.seconds = Double((ContinuousClock.now - start) / .milliseconds(1)) / 1000
+                if message.isNoPlugin, let problem = message.problem { throw CheckProblem(problem) }
+                report.status = message.problem == nil ? .passed : .failed
+                report.message = message.problem ?? message.note
+                if check == .load {
+                    (id, version) = (message.id, message.version)
+                    isLoaded = message.problem == nil
+                }
+            }
+            if report.status == .failed { passed = false }
+            checks.append(report)
+            progress(report)
+        }
+    }
+
+    private static func run(_ check: PluginCheck, _ process: CheckProcess) throws -> CheckMessage {
+        func once() throws -> CheckMessage {
+            switch try process.run(check) {
+            case .finished(let message): message
+            case .died(let how): CheckMessage(problem: how)
+            }
+        }
+        var message = try once()
+        switch check {
+        case .scan:
+            // A busy machine is not the plugin's fault: the best of three counts.
+            for _ in 0..<2 where message.problem != nil { message = try once() }
+        case .determinism where message.problem == nil:
+            let other = try once()
+            if other.problem != nil { return other }
+            if other.digest != message.digest {
+                message.problem = "two processes with the same input and seed get different results: "
+                    + "no process id, no addresses, no environment"
+            }
+        default: break
+        }
+        return message
+    }
+}

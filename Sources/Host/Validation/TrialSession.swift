@@ -1,0 +1,115 @@
+import Foundation
+import PluginRuntime
+
+/// One call of a hook and what came of it.
+struct TrialCall: Equatable {
+    /// "gradient_combine hook, step 2".
+    var place: String
+    var outcome: TrialOutcome
+}
+
+/// What a check found.
+struct CheckProblem: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// The plugin that a check process works on.
+struct TrialPlugin {
+    let library: PluginLibrary
+    let request: PluginRequest
+    let seed: UInt64
+
+    func makeInstance(_ settings: [String: String] = [:]) throws -> PluginInstance {
+        var request = request
+        request.settings.merge(settings) { _, new in new }
+        do {
+            return try PluginInstance(library: library, request: request)
+        } catch let error as PluginStateError {
+            throw CheckProblem("create refused: \(error.message)")
+        }
+    }
+
+    /// Calls the hooks of `steps` as a run would: `plan` before step 0, then each step's points in order.
+    func run(
+        _ instance: PluginInstance, _ trial: TrialCase, steps: Range<Int>, stream: UInt64 = 0,
+        layout: TrialLayout = .roomy
+    ) throws -> [TrialCall] {
+        let hooks = HookTrial.all(of: instance)
+        let inputs = TrialInputs(seed: seed &+ stream)
+        var calls: [TrialCall] = []
+        func call(_ point: HookPoint, _ step: Int) throws {
+            for hook in hooks where hook.point == point {
+                let values = inputs.values(of: hook, in: trial, step: step)
+                let outcome = try hook.call(values, step: step, layout: layout, context: "\(trial)")
+                calls.append(TrialCall(place: "\(point.rawValue) hook, step \(step), \(trial)", outcome: outcome))
+            }
+        }
+        if steps.lowerBound == 0 { try call(.plan, 0) }
+        for step in steps {
+            for point in [HookPoint.preBackward, .gradientCombine, .postStep] { try call(point, step) }
+        }
+        return calls
+    }
+}
+
+extension TrialCall {
+    /// A failure has to say why.
+    func checkMessage() throws {
+        if outcome.status != 0 && outcome.message.isEmpty {
+            throw CheckProblem(
+                "\(place): it failed with status \(outcome.status) and no message; say why with craft_fail")
+        }
+    }
+
+    /// Results of a call that succeeded are numbers.
+    func checkFinite() throws {
+        try checkMessage()
+        guard outcome.status == 0 else { return }
+        for result in outcome.results {
+            if let element = result.nonFinite.first {
+                let where_ = result.type.isArray ? " at element \(element) of shape \(result.shape)" : ""
+                throw CheckProblem(
+                    "\(place): it succeeded, but result '\(result.name)' is not finite\(where_); "
+                        + "return an error instead")
+            }
+        }
+    }
+
+    /// A call that succeeded has written every element of every required result.
+    func checkWritten() throws {
+        guard outcome.status == 0 else { return }
+        for result in outcome.results {
+            guard let element = result.unwritten.first, let count = result.bytes?.count else { continue }
+            if !result.type.isArray {
+                guard !result.isOptional else { continue }
+                throw CheckProblem("\(place): it did not write its result '\(result.name)'")
+            }
+            throw CheckProblem(
+                "\(place): it did not write element \(element) of \(count / result.type.element.size) of its result "
+                    + "'\(result.name)' (shape \(result.shape))")
+        }
+    }
+
+    func checkBounds() throws {
+        if let name = outcome.overrun.first { throw CheckProblem("\(place): it wrote beyond the bounds of \(name)") }
+    }
+
+    func checkConstants() throws {
+        if let name = outcome.changed.first { throw CheckProblem("\(place): it changed the read-only \(name)") }
+    }
+
+    /// The first thing in which two calls differ; `nil` when they are the same to the byte.
+    func difference(from other: TrialCall) -> String? {
+        if outcome.status != other.outcome.status {
+            return "status \(outcome.status) and \(other.outcome.status)"
+        }
+        if outcome.message != other.outcome.message {
+            return "the messages \"\(outcome.message)\" and \"\(other.outcome.message)\""
+        }
+        for (mine, theirs) in zip(outcome.results, other.outcome.results) where mine.bytes != theirs.bytes {
+            return "result '\(mine.name)'"
+        }
+        return nil
+    }
+}

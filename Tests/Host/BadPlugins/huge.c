@@ -1,0 +1,8 @@
+/* The cube of a large number is infinite. */
+#include "bad.h"
+CRAFT_HOOK(rule, RULE_IN, RULE_OUT) {
+    pass_on(weights, combined);
+    craft_write_f64(combined)[0] += loss * loss * loss;
+    return CRAFT_OK;
+}
+RULE_PLUGIN("1.0.0", NULL, NULL, NULL, NULL, NULL)
