@@ -31,7 +31,7 @@ struct Ablate: ParsableCommand {
             "Folder of the runs and the table. Default: runs/ablate and the grid's name.", valueName: "folder"))
     var out: String?
 
-    @Flag(help: "Only show what would run.")
+    @Flag(help: "Only show what would run and how long.")
     var dryRun = false
 
     @Flag(inversion: .prefixedNo, help: "Try every row for five steps first, to tell how long it takes.")
@@ -46,8 +46,9 @@ struct Ablate: ParsableCommand {
         let runner = try AblationRunner(folder: out ?? "runs/ablate-\(name)")
         Interruption.install()
         let session = AblationSession(runner: runner, rows: rows, seeds: grid.seeds)
-        if trial, !dryRun { try session.tryRows() }
+        if trial { try session.tryRows() }
         session.printSchedule()
+        if Interruption.isRequested { throw ExitCode(130) }
         if dryRun { return }
         try session.runAll()
         try session.report()

@@ -160,10 +160,14 @@ final class AblationRunner {
 
     /// The error the child printed, in one line.
     private func reason(_ log: String, _ status: Int32) -> String {
-        let lines = String(decoding: files.contents(atPath: log) ?? Data(), as: UTF8.self).split(separator: "\n")
-        let text = lines.last { $0.hasPrefix("Error: ") }.map { String($0.dropFirst(7)) } ?? lines.last.map(String.init)
+        let text = String(decoding: files.contents(atPath: log) ?? Data(), as: UTF8.self)
+        let lines = text.split(separator: "\n").map { $0.trimmingCharacters(in: .whitespaces) }
+        let start = lines.lastIndex { $0.hasPrefix("Error: ") } ?? max(0, lines.count - 1)
+        let message = lines[min(start, lines.count)...].joined(separator: " ").replacingOccurrences(
+            of: "Error: ", with: "")
+        let short = message.count > 300 ? message.prefix(300) + "..." : message[...]
         let how = status < 0 ? "ended by signal \(-status)" : "exit code \(status)"
-        return "\(text ?? "no output") (\(how); \(log))"
+        return "\(short.isEmpty ? "no output" : short) (\(how); \(log))"
     }
 }
 

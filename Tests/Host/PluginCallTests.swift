@@ -75,7 +75,8 @@ extension HostTests {
         @Test func notANumberIsShownAndReported() throws {
             let result = try call(
                 "CRaFTDual", "post_step",
-                #"[{"loss.retention": 0.2, "lambda.retention": 0}, {"loss.retention": NaN}, {"loss.retention": "-inf"}]"#)
+                #"[{"loss.retention": 0.2, "lambda.retention": 0}, {"loss.retention": NaN}, {"loss.retention": "-inf"}]"#
+            )
             #expect(result.status == 2)
             #expect(result.standardOutput.contains(#""lambda.retention": "nan""#), "\(result.output)")
             #expect(result.standardError.contains("call 1") && result.standardError.contains("lambda.retention"))
