@@ -62,7 +62,7 @@ enum ConfigFile {
     }
 
     /// A list of names, or of `Name: {setting: value}` entries, as the text that `--plugins` takes.
-    private static func plugins(_ value: Node, path: String) throws -> String {
+    static func plugins(_ value: Node, path: String) throws -> String {
         if let text = value.string { return text }
         guard let items = value.sequence else {
             throw TrainingError("\(path): plugins is neither a text nor a list")

@@ -10,13 +10,14 @@ struct Craft: ParsableCommand {
             A strategy is a list of plugins: --plugins BaselineL1 fine-tunes plainly, --plugins \
             BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual keeps the inherited representation within a budget.
 
-            Exit codes: 0 success, 2 wrong input or a run that could not go on, 130 stopped by Ctrl-C after saving.
+            Exit codes: 0 success, 1 some runs of an ablation failed, 2 wrong input or a run that could not go on, 130 stopped by Ctrl-C after saving.
             """,
-        subcommands: [Train.self, Plan.self, Pretrain.self, Demo.self, Plugins.self, Model.self])
+        subcommands: [Train.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Plugins.self, Model.self])
 
     /// Parses and runs. Whatever the user can put right ends in a sentence on standard error and exit code 2.
     static func main() {
         setvbuf(stdout, nil, _IOLBF, 0)
+        ParentWatch.install()
         do {
             let arguments = try ConfigFile.expand(Array(CommandLine.arguments.dropFirst()))
             var command = try parseAsRoot(arguments)

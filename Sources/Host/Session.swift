@@ -61,7 +61,8 @@ enum Session {
     static func train(_ trainer: Trainer, quiet: Bool) throws -> RunSummary {
         Interruption.install()
         CrashReport.install(
-            advice: "Checkpoints of \(trainer.run.path) are whole: craft train --resume \(trainer.run.path) goes on from the "
+            advice:
+                "Checkpoints of \(trainer.run.path) are whole: craft train --resume \(trainer.run.path) goes on from the "
                 + "last. craft plugins check looks for the mistake in a plugin.")
         let isTerminal = isatty(STDERR_FILENO) == 1 && !quiet
         describe(trainer)

@@ -44,6 +44,8 @@ import Training
         let symbols = try Command.run(["nm", "-D", "--defined-only", folder.path(library)]).output
         #expect(symbols.hasSuffix(" T craft_plugin_entry\n") && symbols.split(separator: "\n").count == 1, "\(symbols)")
         try expectNumbers(folder.path(library))
+        let checked = try Command.run(["bash", "-c", checkCommand], in: folder.url)
+        #expect(checked.status == 0, "\(checked.output)")
 
         let train = try command("train", in: written.output).replacingOccurrences(of: "--steps 20", with: "--steps 2")
         let trained = try Command.run(

@@ -1,0 +1,204 @@
+public import PluginRuntime
+
+/// What an ablation runs: plugin combinations x settings x seeds.
+public struct AblationGrid: Sendable {
+    /// One plugin list under a name, with the flags of `craft train` that only it gets.
+    public struct Combination: Sendable {
+        public var name: String
+        public var plugins: [PluginRequest]
+        public var flags: [Flag]
+
+        public init(name: String, plugins: [PluginRequest], flags: [Flag] = []) {
+            self.name = name
+            self.plugins = plugins
+            self.flags = flags
+        }
+    }
+
+    /// A flag of `craft train`: its name without dashes, the value as the user wrote it, and the argument it becomes.
+    public struct Flag: Sendable, Equatable {
+        public var name: String
+        public var value: String
+        public var argument: String
+
+        /// - Parameter isSwitch: whether `value` is a plain true or false, for flags that take no value.
+        public init(_ name: String, _ value: String, isSwitch: Bool = false) {
+            // A plugin's setting keeps its name.
+            self.name = name.contains(".") ? name : String(name.map { $0 == "_" ? "-" : $0 })
+            self.value = value
+            argument =
+                isSwitch ? (value == "true" ? "--\(self.name)" : "--no-\(self.name)") : "--\(self.name)=\(value)"
+        }
+    }
+
+    /// One varied setting. A name with a dot, `CRaFTDual.budget`, is a plugin's: combinations without that instance do
+    /// not vary by it.
+    public struct Axis: Sendable {
+        public var values: [Flag]
+        public init(values: [Flag]) { self.values = values }
+    }
+
+    /// A line of the table: everything that a run is started with, except its seed and its folder.
+    public struct Row: Sendable, Equatable {
+        public var title: String
+        public var arguments: [String]
+        public var steps: Int
+        /// A folder name that no other row has; the same for the same arguments, whatever else the grid holds.
+        public var folder: String
+    }
+
+    /// Flags that the grid itself decides.
+    public static let ownFlags: Set<String> = ["plugins", "seed", "out", "resume", "config", "quiet", "help"]
+
+    public var combinations: [Combination]
+    /// Flags that every run gets; a combination's own and the axes win over them.
+    public var flags: [Flag] = []
+    public var axes: [Axis] = []
+    /// Flags that win over all others.
+    public var overrides: [Flag] = []
+    public var seeds: [UInt64] = [0]
+
+    public init(combinations: [Combination]) { self.combinations = combinations }
+
+    /// Reads `A; A+B; full = A+B:key=value`: combinations separated by semicolons, plugins by `+` or commas.
+    public static func combinations(parsing text: String) throws -> [Combination] {
+        try text.split(separator: ";", omittingEmptySubsequences: false).map { part in
+            let item = trimmed(part)
+            guard !item.isEmpty else {
+                throw TrainingError(
+                    "--combos '\(text)' has an empty entry: write combinations separated by single semicolons")
+            }
+            // "name = list" has blanks around its sign; "second=A" names an instance.
+            let sides = item.split(separator: " = ", maxSplits: 1)
+            let list = trimmed(sides.last ?? "")
+            let plugins = try PluginRequest.parseList(separatedByCommas(list))
+            return Combination(name: sides.count == 2 ? trimmed(sides[0]) : list, plugins: plugins)
+        }
+    }
+
+    /// Plus signs that no backslash escapes become commas.
+    private static func separatedByCommas(_ list: String) -> String {
+        var text = ""
+        var isEscaped = false
+        for character in list {
+            if isEscaped {
+                text += character == "+" ? "+" : "\\\(character)"
+                isEscaped = false
+            } else if character == "\\" {
+                isEscaped = true
+            } else {
+                text.append(character == "+" ? "," : character)
+            }
+        }
+        return text
+    }
+
+    /// Every row, in the grid's order. Throws ``TrainingError`` when two rows are the same, or a setting is not the
+    /// grid's to give.
+    public func rows() throws -> [Row] {
+        guard !combinations.isEmpty else { throw TrainingError("the grid has no combinations of plugins") }
+        guard !seeds.isEmpty, Set(seeds).count == seeds.count else {
+            throw TrainingError("the seeds \(seeds) must be one or more, all different")
+        }
+        for flag in flags + overrides + axes.flatMap(\.values) + combinations.flatMap(\.flags)
+        where Self.ownFlags.contains(flag.name) {
+            throw TrainingError(
+                "'\(flag.name)' is not a setting of a grid: combinations give plugins, seeds the seeds, --out the folder"
+            )
+        }
+        for axis in axes {
+            let name = axis.values.first?.name ?? ""
+            guard let dot = name.firstIndex(of: ".") else { continue }
+            guard combinations.contains(where: { $0.plugins.contains { $0.instance == name[..<dot] } }) else {
+                throw TrainingError("sweep: '\(name)' is the setting of a plugin that no combination has")
+            }
+        }
+        var rows: [Row] = []
+        for combination in combinations {
+            guard !combination.plugins.isEmpty else {
+                throw TrainingError("combination '\(combination.name)' has no plugins")
+            }
+            for choice in choices(for: combination) { rows.append(try row(combination, choice)) }
+        }
+        for (index, row) in rows.enumerated() {
+            if let twin = rows[..<index].first(where: { $0.title == row.title || $0.folder == row.folder }) {
+                throw TrainingError("'\(twin.title)' and '\(row.title)' are the same row twice")
+            }
+        }
+        return rows
+    }
+
+    /// Every way to choose one value of each axis that concerns the combination; the last axis varies fastest.
+    private func choices(for combination: Combination) -> [[Flag]] {
+        var choices: [[Flag]] = [[]]
+        for axis in axes {
+            guard let name = axis.values.first?.name else { continue }
+            if let dot = name.firstIndex(of: "."),
+                !combination.plugins.contains(where: { $0.instance == name[..<dot] })
+            {
+                continue
+            }
+            choices = choices.flatMap { choice in axis.values.map { choice + [$0] } }
+        }
+        return choices
+    }
+
+    private func row(_ combination: Combination, _ choice: [Flag]) throws -> Row {
+        var plugins = combination.plugins
+        var chosen: [String: Flag] = [:]
+        for flag in flags + combination.flags { chosen[flag.name] = flag }
+        for flag in choice {
+            guard let dot = flag.name.firstIndex(of: ".") else {
+                chosen[flag.name] = flag
+                continue
+            }
+            let key = String(flag.name[flag.name.index(after: dot)...])
+            for index in plugins.indices where plugins[index].instance == flag.name[..<dot] {
+                plugins[index].settings[key] = flag.value
+            }
+        }
+        for flag in overrides { chosen[flag.name] = flag }
+        var steps = 200
+        if let flag = chosen["steps"] {
+            guard let number = Int(flag.value), number > 0 else {
+                throw TrainingError("steps is '\(flag.value)'; give a number above 0")
+            }
+            steps = number
+        } else {
+            chosen["steps"] = Flag("steps", "\(steps)")
+        }
+        let arguments =
+            ["--plugins=\(plugins.map(\.text).joined(separator: ","))"]
+            + chosen.values.sorted { $0.name < $1.name }.map(\.argument)
+        let title = ([combination.name] + choice.map { "\($0.name)=\($0.value)" }).joined(separator: " ")
+        return Row(
+            title: title, arguments: arguments, steps: steps, folder: Self.folder(of: title, arguments))
+    }
+
+    private static func trimmed(_ text: some StringProtocol) -> String {
+        String(text.drop { $0.isWhitespace }.reversed().drop { $0.isWhitespace }.reversed())
+    }
+
+    /// The title's letters and a hash of the arguments (FNV-1a).
+    private static func folder(of title: String, _ arguments: [String]) -> String {
+        var hash: UInt64 = 14_695_981_039_346_656_037
+        for byte in arguments.joined(separator: "\u{0}").utf8 { hash = (hash ^ UInt64(byte)) &* 1_099_511_628_211 }
+        let letters = title.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") ? $0 : "-" }.prefix(40)
+        let digits = String(hash, radix: 16)
+        return String(letters) + "-" + String((String(repeating: "0", count: 16) + digits).suffix(8))
+    }
+}
+
+extension PluginRequest {
+    /// What ``parseList(_:)`` reads this from. Settings in the order of their names.
+    public var text: String {
+        func escaped(_ text: String) -> String {
+            text.map { "\\,:".contains($0) ? "\\\($0)" : String($0) }.joined()
+        }
+        let isDefault = PluginRequest(name: name).instance == instance
+        return
+            ([(isDefault ? "" : instance + "=") + escaped(name)]
+            + settings.sorted { $0.key < $1.key }.map { "\(escaped($0.key))=\(escaped($0.value))" }).joined(
+                separator: ":")
+    }
+}
