@@ -163,16 +163,26 @@ package final class HookTrial {
         let error = errorMemory.data.bindMemory(to: craft_error.self, capacity: 1)
         error.initialize(to: PluginInstance.emptyError())
 
+        // What lies behind the declared arguments is not the plugin's to read.
+        let slotMemory = try guarded(
+            max(frame.count, 1) * MemoryLayout<craft_slot>.size, side, "the declared arguments")
+        let slots = slotMemory.data.bindMemory(to: craft_slot.self, capacity: frame.count)
+        slots.initialize(from: frame.slots, count: frame.count)
+        fix("the declared arguments", slotMemory)
+
         let label = CrashReport.Label("plugin \(instance.name), \(point.rawValue) hook, \(context)")
         CrashReport.enter(label, step: step)
-        let status = frame.call(hook.hook, instance.pointer, error)
+        let status = frame.call(hook.hook, instance.pointer, error, slots: slots)
         CrashReport.leave()
 
         let results = zip(self.results, written).map { result, place in
             Self.outcome(result, place?.memory, place?.shape ?? [])
         }
-        let pieces = constants.map { ($0.name, $0.memory) } + [("the error message", errorMemory)]
-            + zip(self.results, written).compactMap { result, place in place.map { ("result '\(result.name)'", $0.memory) } }
+        let pieces =
+            constants.map { ($0.name, $0.memory) } + [("the error message", errorMemory)]
+            + zip(self.results, written).compactMap { result, place in
+                place.map { ("result '\(result.name)'", $0.memory) }
+            }
         return TrialOutcome(
             status: status, message: PluginInstance.message(of: &error.pointee), results: results,
             changed: constants.filter { Self.bytes($0.memory) != $0.before }.map(\.name),
@@ -226,9 +236,11 @@ package final class HookTrial {
         }
     }
 
-    private static func outcome(_ result: HookArgument, _ memory: GuardedMemory?, _ shape: [Int]) -> TrialOutcome.Result {
+    private static func outcome(_ result: HookArgument, _ memory: GuardedMemory?, _ shape: [Int]) -> TrialOutcome.Result
+    {
         var outcome = TrialOutcome.Result(
-            name: result.name, type: result.type, isOptional: result.isOptional, bytes: nil, shape: shape, unwritten: [],
+            name: result.name, type: result.type, isOptional: result.isOptional, bytes: nil, shape: shape,
+            unwritten: [],
             nonFinite: [])
         guard let memory else { return outcome }
         outcome.bytes = bytes(memory)

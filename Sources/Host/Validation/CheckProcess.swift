@@ -150,7 +150,8 @@ struct ValidationReport: Codable {
             let other = try once()
             if other.problem != nil { return other }
             if other.digest != message.digest {
-                message.problem = "two processes with the same input and seed get different results: "
+                message.problem =
+                    "two processes with the same input and seed get different results: "
                     + "no process id, no addresses, no environment"
             }
         default: break

@@ -24,7 +24,8 @@ enum DescriptorChecks {
         let library = plugin.library
         let segments = library.id.split(separator: ".", omittingEmptySubsequences: false)
         let isName = segments.allSatisfy { segment in
-            !segment.isEmpty && segment.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }
+            !segment.isEmpty
+                && segment.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }
         }
         guard segments.count >= 2, isName else {
             throw CheckProblem(
@@ -57,7 +58,8 @@ enum DescriptorChecks {
                     let verb = isInput ? "reads" : "gives"
                     guard let match = NameRegistry.training.match(argument.name) else {
                         throw CheckProblem(
-                            "its \(hook.point.rawValue) hook \(verb) '\(argument.name)', which the trainer does not know")
+                            "its \(hook.point.rawValue) hook \(verb) '\(argument.name)', which the trainer does not know"
+                        )
                     }
                     guard argument.type.accepts(match.type) else {
                         throw CheckProblem(

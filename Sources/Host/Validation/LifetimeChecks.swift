@@ -48,13 +48,15 @@ enum LifetimeChecks {
         }
         let resident = after.resident - before.resident
         if resident >= 4096 * lifetimes {
-            throw CheckProblem("it leaks: \(lifetimes) lifetimes take \(resident) bytes of memory, \(resident / lifetimes) each")
+            throw CheckProblem(
+                "it leaks: \(lifetimes) lifetimes take \(resident) bytes of memory, \(resident / lifetimes) each")
         }
         if after.files > before.files {
             throw CheckProblem("it leaks: \(lifetimes) lifetimes leave \(after.files - before.files) files open")
         }
         if after.threads > before.threads {
-            throw CheckProblem("it leaks: \(lifetimes) lifetimes leave \(after.threads - before.threads) threads running")
+            throw CheckProblem(
+                "it leaks: \(lifetimes) lifetimes leave \(after.threads - before.threads) threads running")
         }
         return nil
     }

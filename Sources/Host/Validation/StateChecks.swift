@@ -66,7 +66,8 @@ enum StateChecks {
         var random = RandomGenerator(seed: plugin.seed, stream: RandomGenerator.stream("state"))
         // Random bytes of the right length can be a state: they may be accepted, but not end the process.
         for length in [body.count, body.count, body.count, 1, 1 << 20] {
-            _ = try loads(header + (0..<length).map { _ in UInt8(truncatingIfNeeded: random.next()) }, into: plugin, trial)
+            _ = try loads(
+                header + (0..<length).map { _ in UInt8(truncatingIfNeeded: random.next()) }, into: plugin, trial)
         }
         for bit in 0..<min(8 * body.count, 256) {
             var changed = body

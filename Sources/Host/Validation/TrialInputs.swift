@@ -75,7 +75,8 @@ struct TrialInputs {
             // Not a number everywhere, or in one element of one input.
             var isPoisoned = false
             if trial.kind == .nan {
-                isPoisoned = trial.variation % 2 == 0 || floating.isEmpty
+                isPoisoned =
+                    trial.variation % 2 == 0 || floating.isEmpty
                     || floating[(trial.variation / 2 + step) % floating.count] == index
             }
             return value(of: input, sizes, trial, step, isPoisoned, hook, &random)
