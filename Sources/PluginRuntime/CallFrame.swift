@@ -53,12 +53,15 @@ final class CallFrame {
     }
 
     /// Calls the function with what the slots hold; returns its status.
+    ///
+    /// - Parameter copy: where a frame function finds a copy of the slots; the slots themselves when `nil`.
     func call(
-        _ hook: PluginLibrary.Hook, _ instance: UnsafeMutableRawPointer?, _ error: UnsafeMutablePointer<craft_error>
+        _ hook: PluginLibrary.Hook, _ instance: UnsafeMutableRawPointer?, _ error: UnsafeMutablePointer<craft_error>,
+        slots copy: UnsafePointer<craft_slot>? = nil
     ) -> Int32 {
         if hook.isFrame {
             let function = unsafeBitCast(hook.function.address, to: craft_frame_function.self)
-            return function(instance, hook.function.context, slots, error)
+            return function(instance, hook.function.context, copy ?? UnsafePointer(slots), error)
         }
         return callNative(hook.function.address, instance, error)
     }

@@ -27,6 +27,8 @@ package enum CrashReport {
         var end: UInt
         var dataStart: UInt
         var dataEnd: UInt
+        /// Whether the call that the memory was for is over.
+        var isRetired = false
     }
 
     private static let labelCapacity = 192
@@ -90,6 +92,9 @@ package enum CrashReport {
         return index
     }
 
+    /// Notes that the memory's lifetime has ended; it is still there, inaccessible.
+    static func retire(_ index: Int) { record.pointee.regions[index].isRetired = true }
+
     static func forget(_ index: Int) { record.pointee.regions[index].end = 0 }
 
     /// Installs the handler for SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, on a stack of its own: a hook may have used
@@ -149,6 +154,12 @@ package enum CrashReport {
         for index in 0..<record.pointee.regionCount {
             let region = record.pointee.regions[index]
             guard region.end != 0, address >= region.start, address < region.end else { continue }
+            if region.isRetired {
+                put(": it kept a pointer to ")
+                put((record.pointee.regionNames + index * regionNameCapacity).assumingMemoryBound(to: CChar.self))
+                put(" of an earlier call and used it")
+                return
+            }
             if address >= region.dataEnd {
                 put(": it reached byte ")
                 put(number: address - region.dataEnd + 1)

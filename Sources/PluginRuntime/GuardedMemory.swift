@@ -5,6 +5,9 @@ import Glibc
 ///
 /// Memory comes in whole pages, so only one side can be exact; the bytes that are left over on the other are filled with a
 /// pattern, and ``isSlackIntact`` tells whether they were changed.
+///
+/// Released memory becomes inaccessible as a whole and keeps its place for a while, so that a pointer kept beyond its
+/// lifetime is noticed too.
 final class GuardedMemory {
     /// The side on which the first byte beyond the memory is inaccessible; `none` leaves a page of room on both.
     enum Side { case end, start, none }
@@ -16,6 +19,10 @@ final class GuardedMemory {
     private let middle: Int
     private let region: Int?
     private static let pattern: UInt8 = 0xc7
+
+    /// Released memory, oldest first. Checks call plugins from one thread.
+    nonisolated(unsafe) private static var released: [(base: UnsafeMutableRawPointer, total: Int, region: Int?)] = []
+    private static let keptReleased = 96
 
     /// `nil` when the system has no memory.
     init?(byteCount: Int, side: Side, name: String) {
@@ -48,8 +55,20 @@ final class GuardedMemory {
     }
 
     deinit {
-        if let region { CrashReport.forget(region) }
-        munmap(base, middle + 2 * page)
+        let total = middle + 2 * page
+        // A new mapping in place of the old one gives its memory back to the system.
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
+        guard mmap(base, total, PROT_NONE, flags, -1, 0) == base else {
+            if let region { CrashReport.forget(region) }
+            munmap(base, total)
+            return
+        }
+        if let region { CrashReport.retire(region) }
+        Self.released.append((base, total, region))
+        guard Self.released.count > Self.keptReleased else { return }
+        let oldest = Self.released.removeFirst()
+        if let region = oldest.region { CrashReport.forget(region) }
+        munmap(oldest.base, oldest.total)
     }
 
     /// Makes writing to it a fault.

@@ -163,9 +163,16 @@ package final class HookTrial {
         let error = errorMemory.data.bindMemory(to: craft_error.self, capacity: 1)
         error.initialize(to: PluginInstance.emptyError())
 
+        // What lies behind the declared arguments is not the plugin's to read.
+        let slotMemory = try guarded(
+            max(frame.count, 1) * MemoryLayout<craft_slot>.size, side, "the declared arguments")
+        let slots = slotMemory.data.bindMemory(to: craft_slot.self, capacity: frame.count)
+        slots.initialize(from: frame.slots, count: frame.count)
+        fix("the declared arguments", slotMemory)
+
         let label = CrashReport.Label("plugin \(instance.name), \(point.rawValue) hook, \(context)")
         CrashReport.enter(label, step: step)
-        let status = frame.call(hook.hook, instance.pointer, error)
+        let status = frame.call(hook.hook, instance.pointer, error, slots: slots)
         CrashReport.leave()
 
         let results = zip(self.results, written).map { result, place in

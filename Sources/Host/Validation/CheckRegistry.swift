@@ -24,7 +24,7 @@ enum PluginCheck: String, CaseIterable {
         case .nan: "NaN input: refused, or visible in the losses; and not remembered"
         case .results: "every required result is written whole"
         case .determinism: "the same input gives the same bytes, in any instance and process"
-        case .bounds: "no access beyond a buffer on either side"
+        case .bounds: "no access beyond a buffer on either side, to undeclared arguments, or after the call"
         case .readOnly: "inputs are not written to"
         case .state: "saved state restores everything, byte for byte"
         case .damagedState: "truncated and random state is refused or harmless"
