@@ -95,7 +95,7 @@ extension HostTests {
             let names = list.standardOutput.split(separator: "\n").compactMap { $0.split(separator: " ").first }
             #expect(names.count >= 5)
             for name in names {
-                let result = try CraftCommand.run(["plugins", "check", String(name), "--json"])
+                let result = try CraftCommand.run(["plugins", "check", String(name), "--json", "--seed", "1"])
                 #expect(result.status == 0, "\(name): \(result.output)")
                 #expect(try report(result).passed)
             }

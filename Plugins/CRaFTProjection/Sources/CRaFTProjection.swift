@@ -54,6 +54,9 @@ final class CRaFTProjection: Plugin {
             combined.assign(weights)
             // Without the constraint there is nothing to protect and nothing to measure.
             guard let constraint else { return }
+            if let lambda, !lambda.isFinite {
+                throw PluginError("lambda.\(plugin.constraint) is \(lambda): the multiplier must be finite")
+            }
             let pairs = try GramPairs(gram, numel: numel, action: action, constraint: constraint)
             let conflicts = ConflictStatistics(pairs)
             if let value = conflicts.ratio { ratio.value = value }
@@ -76,12 +79,14 @@ final class CRaFTProjection: Plugin {
 
     private let scope: Scope
     private let isEnabled: Bool
+    private let constraint: String
 
     init(settings: Settings) throws {
         scope = try settings(Self.scope)
         isEnabled = try settings(Self.enable)
-        guard try settings(Self.objective) != settings(Self.constraint) else {
-            throw PluginError("objective and constraint are both '\(try settings(Self.objective))'")
+        constraint = try settings(Self.constraint)
+        guard try settings(Self.objective) != constraint else {
+            throw PluginError("objective and constraint are both '\(constraint)'")
         }
     }
 }

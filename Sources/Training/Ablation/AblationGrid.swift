@@ -121,7 +121,7 @@ public struct AblationGrid: Sendable {
             for choice in choices(for: combination) { rows.append(try row(combination, choice)) }
         }
         for (index, row) in rows.enumerated() {
-            if let twin = rows[..<index].first(where: { $0.title == row.title || $0.folder == row.folder }) {
+            if let twin = rows[..<index].first(where: { $0.title == row.title || $0.arguments == row.arguments }) {
                 throw TrainingError("'\(twin.title)' and '\(row.title)' are the same row twice")
             }
         }
