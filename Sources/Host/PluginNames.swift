@@ -13,6 +13,7 @@ extension Plugins {
         var json = false
 
         /// A row as `Sources/PluginAPI/names.json` has it.
+        // swift-format-ignore: AlwaysUseLowerCamelCase
         private struct Row: Encodable {
             var name: String
             var type: String

@@ -68,7 +68,7 @@ enum Session {
         describe(trainer)
         var lastLine = Date.distantPast
         let log = try ProgressLog(path: trainer.run.progressPath)
-        let summary = try trainer.train(shouldStop: { Interruption.isRequested }) { event in
+        func show(_ event: TrainingEvent) {
             switch event {
             case .step(let report, let total, let elapsed, let done):
                 let isLast = report.step + 1 == total
@@ -96,7 +96,7 @@ enum Session {
                 print(text)
             }
         }
-        return summary
+        return try trainer.train(shouldStop: { Interruption.isRequested }, report: show)
     }
 
     static func printSummary(_ summary: RunSummary) {

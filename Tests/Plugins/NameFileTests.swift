@@ -8,6 +8,8 @@ import Training
 @Suite struct NameFileTests {
     private struct File: Decodable {
         struct Group: Decodable { var names: [Name] }
+        // The names are the file's.
+        // swift-format-ignore: AlwaysUseLowerCamelCase
         struct Name: Decodable {
             var name: String
             var type: String

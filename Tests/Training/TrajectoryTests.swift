@@ -9,6 +9,8 @@ import Training
 /// Ten optimizer steps on one batch, against the same steps in PyTorch (`scripts/reference/vla_reference.py`, float64).
 @Suite struct TrajectoryTests {
     private struct Reference: Decodable {
+        // The names are the file's.
+        // swift-format-ignore: AlwaysUseLowerCamelCase
         struct Settings: Decodable {
             var steps: Int
             var lr: Double

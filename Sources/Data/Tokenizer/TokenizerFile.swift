@@ -1,5 +1,6 @@
 import Foundation
 
+// swift-format-ignore: AlwaysUseLowerCamelCase
 /// The parts of a Hugging Face `tokenizer.json` that a byte-level BPE needs; anything else in it is an error, because
 /// ignoring it would give other tokens.
 struct TokenizerFile: Decodable {

@@ -70,9 +70,9 @@ extension TrialCall {
         guard outcome.status == 0 else { return }
         for result in outcome.results {
             if let element = result.nonFinite.first {
-                let where_ = result.type.isArray ? " at element \(element) of shape \(result.shape)" : ""
+                let location = result.type.isArray ? " at element \(element) of shape \(result.shape)" : ""
                 throw CheckProblem(
-                    "\(place): it succeeded, but result '\(result.name)' is not finite\(where_); "
+                    "\(place): it succeeded, but result '\(result.name)' is not finite\(location); "
                         + "return an error instead")
             }
         }
