@@ -76,9 +76,11 @@ def main():
         work = os.path.join(scratch, "work.safetensors")
         common = ["--rounds", str(arguments.rounds), "--steps", str(arguments.steps), "--threads",
                   str(arguments.threads), "--wait"]
-        craft = Worker([arguments.craft, "bench", "--model", arguments.model, "--plugins", "; ".join(LISTS.values()),
-                        "--batch-size", str(arguments.batch), "--prompt-tokens", str(arguments.prompt), "--save", work,
-                        *common])
+        command = [arguments.craft, "bench", "--model", arguments.model, "--plugins", "; ".join(LISTS.values()),
+                   "--batch-size", str(arguments.batch), "--prompt-tokens", str(arguments.prompt), *common]
+        crafts = {"craft": Worker([*command, "--save", work])}
+        if "bf16" in arguments.peers.split(","):
+            crafts["craft-bf16"] = Worker([*command, "--matmul-precision", "bf16"])
         peers = {}
         for peer in arguments.peers.split(","):
             source = ["--work", work] if comparable else []
@@ -88,15 +90,18 @@ def main():
         modes = arguments.modes.split(",")
         rows = []
         for index in range(arguments.rounds):
-            lines = craft.round(len(LISTS) + 1)
-            row = {f"craft {name}": statistics.median(line["ms"]) for name, line in zip(LISTS, lines)}
-            row["craft latency"] = statistics.median(lines[-1]["latency"])
+            row = {}
+            for own, worker in crafts.items():
+                lines = worker.round(len(LISTS) + 1)
+                row.update({f"{own} {name}": statistics.median(line["ms"]) for name, line in zip(LISTS, lines)})
+                row[f"{own} latency"] = statistics.median(lines[-1]["latency"])
             for peer, worker in peers.items():
                 for mode, line in zip(modes, worker.round(len(modes))):
                     row[f"{peer} {mode}"] = line["median_ms"]
             rows.append(row)
             print(f"round {index + 1}: " + ", ".join(f"{k} {v:.1f}" for k, v in row.items()), flush=True)
-        report = craft.finish()
+        reports = {own: worker.finish() for own, worker in crafts.items()}
+        report = reports["craft"]
         memory = {peer: worker.finish()["peak_rss_mb"] for peer, worker in peers.items()}
 
     first = {name: [step["action"] for step in entry["firstLosses"]] for name, entry in zip(LISTS, report["steps"])}
@@ -109,13 +114,18 @@ def main():
     result = {
         "ms": {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]},
         "ratios": {
-            f"craft {name} / {peer} {mode}": ratios(rows, f"craft {name}", f"{peer} {mode}")
-            for peer in peers for mode in modes for name in [mode.split("-")[0]]
+            f"{own} {name} / {peer} {mode}": ratios(rows, f"{own} {name}", f"{peer} {mode}")
+            for own in crafts for peer in peers for mode in modes for name in [mode.split("-")[0]]
+            if (peer == "bf16") == (own == "craft-bf16")
         },
         "loss difference": difference,
-        "peak MiB": {"craft, all modes": report["peakMebibytes"], **memory},
+        "peak MiB": {**{f"{own}, all modes": entry["peakMebibytes"] for own, entry in reports.items()}, **memory},
     }
-    result["ratios"]["craft craft / craft baseline"] = ratios(rows, "craft craft", "craft baseline")
+    for own in crafts:
+        result["ratios"][f"{own} craft / {own} baseline"] = ratios(rows, f"{own} craft", f"{own} baseline")
+        if own != "craft":
+            for name in LISTS:
+                result["ratios"][f"{own} {name} / craft {name}"] = ratios(rows, f"{own} {name}", f"craft {name}")
     print(json.dumps(result, indent=1))
     wrong = {key: value for key, value in difference.items() if value > 1e-3 and "bf16" not in key}
     if wrong:

@@ -52,6 +52,9 @@ struct Bench: ParsableCommand {
     @Flag(help: "Run blocks again in the backward pass instead of keeping their values.")
     var checkpointActivations = false
 
+    @Option(help: "float32, or bf16 to round the operands of large matrix products to bfloat16.")
+    var matmulPrecision = "float32"
+
     @Option(help: ArgumentHelp("Write the figures as JSON too.", valueName: "file"))
     var json: String?
 
@@ -84,6 +87,10 @@ struct Bench: ParsableCommand {
         if let threads { settings.threads = threads }
         settings.adapter = loraRank.map { AdapterSettings(rank: $0, alpha: Double(2 * $0)) }
         settings.checkpointsActivations = checkpointActivations
+        guard let precision = RunSettings.MatmulPrecision(rawValue: matmulPrecision) else {
+            throw TrainingError("--matmul-precision is \(matmulPrecision); expected float32 or bf16")
+        }
+        settings.matmulPrecision = precision
         settings.pluginPath = Installation.pluginPath(pluginPath)
         let lists = plugins.split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }

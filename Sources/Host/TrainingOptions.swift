@@ -100,6 +100,10 @@ struct TrainingOptions: ParsableArguments {
     )
     var checkpointActivations: Bool?
 
+    @Option(
+        help: "float32, or bf16 to round the operands of large matrix products to bfloat16. Default: float32.")
+    var matmulPrecision: String?
+
     @Option(help: "What a non-finite loss does: error or skip (the step is skipped and counted). Default: error.")
     var onNonFinite: String?
 
@@ -145,6 +149,7 @@ struct TrainingOptions: ParsableArguments {
         if let threads { settings.threads = threads }
         if let anchor { settings.anchor = try choice(anchor, "--anchor") }
         if let checkpointActivations { settings.checkpointsActivations = checkpointActivations }
+        if let matmulPrecision { settings.matmulPrecision = try choice(matmulPrecision, "--matmul-precision") }
         if let onNonFinite {
             guard ["error", "skip"].contains(onNonFinite) else {
                 throw TrainingError("--on-non-finite is \(onNonFinite); expected error or skip")

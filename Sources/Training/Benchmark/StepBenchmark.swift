@@ -16,6 +16,7 @@ public struct BenchmarkSettings: Sendable {
     /// Low-rank adapters instead of full fine-tuning.
     public var adapter: AdapterSettings?
     public var checkpointsActivations = false
+    public var matmulPrecision = RunSettings.MatmulPrecision.float32
     public var seed: UInt64 = 0
     public var pluginPath: [String] = []
 
@@ -58,7 +59,8 @@ public final class StepBenchmark {
         }
         let composition = try Composition(
             plugins, search: PluginSearch(paths: settings.pluginPath), registry: .training)
-        parallel = Parallel(threads: settings.threads)
+        parallel = Parallel(
+            threads: settings.threads, products: settings.matmulPrecision == .bf16 ? try BFloat16Products() : nil)
         let model = VLAModel(
             config: folder.config, fineTuning: settings.adapter.map(FineTuning.lowRank) ?? .full)
         self.model = model

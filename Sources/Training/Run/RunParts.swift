@@ -43,7 +43,8 @@ struct RunParts {
         var choices = ModelFolder.Choices()
         choices.cameras = settings.cameras.count
         folder = try ModelFolder(path: settings.model, choices: choices)
-        parallel = Parallel(threads: settings.threads)
+        parallel = Parallel(
+            threads: settings.threads, products: settings.matmulPrecision == .bf16 ? try BFloat16Products() : nil)
         prompts = try PromptEncoder(folder: folder)
         guard settings.cameras.count == folder.config.cameras || settings.task == .questions else {
             throw TrainingError(

@@ -48,6 +48,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var skipsNonFinite = false
     /// Whether blocks keep only their input in the forward pass and are run again in backward passes.
     public var checkpointsActivations = false
+    /// What large matrix products are computed from; nil is float32.
+    public var matmulPrecision: MatmulPrecision?
     /// Questions that measure what is retained; empty leaves the measure out.
     public var questions = ""
     /// How many of them.
@@ -56,6 +58,13 @@ public struct RunSettings: Codable, Sendable, Equatable {
     /// Where anchor features come from; `automatic` takes the way that needs least memory.
     public enum AnchorChoice: String, Codable, Sendable, CaseIterable {
         case automatic, adaptersOff, mapped, copy
+    }
+
+    /// Operands of large matrix products. Sums, weights, moments and everything else are float32 in either case.
+    public enum MatmulPrecision: String, Codable, Sendable, CaseIterable {
+        case float32
+        /// Rounded to bfloat16.
+        case bf16
     }
 
     public init() {}
