@@ -1,0 +1,182 @@
+"""Evaluates a policy server by the official LIBERO protocol and prints success rates.
+
+    python evaluate.py --suite libero_spatial --tasks 0,8 --trials 20 --address ws://127.0.0.1:8000 --out results.json
+
+Trial k of a task starts from its init state FIRST_INIT + k. The file is written after every episode, and the same
+command goes on where an earlier one ended. Pictures are rendered once per action chunk.
+"""
+import argparse
+import json
+import math
+import os
+import pathlib
+import signal
+import sys
+import time
+
+SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
+INIT_STATES = 50
+STEP_SECONDS = 0.05
+
+
+def wilson(successes, trials, z=1.959964):
+    """The 95 % interval of a rate (Wilson 1927)."""
+    if trials == 0:
+        return 0.0, 1.0
+    rate, spread = successes / trials, z * z / trials
+    centre = (rate + spread / 2) / (1 + spread)
+    half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / trials + spread / trials / 4)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def run_episode(task, init, policy, execute, frames):
+    """Returns (success, steps). `execute`: actions of a chunk that are executed; None for all."""
+    import numpy as np
+
+    from environment import state
+
+    observation, steps = task.reset(init), 0
+    while steps < task.step_limit:
+        image, wrist_image = task.images()
+        if frames is not None:
+            frames.append(np.concatenate([image, wrist_image], axis=1))
+        for action in policy.actions(image, wrist_image, state(observation), task.instruction)[:execute]:
+            observation, _, done, _ = task.env.step(np.clip(action, -1, 1))
+            steps += 1
+            if done:
+                if frames is not None:
+                    frames.append(np.concatenate(task.images(), axis=1))
+                return True, steps
+            if steps == task.step_limit:
+                break
+    return False, steps
+
+
+def save_video(path, frames, steps):
+    """An animated GIF of main and wrist camera, one picture per action chunk, played at the robot's speed."""
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = [Image.fromarray(frame) for frame in frames]
+    milliseconds = int(1000 * STEP_SECONDS * steps / len(pictures))
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+
+
+def summary(episodes):
+    """Success per task and overall, from the list of episodes."""
+    tasks = []
+    for index in sorted({episode["task"] for episode in episodes}):
+        own = [episode for episode in episodes if episode["task"] == index]
+        successes = sum(episode["success"] for episode in own)
+        tasks.append({
+            "task": index, "instruction": own[0]["instruction"], "successes": successes, "trials": len(own),
+            "rate": successes / len(own), "wilson_95": wilson(successes, len(own)),
+        })
+    successes = sum(task["successes"] for task in tasks)
+    return {
+        "successes": successes, "trials": len(episodes), "rate": successes / max(1, len(episodes)),
+        "wilson_95": wilson(successes, len(episodes)), "tasks": tasks,
+    }
+
+
+def write_json(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def report(result):
+    for row in [*result["tasks"], {**result, "instruction": "all tasks", "task": ""}]:
+        low, high = row["wilson_95"]
+        print(
+            f"{row['task']!s:>3} {row['successes']:3d}/{row['trials']:<3d} {100 * row['rate']:5.1f} % "
+            f"[{100 * low:.1f}, {100 * high:.1f}]  {row['instruction']}")
+    print(f"Overall success rate: {result['rate']:.4f} ({100 * result['rate']:.1f}%)", flush=True)
+
+
+def evaluate(options, episodes, settings):
+    wanted = [(index, options.first_init + trial) for index in options.tasks for trial in range(options.trials)]
+    finished = {(episode["task"], episode["init"]) for episode in episodes}
+    missing = [job for job in wanted if job not in finished]
+    print(f"{len(wanted)} episodes wanted, {len(wanted) - len(missing)} done before", flush=True)
+    if not missing:
+        return
+    from environment import Task
+    from openpi import PolicyClient, PolicyError
+
+    policy, task, current = PolicyClient(options.address), None, None
+    started = time.monotonic()
+    for count, (index, init) in enumerate(missing, 1):
+        frames = [] if options.video else None
+        begun, problem = time.monotonic(), None
+        try:
+            if current != index:
+                if task is not None:
+                    task.close()
+                task, current = Task(options.suite, index), index
+            success, steps = run_episode(task, init, policy, options.execute, frames)
+        except PolicyError:
+            raise
+        except Exception as error:  # the official evaluation counts these as failures
+            if task is None:
+                raise
+            success, steps, problem = False, 0, f"{type(error).__name__}: {error}"
+        seconds = time.monotonic() - begun
+        episodes.append({
+            "task": index, "instruction": task.instruction, "init": init, "success": success, "steps": steps,
+            "seconds": round(seconds, 1), **({"error": problem} if problem else {}),
+        })
+        write_json(options.out, {**settings, "overall": summary(episodes), "episodes": episodes})
+        if frames:
+            name = f"{options.suite}_{index:02d}_{init:02d}_{'success' if success else 'failure'}.gif"
+            save_video(options.video / name, frames, max(1, steps))
+        so_far = summary(episodes)
+        left = (time.monotonic() - started) / count * (len(missing) - count) / 60
+        print(
+            f"[{count}/{len(missing)}] task {index} init {init}: {problem or ('success' if success else 'failure')},"
+            f" {steps} steps, {seconds:.0f} s; so far {so_far['successes']}/{so_far['trials']}; {left:.0f} min left",
+            flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", choices=SUITES, required=True)
+    parser.add_argument("--tasks", type=lambda text: [int(part) for part in text.split(",")], required=True)
+    parser.add_argument("--trials", type=int, required=True)
+    parser.add_argument("--first-init", type=int, default=0)
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--policy", default="", help="name of the policy, kept in the file")
+    parser.add_argument("--execute", type=int, help="actions executed of each chunk; default all")
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--video", type=pathlib.Path)
+    options = parser.parse_args()
+    if options.first_init < 0 or options.trials < 1 or options.first_init + options.trials > INIT_STATES:
+        parser.error(f"a task has init states 0 to {INIT_STATES - 1}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    settings = {"suite": options.suite, "policy": options.policy or options.address, "execute": options.execute}
+    episodes = []
+    if options.out.exists():
+        earlier = json.loads(options.out.read_text())
+        for name, value in settings.items():
+            if earlier.get(name) != value:
+                sys.exit(f"Error: {options.out} is of {name} {earlier.get(name)!r}, not {value!r}; give another --out")
+        episodes = earlier["episodes"]
+    code = 0
+    try:
+        evaluate(options, episodes, settings)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", flush=True)
+        code = 130
+    except Exception as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        code = 2
+    wanted = range(options.first_init, options.first_init + options.trials)
+    report(summary([e for e in episodes if e["task"] in options.tasks and e["init"] in wanted]))
+    sys.stdout.flush()
+    os._exit(code)  # EGL's destructors print tracebacks at an ordinary exit
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Writes recorded episodes as an RLDS data set that tensorflow-datasets loads, without TensorFlow.
+
+    python write_rlds.py EPISODE.npz... --out DIR --name libero_spatial_no_noops
+
+Layout of the published libero_*_no_noops sets: one tf.Example per episode, steps flattened into lists. Needs numpy.
+"""
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
+import tfrecord
+
+VERSION = "1.0.0"
+SHARD_BYTES = 100_000_000
+IMAGES = ("image", "wrist_image")
+ARRAYS = {"state": 8, "joint_state": 7, "action": 7}
+
+
+def save_episode(path, episode):
+    """Saves by rename. `image` and `wrist_image` are lists of JPEG files, the arrays [T, width] float32."""
+    path = pathlib.Path(path)
+    content = {"instruction": episode["instruction"], "source": episode["source"], "size": episode["size"]}
+    for name in ARRAYS:
+        content[name] = np.asarray(episode[name], np.float32)
+    for name in IMAGES:
+        content[name] = np.frombuffer(b"".join(episode[name]), np.uint8)
+        content[name + "_lengths"] = np.array([len(jpeg) for jpeg in episode[name]], np.int64)
+    temporary = path.with_suffix(".partial.npz")
+    np.savez(temporary, **content)
+    os.replace(temporary, path)
+
+
+def load_episode(path):
+    with np.load(path) as file:
+        episode = {name: file[name] for name in ARRAYS}
+        for name in IMAGES:
+            ends = np.cumsum(file[name + "_lengths"])
+            data = file[name].tobytes()
+            episode[name] = [data[start:end] for start, end in zip([0, *ends[:-1]], ends)]
+        episode["instruction"], episode["source"] = str(file["instruction"]), str(file["source"])
+        episode["size"] = int(file["size"])
+    steps = len(episode["action"])
+    for name in (*IMAGES, *ARRAYS):
+        if len(episode[name]) != steps or steps == 0:
+            raise ValueError(f"{path}: {name} has {len(episode[name])} steps, action has {steps}")
+    for name, width in ARRAYS.items():
+        if episode[name].shape != (steps, width):
+            raise ValueError(f"{path}: {name} has shape {list(episode[name].shape)}, expected {[steps, width]}")
+    return episode
+
+
+def float_feature(values):
+    return tfrecord.field(2, tfrecord.field(1, np.asarray(values, "<f4").tobytes()))
+
+
+def flag_feature(values):
+    return tfrecord.field(3, tfrecord.field(1, bytes(int(value) for value in values)))
+
+
+def serialised(episode):
+    """One episode as a tf.train.Example."""
+    steps = len(episode["action"])
+    last = [step == steps - 1 for step in range(steps)]
+    observation = "steps/observation/"
+    return tfrecord.example([
+        ("episode_metadata/file_path", tfrecord.bytes_feature([episode["source"].encode()])),
+        ("steps/action", float_feature(episode["action"])),
+        ("steps/discount", float_feature(np.ones(steps))),
+        ("steps/is_first", flag_feature(step == 0 for step in range(steps))),
+        ("steps/is_last", flag_feature(last)),
+        ("steps/is_terminal", flag_feature(last)),
+        ("steps/language_instruction", tfrecord.bytes_feature([episode["instruction"].encode()] * steps)),
+        (observation + "image", tfrecord.bytes_feature(episode["image"])),
+        (observation + "joint_state", float_feature(episode["joint_state"])),
+        (observation + "state", float_feature(episode["state"])),
+        (observation + "wrist_image", tfrecord.bytes_feature(episode["wrist_image"])),
+        ("steps/reward", float_feature(last)),
+    ])
+
+
+def features(size):
+    """features.json for square images of `size` pixels."""
+    package = "tensorflow_datasets.core.features."
+
+    def feature(python_class, **content):
+        return {"pythonClassName": package + python_class, **content}
+
+    def dictionary(**entries):
+        return feature("features_dict.FeaturesDict", featuresDict={"features": entries})
+
+    def tensor(dtype, shape, doc):
+        dimensions = {"dimensions": [str(length) for length in shape]} if shape else {}
+        kind = "tensor_feature.Tensor" if shape else "scalar.Scalar"
+        return feature(kind, tensor={"dtype": dtype, "encoding": "none", "shape": dimensions}, description=doc)
+
+    def text(doc):
+        return feature("text_feature.Text", text={}, description=doc)
+
+    def image(doc):
+        shape = {"dimensions": [str(size), str(size), "3"]}
+        content = {"dtype": "uint8", "encodingFormat": "jpeg", "shape": shape}
+        return feature("image_feature.Image", image=content, description=doc)
+
+    steps = dictionary(
+        action=tensor("float32", [7], "Robot EEF action."),
+        discount=tensor("float32", [], "Discount if provided, default to 1."),
+        is_first=tensor("bool", [], "True on first step of the episode."),
+        is_last=tensor("bool", [], "True on last step of the episode."),
+        is_terminal=tensor("bool", [], "True on last step of the episode if it is a terminal step."),
+        language_instruction=text("Language Instruction."),
+        observation=dictionary(
+            image=image("Main camera RGB observation."),
+            joint_state=tensor("float32", [7], "Robot joint angles."),
+            state=tensor("float32", [8], "Robot EEF state (6D pose, 2D gripper)."),
+            wrist_image=image("Wrist camera RGB observation."),
+        ),
+        reward=tensor("float32", [], "Reward if provided, 1 on final step for demos."),
+    )
+    return dictionary(
+        episode_metadata=dictionary(file_path=text("Path to the original data file.")),
+        steps=feature("dataset_feature.Dataset", sequence={"feature": steps, "length": "-1"}),
+    )
+
+
+def write(paths, out, name):
+    """Writes out/name/1.0.0 in place of an earlier one; returns the folder. One episode at a time is in memory."""
+    folder = pathlib.Path(out) / name / VERSION
+    partial = folder.with_name(VERSION + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    # Ordered by a hash, so that a task's episodes are spread over the shards, as tfds spreads them.
+    paths = sorted(paths, key=lambda path: hashlib.sha256(pathlib.Path(path).name.encode()).digest())
+    total = sum(os.path.getsize(path) for path in paths)
+    count = min(len(paths), -(-total // SHARD_BYTES))
+    bounds = [len(paths) * shard // count for shard in range(count + 1)]
+    sizes, instructions, number_of_bytes = set(), set(), 0
+
+    def payloads(shard):
+        nonlocal number_of_bytes
+        for path in paths[bounds[shard] : bounds[shard + 1]]:
+            episode = load_episode(path)
+            sizes.add(episode["size"])
+            instructions.add(episode["instruction"])
+            payload = serialised(episode)
+            number_of_bytes += len(payload)
+            yield payload
+
+    for shard in range(count):
+        tfrecord.write_records(partial / f"{name}-train.tfrecord-{shard:05d}-of-{count:05d}", payloads(shard))
+    if len(sizes) != 1:
+        raise ValueError(f"{out}: episodes have images of different sizes, {sorted(sizes)}")
+    info = {
+        "description": f"{len(paths)} scripted-expert LIBERO episodes of {len(instructions)} instructions. Not human data.",
+        "fileFormat": "tfrecord",
+        "moduleName": "__main__",
+        "name": name,
+        "releaseNotes": {VERSION: "scripted expert"},
+        "splits": [{
+            "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+            "name": "train",
+            "numBytes": str(number_of_bytes),
+            "shardLengths": [str(end - start) for start, end in zip(bounds, bounds[1:])],
+        }],
+        "version": VERSION,
+    }
+    (partial / "dataset_info.json").write_text(json.dumps(info, indent=2))
+    (partial / "features.json").write_text(json.dumps(features(sizes.pop()), indent=4, sort_keys=True))
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+    return folder
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("episodes", type=pathlib.Path, nargs="+")
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--name", required=True)
+    options = parser.parse_args()
+    print(write(options.episodes, options.out, options.name))
+
+
+if __name__ == "__main__":
+    main()
