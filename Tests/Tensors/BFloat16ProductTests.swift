@@ -35,7 +35,7 @@ import Testing
             + Array(UnsafeBufferPointer(start: gradients.values.base + parameters[bias].offset, count: 96))
     }
 
-    @Test(arguments: [33, 64, 250]) func equalsFloat32(_ rows: Int) throws {
+    @Test(arguments: [160, 250, 333]) func equalsFloat32(_ rows: Int) throws {
         let expected = results(nil, rows: rows)
         let products = try BFloat16Products()
         let found = results(products, rows: rows)
@@ -43,14 +43,14 @@ import Testing
         let worst = zip(expected, found).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
         #expect(scale > 1 && worst / scale < 1e-5)
         // Another shape and the first again: primitives and buffers are reused.
-        _ = results(products, rows: 40)
+        _ = results(products, rows: 192)
         #expect(results(products, rows: rows) == found)
     }
 
     @Test func roundsItsOperands() throws {
         // Thirds are no bfloat16.
-        let expected = results(nil, rows: 64, scaling: 1 / 3).prefix(64 * 96)
-        let found = results(try BFloat16Products(), rows: 64, scaling: 1 / 3).prefix(64 * 96)
+        let expected = results(nil, rows: 256, scaling: 1 / 3).prefix(256 * 96)
+        let found = results(try BFloat16Products(), rows: 256, scaling: 1 / 3).prefix(256 * 96)
         let scale = expected.reduce(Float(0)) { max($0, abs($1)) }
         let worst = zip(expected, found).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
         #expect(worst / scale > 1e-5 && worst / scale < 1e-2)
