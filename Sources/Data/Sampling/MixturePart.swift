@@ -35,6 +35,8 @@ public struct MixtureRequest: Equatable, Sendable {
     public struct Entry: Equatable, Sendable {
         public var name: String
         public var weight: Double?
+
+        public init(name: String, weight: Double? = nil) { (self.name, self.weight) = (name, weight) }
     }
 
     /// Empty asks for the only data set there is.
