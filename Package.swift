@@ -61,6 +61,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
         // MARK: - C boundary
@@ -90,10 +91,20 @@ let package = Package(
             .target(
                 name: "Training", dependencies: ["PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
                 swiftSettings: strict),
+            .target(
+                name: "Serving",
+                dependencies: [
+                    "Training", "Models", "Data", "Tensors",
+                    .product(name: "NIOCore", package: "swift-nio"),
+                    .product(name: "NIOPosix", package: "swift-nio"),
+                    .product(name: "NIOHTTP1", package: "swift-nio"),
+                    .product(name: "NIOWebSocket", package: "swift-nio"),
+                ],
+                swiftSettings: strict),
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Training", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
+                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -107,6 +118,7 @@ let package = Package(
             tests("Models", ["Models", "Tensors"]),
             tests("Data", ["Data"]),
             tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),
+            tests("Serving", ["Serving", "Training", "Models", "Data", "Tensors"]),
             tests("Host", ["Data", "Models"], exclude: ["BadPlugins"]),
         ]
 )
