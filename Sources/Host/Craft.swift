@@ -12,7 +12,10 @@ struct Craft: ParsableCommand {
 
             Exit codes: 0 success, 1 some runs of an ablation failed, 2 wrong input or a run that could not go on, 130 stopped by Ctrl-C after saving.
             """,
-        subcommands: [Train.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Plugins.self, Model.self])
+        subcommands: [
+            Train.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Plugins.self, Model.self, DataCommand.self,
+            Evaluate.self,
+        ])
 
     /// Parses and runs. Whatever the user can put right ends in a sentence on standard error and exit code 2.
     static func main() {
