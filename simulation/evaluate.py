@@ -14,6 +14,8 @@ import signal
 import sys
 import time
 
+import parent
+
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 INIT_STATES = 50
 STEP_SECONDS = 0.05
@@ -154,6 +156,7 @@ def main():
     if options.first_init < 0 or options.trials < 1 or options.first_init + options.trials > INIT_STATES:
         parser.error(f"a task has init states 0 to {INIT_STATES - 1}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parent.watch()
 
     settings = {"suite": options.suite, "policy": options.policy or options.address, "execute": options.execute}
     episodes = []

@@ -40,7 +40,9 @@ class PolicyClient:
     def __init__(self, address):
         self.address = address
         try:
-            self.socket = connect(address, max_size=None, compression=None, proxy=None, ping_interval=None)
+            # Entered by hand: the connection lasts as long as the client.
+            self.socket = connect(
+                address, max_size=None, compression=None, proxy=None, ping_interval=None).__enter__()
             self.metadata = self.receive()
         except (OSError, ValueError, ConnectionClosed, TimeoutError) as error:
             raise PolicyError(f"{address}: no policy server answers: {error}") from error

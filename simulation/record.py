@@ -19,6 +19,7 @@ import time
 
 import numpy as np
 
+import parent
 import write_rlds
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
@@ -229,6 +230,7 @@ def main():
         parser.error(f"a task has init states 0 to {INIT_STATES - 1}")
     # SIGTERM as Ctrl-C: what is done stays, workers end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parent.watch()
 
     finished = record(options)
     # The main process may be stopped while it writes: the data set appears by rename.

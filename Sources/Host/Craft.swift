@@ -13,13 +13,8 @@ struct Craft: ParsableCommand {
             Exit codes: 0 success, 1 some runs of an ablation failed, 2 wrong input or a run that could not go on, 130 stopped by Ctrl-C after saving.
             """,
         subcommands: [
-<<<<<<< HEAD
-            Train.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Serve.self, DataCommand.self, Bench.self,
-            Plugins.self, Model.self,
-=======
-            Train.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, DataCommand.self, Bench.self, Plugins.self,
-            Model.self,
->>>>>>> data
+            Train.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Evaluate.self, Serve.self, DataCommand.self,
+            Bench.self, Plugins.self, Model.self,
         ])
 
     /// Parses and runs. Whatever the user can put right ends in a sentence on standard error and exit code 2.

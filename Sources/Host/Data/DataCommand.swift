@@ -6,8 +6,8 @@ import Foundation
 struct DataCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "data",
-        abstract: "Look at, check and measure demonstrations.",
-        subcommands: [DataInfo.self, DataVerify.self, DataStats.self, DataBench.self])
+        abstract: "Record, look at, check and measure demonstrations.",
+        subcommands: [DataRecord.self, DataInfo.self, DataVerify.self, DataStats.self, DataBench.self])
 }
 
 /// Which data set a subcommand is about.

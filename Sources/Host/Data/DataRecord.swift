@@ -1,0 +1,80 @@
+import ArgumentParser
+import Foundation
+import Training
+
+struct DataRecord: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "record",
+        abstract: "Record demonstrations in the LIBERO simulator, as an RLDS data set.",
+        discussion: """
+            craft data record --suite libero_spatial --tasks 0,3 --episodes 20 --out recordings
+
+            A scripted expert plays; its successes are written to OUT/<suite>_no_noops/1.0.0, which tensorflow-datasets and \
+            craft train load. The same command takes up where an earlier one ended. Episodes that fail are counted in \
+            OUT/.episodes/failed.json. The simulator is set up on first use in ~/.cache/craft/simulation (about 2 GB); \
+            CRAFT_SIMULATION_ENV gives another folder.
+
+            The expert picks and places. It opens no drawers and turns no knobs: tasks that ask for that fail.
+
+            Exit codes: 0 done, 1 no episode succeeded, 2 wrong input, 130 stopped by Ctrl-C.
+            """)
+
+    @Option(help: "libero_spatial, libero_object, libero_goal or libero_10.")
+    var suite: String
+
+    @Option(help: ArgumentHelp("Numbers of tasks, separated by commas. Default: all ten.", valueName: "list"))
+    var tasks: String?
+
+    @Option(help: "Episodes per task, each from another init state.")
+    var episodes: Int
+
+    @Option(help: "The first init state; a task has 0 to 49.")
+    var firstInit = 0
+
+    @Option(help: "Folder of the data set.")
+    var out: String
+
+    @Option(
+        help: ArgumentHelp(
+            "Standard deviation of Gaussian noise on the executed translation, in units of the action (1 is 5 cm); the recorded "
+                + "action is the expert's own.", valueName: "units"))
+    var noise = 0.0
+
+    @Option(
+        help: ArgumentHelp(
+            "0 to 1: how far the arm starts from its usual place and how hard it is pushed on the way.",
+            valueName: "amount"))
+    var variety = 0.0
+
+    @Option(help: "Worker processes. Default: one per core.")
+    var processes: Int?
+
+    @Option(help: "Seed of noise and variety.")
+    var seed = 0
+
+    func run() throws {
+        let selection = try SimulationTasks(
+            suite: suite, tasks: tasks, episodes: episodes, option: "--episodes", firstInit: firstInit)
+        guard noise.isFinite, (0...1).contains(noise) else {
+            throw TrainingError("--noise \(noise): expected 0 to 1, in units of the action")
+        }
+        guard variety.isFinite, (0...1).contains(variety) else {
+            throw TrainingError("--variety \(variety): expected 0 to 1")
+        }
+        let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
+        guard (1...256).contains(workers) else {
+            throw TrainingError("--processes \(workers): expected 1 to 256")
+        }
+        guard seed >= 0 else { throw TrainingError("--seed \(seed): expected a whole number from 0") }
+        let environment = try SimulationEnvironment()
+        Interruption.install()
+        try environment.prepare()
+        let status = try environment.run(
+            script: "record.py",
+            selection.arguments + [
+                "--episodes", "\(episodes)", "--out", out, "--noise", "\(noise)", "--variety", "\(variety)",
+                "--processes", "\(workers)", "--seed", "\(seed)",
+            ])
+        if status != 0 { throw ExitCode(status) }
+    }
+}

@@ -1,0 +1,93 @@
+import ArgumentParser
+import Foundation
+import Training
+
+struct Evaluate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "eval",
+        abstract: "Measure a policy's success rate in the LIBERO simulator.",
+        discussion: """
+            craft eval --checkpoint runs/a --suite libero_spatial --tasks 0,8 --trials 20 --first-init 30
+
+            Starts craft serve on the checkpoint and the simulator, and follows the official protocol: trial k begins from init \
+            state k, ten steps to settle, at most 220 (spatial), 280 (object), 300 (goal) or 520 (10) steps. Success per task \
+            comes with its 95 % Wilson interval. OUT is written after every episode, and the same command goes on from there. \
+            --address evaluates a server that runs already and speaks the openpi policy protocol.
+
+            Exit codes: 0 done, 2 wrong input or a server that failed, 130 stopped by Ctrl-C.
+            """)
+
+    @Option(help: "The run, or one of its checkpoints.")
+    var checkpoint: String?
+
+    @Option(help: ArgumentHelp("A running policy server instead of a checkpoint.", valueName: "ws://host:port"))
+    var address: String?
+
+    @Option(help: "libero_spatial, libero_object, libero_goal or libero_10.")
+    var suite: String
+
+    @Option(help: ArgumentHelp("Numbers of tasks, separated by commas. Default: all ten.", valueName: "list"))
+    var tasks: String?
+
+    @Option(help: "Episodes per task.")
+    var trials = 50
+
+    @Option(help: "The init state of the first trial; a task has 0 to 49.")
+    var firstInit = 0
+
+    @Option(help: "Actions executed of each chunk before the policy is asked again. Default: all.")
+    var execute: Int?
+
+    @Option(help: ArgumentHelp("Folder for a GIF of every episode.", valueName: "folder"))
+    var video: String?
+
+    @Option(help: ArgumentHelp("Results. Default: CHECKPOINT/eval-SUITE.json, or eval-SUITE.json.", valueName: "file"))
+    var out: String?
+
+    func run() throws {
+        let selection = try SimulationTasks(
+            suite: suite, tasks: tasks, episodes: trials, option: "--trials", firstInit: firstInit)
+        if let execute, !(1...1000).contains(execute) {
+            throw TrainingError("--execute \(execute): expected a number of actions from 1")
+        }
+        switch (checkpoint, address) {
+        case (let path?, nil):
+            var isFolder: ObjCBool = false
+            guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+                throw TrainingError("--checkpoint '\(path)': there is no such folder; give a run's or a checkpoint's")
+            }
+        case (nil, let address?):
+            guard let url = URL(string: address), url.scheme == "ws" || url.scheme == "wss", url.host != nil else {
+                throw TrainingError("--address '\(address)': expected ws://HOST:PORT")
+            }
+        default:
+            throw TrainingError("give either --checkpoint RUN or the --address of a running server")
+        }
+        let environment = try SimulationEnvironment()
+        Interruption.install()
+        try environment.prepare()
+        let server = try checkpoint.map(PolicyServer.init)
+        defer { server?.stop() }
+        var arguments =
+            selection.arguments + [
+                "--trials", "\(trials)", "--address", server?.address ?? address ?? "", "--policy", policyName,
+                "--out", out ?? (checkpoint.map { $0 + "/" } ?? "") + "eval-\(suite).json",
+            ]
+        if let execute { arguments += ["--execute", "\(execute)"] }
+        if let video { arguments += ["--video", video] }
+        let status = try environment.run(script: "evaluate.py", arguments)
+        if status != 0 {
+            server?.stop()
+            throw ExitCode(status)
+        }
+    }
+
+    /// The checkpoint that is served, so that results of another one are not continued: a run grows.
+    private var policyName: String {
+        guard let checkpoint else { return address ?? "" }
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: checkpoint + "/checkpoints")) ?? []
+        let steps = names.filter { $0.hasPrefix("step-") }.compactMap { Int($0.dropFirst(5)) }
+        let path = URL(fileURLWithPath: checkpoint).standardizedFileURL.path
+        return steps.max().map { "\(path)/checkpoints/step-\($0)" } ?? path
+    }
+}

@@ -1,0 +1,86 @@
+import Data
+import Foundation
+import TestSupport
+import Testing
+
+extension HostTests {
+    /// What can be told without the simulator.
+    @Suite struct SimulationCommandTests {
+        private func record(_ arguments: [String]) throws -> Command.Result {
+            try CraftCommand.run(["data", "record", "--out", "/nonexistent/recordings"] + arguments)
+        }
+
+        private func evaluate(_ arguments: [String]) throws -> Command.Result {
+            try CraftCommand.run(["eval", "--suite", "libero_spatial"] + arguments)
+        }
+
+        @Test func recordingNamesWhatIsWrong() throws {
+            let suite = ["--suite", "libero_spatial"]
+            CraftCommand.expectRefusal(
+                try record(["--suite", "libero_spacial", "--episodes", "1"]), "libero_spacial", "libero_object")
+            CraftCommand.expectRefusal(try record(suite + ["--tasks", "0,10", "--episodes", "1"]), "'10'", "0 to 9")
+            CraftCommand.expectRefusal(try record(suite + ["--tasks", "0,", "--episodes", "1"]), "'' is no task")
+            CraftCommand.expectRefusal(try record(suite + ["--tasks", "3,3", "--episodes", "1"]), "3 is there twice")
+            CraftCommand.expectRefusal(try record(suite + ["--episodes", "0"]), "--episodes 0", "1 to 50")
+            CraftCommand.expectRefusal(
+                try record(suite + ["--episodes", "21", "--first-init", "30"]), "--episodes 21", "1 to 20")
+            CraftCommand.expectRefusal(
+                try record(suite + ["--episodes", "9223372036854775807", "--first-init", "1"]), "1 to 49")
+            CraftCommand.expectRefusal(
+                try record(suite + ["--episodes", "1", "--first-init", "50"]), "--first-init 50")
+            CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--noise", "nan"]), "--noise")
+            CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--variety", "2"]), "--variety 2")
+            CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--processes", "0"]), "--processes 0")
+        }
+
+        @Test func evaluationNamesWhatIsWrong() throws {
+            CraftCommand.expectRefusal(try evaluate([]), "--checkpoint", "--address")
+            CraftCommand.expectRefusal(try evaluate(["--checkpoint", "/nonexistent/run"]), "/nonexistent/run")
+            CraftCommand.expectRefusal(try evaluate(["--address", "localhost"]), "ws://HOST:PORT")
+            CraftCommand.expectRefusal(
+                try evaluate(["--address", "ws://127.0.0.1:1", "--trials", "51"]), "--trials 51", "1 to 50")
+            CraftCommand.expectRefusal(
+                try evaluate(["--address", "ws://127.0.0.1:1", "--execute", "0"]), "--execute 0")
+        }
+
+        /// Two episodes made of the sample's own pictures, written by simulation/write_rlds.py, as this repository reads them.
+        @Test func theWritersDataIsRead() throws {
+            let folder = try TemporaryFolder()
+            let script = """
+                import sys, pathlib
+                sys.path[:0] = ["\(BuildFolder.repository.path)/simulation", "\(BuildFolder.repository.path)/scripts"]
+                import numpy as np, tfrecord, write_rlds
+                shard = next(pathlib.Path("\(CraftCommand.assets)/libero-sample").glob("*/*/*.tfrecord-00000-*"))
+                entries = dict(tfrecord.example_entries(next(tfrecord.read_records(shard))))
+                pictures = tfrecord.bytes_values(entries["steps/observation/image"])
+                paths = []
+                for index, steps in enumerate((12, 9)):
+                    grid = lambda width: np.arange(steps * width, dtype=np.float32).reshape(steps, width) / 100
+                    action = grid(7)
+                    action[:, 6] = np.where(np.arange(steps) < 4, -1, 1)
+                    episode = dict(image=pictures[:steps], wrist_image=pictures[1 : steps + 1], state=grid(8),
+                                   joint_state=grid(7), action=action, instruction=f"task {index}", source=f"e{index}", size=96)
+                    paths.append(pathlib.Path(f"e{index}.npz"))
+                    write_rlds.save_episode(paths[-1], episode)
+                print(write_rlds.write(paths, ".", "libero_spatial_no_noops"))
+                """
+            let python = BuildFolder.repository.appendingPathComponent(".venv/bin/python").path
+            let result = try Command.run([python, "-c", script], in: folder.url)
+            try #require(result.status == 0, "\(result.output)")
+            let dataset = try DemonstrationDataset(root: folder.url.path, name: "libero_spatial_no_noops")
+            let episodes = dataset.episodes.sorted { $0.source < $1.source }
+            #expect(episodes.map(\.source) == ["e0", "e1"])
+            #expect(episodes.map(\.length) == [12, 9])
+            #expect(episodes.map(\.instruction) == ["task 0", "task 1"])
+            for episode in episodes {
+                let steps = 0..<episode.length
+                #expect(Array(episode.proprio) == (0..<episode.length * 8).map { Float($0) / 100 })
+                #expect(steps.map { episode.actions[$0 * 7 + 5] } == steps.map { Float($0 * 7 + 5) / 100 })
+                #expect(steps.map { episode.actions[$0 * 7 + 6] } == steps.map { $0 < 4 ? 1 : 0 })
+            }
+            #expect(dataset.cameras.map(\.name) == ["image", "wrist_image"])
+            #expect(dataset.cameras.allSatisfy { $0.width == 96 && $0.height == 96 })
+            #expect(try dataset.image(episode: 0, step: 0, camera: 1) == dataset.image(episode: 0, step: 1, camera: 0))
+        }
+    }
+}
