@@ -61,7 +61,7 @@ struct DataBench: ParsableCommand {
         while now() - start < seconds { samples += try reader.next().count }
         let elapsed = now() - start
         print(
-            try JSONText.encode(
+            try JSONOutput.encode(
                 Report(
                     samplesPerSecond: Double(samples) / elapsed, samples: samples, seconds: elapsed,
                     openSeconds: start - opening, peakMiB: Double(ProcessMemory.peakBytes) / 1_048_576,

@@ -44,7 +44,7 @@ struct ShotOptions: ParsableArguments {
 }
 
 /// JSON on standard output, keys sorted.
-enum JSONText {
+enum JSONOutput {
     static func encode(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

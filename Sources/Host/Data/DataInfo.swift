@@ -18,7 +18,7 @@ struct DataInfo: ParsableCommand {
     func run() throws {
         let dataset = try options.open()
         let summary = try Summary(dataset, try shots.select(dataset))
-        print(json ? try JSONText.encode(summary) : summary.text)
+        print(json ? try JSONOutput.encode(summary) : summary.text)
     }
 }
 

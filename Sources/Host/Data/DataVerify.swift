@@ -25,7 +25,7 @@ struct DataVerify: ParsableCommand {
                 Foundation.Data("\rshard \(done) of \(count)\(done == count ? "\n" : "")".utf8))
         }
         if json {
-            print(try JSONText.encode(result))
+            print(try JSONOutput.encode(result))
         } else {
             for problem in result.problems { print(problem.message) }
             print(

@@ -78,7 +78,8 @@ final class Conversation {
         } catch {
             return fail(error, sequence: .null)
         }
-        ask(at: time, begin: { observation }) { [weak self] result in
+        let begin = { observation as Observation? }
+        ask(at: time, begin: begin) { [weak self] result in
             guard let self else { return }
             switch result {
             case .failure(let error): fail(error, sequence: .null)
