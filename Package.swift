@@ -61,6 +61,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
         // MARK: - C boundary
@@ -70,6 +71,7 @@ let package = Package(
         systemLibrary("CFFI", pkgConfig: "libffi", apt: "libffi-dev"),
         systemLibrary("CTurboJPEG", pkgConfig: "libturbojpeg", apt: "libturbojpeg0-dev"),
         systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
+        .systemLibrary(name: "COneDNN", path: "Sources/CLibraries/COneDNN", providers: [.apt(["libdnnl-dev"])]),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
 
@@ -81,7 +83,7 @@ let package = Package(
     ]
         + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer
-            .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
+            .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS", "COneDNN"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Tensors", "Kernels"], swiftSettings: strict),
             .target(
                 name: "Data", dependencies: ["Kernels", "CTurboJPEG", "CPNG", "CCrypto"],
@@ -89,10 +91,20 @@ let package = Package(
             .target(
                 name: "Training", dependencies: ["PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
                 swiftSettings: strict),
+            .target(
+                name: "Serving",
+                dependencies: [
+                    "Training", "Models", "Data", "Tensors",
+                    .product(name: "NIOCore", package: "swift-nio"),
+                    .product(name: "NIOPosix", package: "swift-nio"),
+                    .product(name: "NIOHTTP1", package: "swift-nio"),
+                    .product(name: "NIOWebSocket", package: "swift-nio"),
+                ],
+                swiftSettings: strict),
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Training", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
+                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -106,6 +118,7 @@ let package = Package(
             tests("Models", ["Models", "Tensors"]),
             tests("Data", ["Data"]),
             tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),
+            tests("Serving", ["Serving", "Training", "Models", "Data", "Tensors"]),
             tests("Host", ["Data", "Models"], exclude: ["BadPlugins"]),
         ]
 )

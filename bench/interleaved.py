@@ -1,87 +1,135 @@
 #!/usr/bin/env python3
-"""Times a training step of craft and of PyTorch in turns, same model, batch and threads, and prints ratios.
+"""Times training steps and inference of craft and of PyTorch in turns: same weights, batch and threads; prints ratios.
 
-    .venv-bench/bin/python bench/interleaved.py --rounds 5 --steps 20
+    .venv-bench/bin/python bench/interleaved.py --model small --rounds 5 --steps 10 --peers eager,compiled,bf16
 
-craft's figure is the median step of `craft train` on the shipped demonstrations, data loading included; PyTorch's is the
-median step on random inputs that are already in memory (pytorch_step.py), with as many prompt tokens as the
-demonstrations have on average. One JSON object at the end.
+craft runs as `craft bench --wait`, PyTorch as `pytorch_step.py --wait`, one process per peer; within a round each has its
+turn. Both read the weights and the batch that craft writes first, and the run fails when their losses of the first steps
+differ by more than 1e-3 (models whose tower has a class token take random weights in PyTorch and are not compared).
+One JSON object at the end.
 """
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PLUGINS = {"baseline": "BaselineL1", "craft": "BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual"}
+LISTS = {"baseline": "BaselineL1", "craft": "BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual"}
+PEERS = {"eager": [], "compiled": ["--compile"], "bf16": ["--bf16"]}
 
 
-def craft_step(craft, mode, arguments):
-    with tempfile.TemporaryDirectory() as folder:
-        output = subprocess.run(
-            [craft, "train", "--plugins", PLUGINS[mode], "--steps", str(arguments.steps), "--batch-size",
-             str(arguments.batch), "--threads", str(arguments.threads), "--questions", "none", "--hold-out-every", "0",
-             "--quiet", "--out", os.path.join(folder, "run")],
-            check=True, capture_output=True, text=True).stdout
-    found = re.search(r"([0-9.]+) ms/step, peak memory (\d+) MiB", output)
-    return float(found[1]), int(found[2])
+class Worker:
+    """A process that does a round for every line on its standard input and answers in JSON lines."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ready = self.line()
+        if "ready" not in self.ready:
+            sys.exit(f"{command[0]} said {self.ready} instead of that it is ready")
+
+    def line(self):
+        text = self.process.stdout.readline()
+        if not text:
+            sys.exit(f"{' '.join(self.process.args)} ended early")
+        return json.loads(text)
+
+    def round(self, lines):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return [self.line() for _ in range(lines)]
+
+    def finish(self):
+        self.process.stdin.close()
+        rest = self.process.stdout.read().strip().split("\n")
+        self.process.wait()
+        return json.loads(rest[-1])
 
 
-def torch_steps(worker, modes):
-    """One round: the median step of each mode, in milliseconds."""
-    worker.stdin.write("\n")
-    worker.stdin.flush()
-    result = {}
-    while len(result) < len(modes):
-        line = json.loads(worker.stdout.readline())
-        times = line.get("ms") or line.get("milliseconds")
-        if times:
-            result[line["mode"]] = statistics.median(times)
-    return result
+def ratios(rows, a, b):
+    values = [row[a] / row[b] for row in rows]
+    return {name: round(f(values), 3) for name, f in (("median", statistics.median), ("min", min), ("max", max))}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--craft", default=os.path.join(ROOT, ".build/release/craft"))
-    parser.add_argument("--config", default=os.path.join(ROOT, "Assets/small-vlm/config.json"))
+    parser.add_argument("--model", default="small", help="small, medium, smollm2 or a folder with a config.json")
+    parser.add_argument("--peers", default="eager", help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--modes", default="baseline,craft,latency", help="of pytorch_step.py's modes")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=30)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
-    modes = list(PLUGINS)
-    worker = subprocess.Popen(
-        [sys.executable, os.path.join(ROOT, "bench/pytorch_step.py"), "--config", arguments.config, "--batch",
-         str(arguments.batch), "--prompt", str(arguments.prompt), "--threads", str(arguments.threads), "--rounds",
-         str(arguments.rounds), "--steps", str(arguments.steps), "--modes", ",".join(modes), "--wait"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    if "ready" not in json.loads(worker.stdout.readline()):
-        sys.exit("pytorch_step.py did not get ready")
-    rows = []
-    for index in range(arguments.rounds):
-        row = {}
-        for mode in modes:
-            row["craft_" + mode], row["craft_peak_mib"] = craft_step(arguments.craft, mode, arguments)
-        row.update({"torch_" + mode: value for mode, value in torch_steps(worker, modes).items()})
-        rows.append(row)
-        print(f"round {index + 1}: " + ", ".join(f"{k} {v:.1f}" for k, v in row.items()), flush=True)
-    worker.communicate()
+    if unknown := set(arguments.peers.split(",")) - set(PEERS):
+        parser.error(f"unknown peer {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+    folder = {"small": "Assets/small-vlm"}.get(arguments.model, f"Assets/bench/{arguments.model}")
+    folder = arguments.model if os.path.isdir(arguments.model) else os.path.join(ROOT, folder)
+    with open(os.path.join(folder, "config.json")) as file:
+        towers = json.load(file)["craft_small"]["towers"]
+    comparable = not any(t["class_token"] or t["register_tokens"] for t in towers)
+    with tempfile.TemporaryDirectory() as scratch:
+        work = os.path.join(scratch, "work.safetensors")
+        common = ["--rounds", str(arguments.rounds), "--steps", str(arguments.steps), "--threads",
+                  str(arguments.threads), "--wait"]
+        command = [arguments.craft, "bench", "--model", arguments.model, "--plugins", "; ".join(LISTS.values()),
+                   "--batch-size", str(arguments.batch), "--prompt-tokens", str(arguments.prompt), *common]
+        crafts = {"craft": Worker([*command, "--save", work])}
+        if "bf16" in arguments.peers.split(","):
+            crafts["craft-bf16"] = Worker([*command, "--matmul-precision", "bf16"])
+        peers = {}
+        for peer in arguments.peers.split(","):
+            source = ["--work", work] if comparable else []
+            peers[peer] = Worker([sys.executable, os.path.join(ROOT, "bench/pytorch_step.py"), "--config",
+                                  os.path.join(folder, "config.json"), "--batch", str(arguments.batch), "--prompt",
+                                  str(arguments.prompt), "--modes", arguments.modes, *source, *PEERS[peer], *common])
+        modes = arguments.modes.split(",")
+        rows = []
+        for index in range(arguments.rounds):
+            row = {}
+            for own, worker in crafts.items():
+                lines = worker.round(len(LISTS) + 1)
+                row.update({f"{own} {name}": statistics.median(line["ms"]) for name, line in zip(LISTS, lines)})
+                row[f"{own} latency"] = statistics.median(lines[-1]["latency"])
+            for peer, worker in peers.items():
+                for mode, line in zip(modes, worker.round(len(modes))):
+                    row[f"{peer} {mode}"] = line["median_ms"]
+            rows.append(row)
+            print(f"round {index + 1}: " + ", ".join(f"{k} {v:.1f}" for k, v in row.items()), flush=True)
+        reports = {own: worker.finish() for own, worker in crafts.items()}
+        report = reports["craft"]
+        memory = {peer: worker.finish()["peak_rss_mb"] for peer, worker in peers.items()}
 
-    def ratios(a, b):
-        values = [row[a] / row[b] for row in rows]
-        return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-    print(json.dumps({
-        "ms": {key: statistics.median(row[key] for row in rows) for key in rows[0]},
-        "craft baseline / torch baseline": ratios("craft_baseline", "torch_baseline"),
-        "craft CRaFT / torch CRaFT": ratios("craft_craft", "torch_craft"),
-        "craft CRaFT / craft baseline": ratios("craft_craft", "craft_baseline"),
-    }, indent=1))
+    first = {name: [step["action"] for step in entry["firstLosses"]] for name, entry in zip(LISTS, report["steps"])}
+    difference = {}
+    if comparable:
+        for peer, worker in peers.items():
+            for name in set(LISTS) & set(modes):
+                pairs = zip(first[name], worker.ready["losses"][name])
+                difference[f"{peer} {name}"] = max(abs(a - b) for a, b in pairs)
+    result = {
+        "ms": {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]},
+        "ratios": {
+            f"{own} {name} / {peer} {mode}": ratios(rows, f"{own} {name}", f"{peer} {mode}")
+            for own in crafts for peer in peers for mode in modes for name in [mode.split("-")[0]]
+            if (peer == "bf16") == (own == "craft-bf16")
+        },
+        "loss difference": difference,
+        "peak MiB": {**{f"{own}, all modes": entry["peakMebibytes"] for own, entry in reports.items()}, **memory},
+    }
+    for own in crafts:
+        result["ratios"][f"{own} craft / {own} baseline"] = ratios(rows, f"{own} craft", f"{own} baseline")
+        if own != "craft":
+            for name in LISTS:
+                result["ratios"][f"{own} {name} / craft {name}"] = ratios(rows, f"{own} {name}", f"craft {name}")
+    print(json.dumps(result, indent=1))
+    wrong = {key: value for key, value in difference.items() if value > 1e-3 and "bf16" not in key}
+    if wrong:
+        sys.exit(f"losses differ by more than 1e-3, so the work is not the same: {wrong}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ not used. It has the arithmetic of the model that craft trains; `scripts/referen
 B batch, N visual tokens (all cameras), P prompt tokens, Q action queries, D decoder width, H action chunk.
 """
 
+import re
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -154,13 +156,15 @@ class Policy(nn.Module):
             raise SystemExit("this benchmark has the base policy only; use a config.json with policy.pro = false")
         dim, eps = policy["dim"], policy["layer_norm_eps"]
         self.queries, self.start = small["num_queries"], (small["chunk"], actions * dim)
+        self.noise = None  # a fixed input instead of fresh noise
         self.proprio1, self.proprio2 = nn.Linear(small["proprio_dim"], dim), nn.Linear(dim, dim)
         self.norm1, self.fc1 = nn.LayerNorm(actions * dim, eps=eps), nn.Linear(actions * dim, dim)
         self.blocks = nn.ModuleList(PolicyBlock(dim, policy["heads"], eps) for _ in range(policy["blocks"]))
         self.norm2, self.fc2 = nn.LayerNorm(dim, eps=eps), nn.Linear(dim, actions)
 
     def forward(self, hidden, visual, proprio):
-        noise = 0.02 * torch.randn(self.start)  # shared by the batch, as in training
+        # Shared by the batch, as in training.
+        noise = 0.02 * torch.randn(self.start) if self.noise is None else self.noise
         x = F.relu(self.fc1(self.norm1(noise))).expand(len(proprio), -1, -1)
         token = self.proprio2(F.gelu(self.proprio1(proprio)))[:, None]
         for block, states in zip(self.blocks, hidden[1:], strict=True):
@@ -168,3 +172,48 @@ class Policy(nn.Module):
             context = torch.cat((states[:, -self.queries - 1 : -1], token), dim=1)
             x = block(x, states[:, :visual], context)
         return self.fc2(self.norm2(x))
+
+
+# Names of a checkpoint's tensors, as patterns, and of the parameters above; (k, v) are rows of one parameter.
+NAMES = [
+    (r"vision_backbone\.fused_featurizer\.", "towers.1."),
+    (r"vision_backbone\.featurizer\.", "towers.0."),
+    (r"patch_embed\.proj\.", "patch_embed."),
+    (r"\.attn\.(qkv|proj)\.", r".\1."),
+    (r"\.mlp\.(fc1|fc2)\.", r".\1."),
+    (r"\.ls([12])\.scale_factor", r".scale\1"),
+    (r"^projector\.fc(\d)\.", lambda m: f"projector.{int(m[1]) - 1}."),
+    (r"^language_model\.model\.embed_tokens", "embed"),
+    (r"^language_model\.model\.", ""),
+    (r"\.self_attn\.([qkvo])_proj\.", r".\1."),
+    (r"\.mlp\.(gate|up|down)_proj\.", r".\1."),
+    (r"input_layernorm", "norm1"),
+    (r"post_attention_layernorm", "norm2"),
+    (r"^action_queries\.weight", "queries"),
+    (r"^proprio_projector\.fc", "proprio"),
+    (r"^action_head\.model\.", ""),
+    (r"mlp_resnet_blocks", "blocks"),
+    (r"layer_norm([12])", r"norm\1"),
+    (r"\.([qo])_proj\.", r".\1."),
+    (r"gating_factor", "gate"),
+    (r"ffn\.0\.", "norm."),
+    (r"ffn\.1\.", "ffn."),
+]
+
+
+def load_checkpoint(backbone, policy, tensors):
+    """Fills both modules from tensors under their checkpoint names. Every parameter must be there."""
+    found = {}
+    for name, value in tensors.items():
+        if name.startswith("batch."):
+            continue
+        for pattern, replacement in NAMES:
+            name = re.sub(pattern, replacement, name)
+        found[name] = value
+    for name in [n for n in found if ".k_proj." in n]:
+        found[name.replace(".k_proj.", ".kv.")] = torch.cat((found.pop(name), found.pop(name.replace(".k_", ".v_"))))
+    for module in (backbone, policy):
+        for name, parameter in module.named_parameters():
+            parameter.data.copy_(found.pop(name).view_as(parameter))
+    if found:
+        raise SystemExit(f"tensors that no parameter takes: {', '.join(sorted(found)[:5])}")

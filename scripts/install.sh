@@ -32,12 +32,14 @@ compilers=(
 
 install_libraries() {
   local missing=() library
+  # oneDNN's package has no pkg-config file.
+  [ -e /usr/include/oneapi/dnnl/dnnl.h ] || missing+=(libdnnl-dev)
   if command -v pkg-config >/dev/null; then
     for library in "${libraries[@]}"; do
       pkg-config --exists "${library%%:*}" || missing+=("${library##*:}")
     done
   else
-    missing=(pkg-config "${libraries[@]##*:}")
+    missing+=(pkg-config "${libraries[@]##*:}")
   fi
   install_packages "pkg-config must find them." "${missing[@]}"
 }

@@ -12,13 +12,23 @@ for _byte in range(256):
     _TABLE.append(_byte)
 
 
-def masked_crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli), rotated and offset as TFRecord stores it."""
+def _crc32c(data: bytes) -> int:
     crc = 0xFFFFFFFF
     table = _TABLE
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    crc ^= 0xFFFFFFFF
+    return crc ^ 0xFFFFFFFF
+
+
+try:  # A hundred times faster where it is installed.
+    from google_crc32c import value as _crc32c
+except ImportError:
+    pass
+
+
+def masked_crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli), rotated and offset as TFRecord stores it."""
+    crc = _crc32c(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 

@@ -13,8 +13,8 @@ struct Craft: ParsableCommand {
             Exit codes: 0 success, 1 some runs of an ablation failed, 2 wrong input or a run that could not go on, 130 stopped by Ctrl-C after saving.
             """,
         subcommands: [
-            Train.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Plugins.self, Model.self, DataCommand.self,
-            Evaluate.self,
+            Train.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Serve.self, Evaluate.self, DataCommand.self,
+            Bench.self, Plugins.self, Model.self,
         ])
 
     /// Parses and runs. Whatever the user can put right ends in a sentence on standard error and exit code 2.

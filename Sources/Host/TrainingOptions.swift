@@ -16,7 +16,10 @@ struct TrainingOptions: ParsableArguments {
             "Root folder of the data. Default: the LIBERO sample that ships with craft.", valueName: "folder"))
     var data: String?
 
-    @Option(help: "Data set below --data. Default: libero_spatial_no_noops.")
+    @Option(
+        help: ArgumentHelp(
+            "Data set below --data, or a mixture: A:0.7,B:0.3 by share of samples, A,B by size. Default: the only one.",
+            valueName: "name"))
     var dataset: String?
 
     @Option(
@@ -78,8 +81,20 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Keep every k-th episode for evaluation; 0 keeps none. Default: 4.")
     var holdOutEvery: Int?
 
-    @Option(help: "Use only the first N episodes of each instruction. Default: all.")
+    @Option(help: "Use only N episodes of each instruction. Default: all.")
     var shots: Int?
+
+    @Option(help: "Draw the episodes of --shots from this seed. Default: the first ones in stored order.")
+    var shotsSeed: UInt64?
+
+    @Option(
+        help: ArgumentHelp(
+            "Normalise by the statistics of all episodes of a data set, or of the selected ones. Default: all.",
+            valueName: "all|selected"))
+    var statistics: String?
+
+    @Option(help: "Batches decoded ahead of the step; 0 decodes each when it is due. Default: 2.")
+    var readAhead: Int?
 
     @Option(help: "Save a checkpoint every N steps; the last step is always saved. Default: 0 (last step only).")
     var saveEvery: Int?
@@ -100,6 +115,10 @@ struct TrainingOptions: ParsableArguments {
     )
     var checkpointActivations: Bool?
 
+    @Option(
+        help: "float32, or bf16 to round the operands of large matrix products to bfloat16. Default: float32.")
+    var matmulPrecision: String?
+
     @Option(help: "What a non-finite loss does: error or skip (the step is skipped and counted). Default: error.")
     var onNonFinite: String?
 
@@ -116,7 +135,10 @@ struct TrainingOptions: ParsableArguments {
     func settings(over base: RunSettings) throws -> RunSettings {
         var settings = base
         if let model { settings.model = model }
-        if let data { settings.data = data }
+        if let data {
+            settings.data = data
+            settings.dataset = ""
+        }
         if let dataset { settings.dataset = dataset }
         if let plugins { settings.plugins = try PluginRequest.parseList(plugins) }
         settings.pluginPath = Installation.pluginPath(pluginPath)
@@ -140,11 +162,15 @@ struct TrainingOptions: ParsableArguments {
         if let augment { settings.augments = augment }
         if let holdOutEvery { settings.holdOutEvery = holdOutEvery }
         if let shots { settings.shots = shots }
+        if let shotsSeed { settings.shotsSeed = shotsSeed }
+        if let statistics { settings.statistics = try choice(statistics, "--statistics") }
+        if let readAhead { settings.readAhead = readAhead }
         if let saveEvery { settings.saveEvery = saveEvery }
         if let logEvery { settings.logEvery = logEvery }
         if let threads { settings.threads = threads }
         if let anchor { settings.anchor = try choice(anchor, "--anchor") }
         if let checkpointActivations { settings.checkpointsActivations = checkpointActivations }
+        if let matmulPrecision { settings.matmulPrecision = try choice(matmulPrecision, "--matmul-precision") }
         if let onNonFinite {
             guard ["error", "skip"].contains(onNonFinite) else {
                 throw TrainingError("--on-non-finite is \(onNonFinite); expected error or skip")

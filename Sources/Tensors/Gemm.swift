@@ -24,7 +24,7 @@ func gemm(
 
 extension Parallel {
     /// The same product, cut along the rows of `c` across threads. `prepare` runs on each thread's rows first, while
-    /// they are about to be used.
+    /// they are about to be used. Products that are worth it go through ``products`` when there are any.
     @inline(__always)
     func gemm(
         _ layoutA: Layout, _ layoutB: Layout, m: Int, n: Int, k: Int, alpha: Float = 1,
@@ -34,10 +34,17 @@ extension Parallel {
         // Below about a quarter of a million multiply-adds a chunk costs more to hand over than it saves.
         let grain = max(16, 262_144 / max(1, n * k))
         let chunks = chunkCount(m, grain: grain)
+        let operands = products?.round(
+            layoutA, layoutB, m: m, n: n, k: k, alpha: alpha, a: a, lda: lda, b: b, ldb: ldb, on: self)
         run(chunks: chunks) { chunk in
             let rows = Self.alignedRange(chunk, of: chunks, count: m)
             if rows.isEmpty { return }
             prepare(rows)
+            if let operands,
+                operands.multiply(rows, beta: beta, into: c + rows.lowerBound * ldc, ldc: ldc, chunk: chunk)
+            {
+                return
+            }
             let start = layoutA == .normal ? a + rows.lowerBound * lda : a + rows.lowerBound
             Tensors.gemm(
                 layoutA, layoutB, m: rows.count, n: n, k: k, alpha: alpha, a: start, lda: lda, b: b, ldb: ldb,

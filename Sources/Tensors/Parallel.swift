@@ -11,10 +11,13 @@ public struct Parallel: Sendable {
     /// Whether work is done. Without it passes run through with all their allocations and no arithmetic, which tells how
     /// much memory they take.
     public let executes: Bool
+    /// Where large matrix products are computed from operands rounded to bfloat16; nil: all in float32.
+    let products: BFloat16Products?
 
-    public init(threads: Int, executes: Bool = true) {
+    public init(threads: Int, executes: Bool = true, products: BFloat16Products? = nil) {
         self.threads = max(1, threads)
         self.executes = executes
+        self.products = products
         openblas_set_num_threads(1)
     }
 

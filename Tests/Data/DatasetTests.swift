@@ -66,7 +66,7 @@ import Testing
         #expect(statistics.proprio.mask == nil)
         for (found, wanted) in [(statistics.action, expected.action), (statistics.proprio, expected.proprio)] {
             for key in [\FeatureStatistics.mean, \.std, \.min, \.max, \.q01, \.q99] {
-                #expect(close(found[keyPath: key], wanted[keyPath: key], 1e-9))
+                #expect(found[keyPath: key] == wanted[keyPath: key])
             }
         }
     }

@@ -2,7 +2,8 @@
 
     python scripts/reference/rlds_reference.py
 
-Needs tensorflow-cpu. Statistics are numpy's, after the LIBERO transform (gripper 1 - clip(g, 0, 1)).
+Needs tensorflow-cpu and numpy 1.26, which the reference pipeline pins: float32 means and deviations, and quantiles whose
+interpolation numpy 2 changed. Statistics are taken after the LIBERO transform (gripper 1 - clip(g, 0, 1)).
 """
 import json
 import pathlib
@@ -25,7 +26,6 @@ def read(record):
 
 
 def statistics(rows):
-    rows = rows.astype(np.float64)
     return {
         "mean": rows.mean(0).tolist(), "std": rows.std(0).tolist(), "max": rows.max(0).tolist(),
         "min": rows.min(0).tolist(), "q01": np.quantile(rows, 0.01, axis=0).tolist(),

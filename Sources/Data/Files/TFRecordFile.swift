@@ -19,31 +19,113 @@ struct TFRecordFile {
     ) throws(DataError) -> Int {
         var index = 0
         var offset = 0
-        var storage = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
-        defer { storage.deallocate() }
+        let buffer = Buffer()
         while offset < file.size {
             let length = try payloadLength(record: index, at: offset)
-            let needed = length + Self.footerSize
-            if storage.count < needed {
-                storage.deallocate()
-                storage = .allocate(byteCount: needed + needed / 4, alignment: 64)
-            }
-            let buffer = UnsafeMutableRawBufferPointer(rebasing: storage[..<needed])
             let start = offset + Self.headerSize
-            try file.read(at: start, into: buffer)
-            let payload = UnsafeRawBufferPointer(rebasing: buffer[..<length])
-            let stored = UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: length, as: UInt32.self))
-            guard maskedCRC32C(payload) == stored else {
-                throw DataError(
-                    "\(file.path): record \(index) (payload of \(length) bytes at offset \(start)) is damaged: its "
-                        + "checksum is \(hex(maskedCRC32C(payload))), expected \(hex(stored)). Download or copy this file again."
-                )
-            }
-            try body(index, start, payload)
-            offset = start + needed
+            try body(index, start, try payload(record: index, at: start, length: length, into: buffer))
+            offset = start + length + Self.footerSize
             index += 1
         }
         return index
+    }
+
+    /// As ``forEachRecord(_:)``, but goes on after damage: a record whose checksum is wrong is reported and counted, and
+    /// where the framing is lost the next readable record is looked for.
+    ///
+    /// - Returns: the number of records, damaged ones included.
+    func survey(
+        _ body: (_ index: Int, _ offset: Int, _ payload: UnsafeRawBufferPointer) -> Void,
+        damage: (_ index: Int, _ offset: Int, _ problem: String) -> Void
+    ) -> Int {
+        var index = 0
+        var offset = 0
+        let buffer = Buffer()
+        while offset < file.size {
+            let start = offset + Self.headerSize
+            var length: Int?
+            do throws(DataError) {
+                let found = try payloadLength(record: index, at: offset)
+                length = found
+                body(index, start, try payload(record: index, at: start, length: found, into: buffer))
+                offset = start + found + Self.footerSize
+            } catch {
+                damage(index, offset, error.description)
+                let end = length.map { start + $0 + Self.footerSize }
+                if let end, end == file.size || (try? payloadLength(record: index + 1, at: end)) != nil {
+                    offset = end
+                } else if let next = nextHeader(from: offset + 1) {
+                    damage(
+                        index, next,
+                        "\(file.path): reading goes on at offset \(next), where the next record begins; what lies between "
+                            + "\(offset) and there is lost.")
+                    offset = next
+                } else {
+                    return index + 1
+                }
+            }
+            index += 1
+        }
+        return index
+    }
+
+    /// The first offset from `start` on where a length with a right checksum stands and its record fits in the file.
+    private func nextHeader(from start: Int) -> Int? {
+        let step = 1 << 20
+        var base = start
+        while base + Self.headerSize + Self.footerSize <= file.size {
+            let count = min(step + Self.headerSize - 1, file.size - base)
+            guard let bytes = try? file.bytes(at: base, count: count) else { return nil }
+            let found = bytes.withUnsafeBytes { buffer -> Int? in
+                for position in 0..<max(0, count - Self.headerSize + 1) {
+                    let length = UInt64(
+                        littleEndian: buffer.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+                    let rest = file.size - (base + position) - Self.headerSize - Self.footerSize
+                    guard rest >= 0, length <= UInt64(rest), length > 0 else { continue }
+                    let stored = UInt32(
+                        littleEndian: buffer.loadUnaligned(fromByteOffset: position + 8, as: UInt32.self))
+                    if maskedCRC32C(UnsafeRawBufferPointer(rebasing: buffer[position..<position + 8])) == stored {
+                        return base + position
+                    }
+                }
+                return nil
+            }
+            if let found { return found }
+            base += step
+        }
+        return nil
+    }
+
+    /// One record's bytes, reused from record to record.
+    private final class Buffer {
+        var storage = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
+
+        func first(_ count: Int) -> UnsafeMutableRawBufferPointer {
+            if storage.count < count {
+                storage.deallocate()
+                storage = .allocate(byteCount: count + count / 4, alignment: 64)
+            }
+            return UnsafeMutableRawBufferPointer(rebasing: storage[..<count])
+        }
+
+        deinit { storage.deallocate() }
+    }
+
+    /// Reads and checks a record's payload; it is valid until the next call with the same buffer.
+    private func payload(
+        record index: Int, at start: Int, length: Int, into storage: Buffer
+    ) throws(DataError) -> UnsafeRawBufferPointer {
+        let buffer = storage.first(length + Self.footerSize)
+        try file.read(at: start, into: buffer)
+        let payload = UnsafeRawBufferPointer(rebasing: buffer[..<length])
+        let stored = UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: length, as: UInt32.self))
+        guard maskedCRC32C(payload) == stored else {
+            throw DataError(
+                "\(file.path): record \(index) (payload of \(length) bytes at offset \(start)) is damaged: its "
+                    + "checksum is \(hex(maskedCRC32C(payload))), expected \(hex(stored)). Download or copy this file again."
+            )
+        }
+        return payload
     }
 
     /// Reads and checks a record's header; the length it returns fits in the rest of the file.

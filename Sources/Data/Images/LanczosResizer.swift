@@ -10,6 +10,9 @@ import Synchronization
 package final class LanczosResizer: Sendable {
     let size: Int
 
+    /// Input sizes whose weights are kept.
+    private static let keptAxes = 16
+
     private struct Axis {
         /// First input sample of each output.
         var start: [Int32]
@@ -26,6 +29,8 @@ package final class LanczosResizer: Sendable {
         axes.withLock { axes in
             if let axis = axes[input] { return axis }
             let axis = Self.makeAxis(input: input, output: size)
+            // Images from elsewhere may come in any number of sizes.
+            if axes.count >= Self.keptAxes { axes.removeAll() }
             axes[input] = axis
             return axis
         }

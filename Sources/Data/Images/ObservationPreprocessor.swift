@@ -37,8 +37,10 @@ public struct ObservationPreprocessor: Sendable {
     }
 
     /// Decodes a JPEG or PNG file's bytes, then as above.
-    public func prepared(encoded bytes: [UInt8]) throws(DataError) -> [UInt8] {
-        let image = try RGBImage(decoding: bytes)
+    ///
+    /// - Parameter maximumSide: larger images are refused before memory is asked for.
+    public func prepared(encoded bytes: [UInt8], maximumSide: Int = 16_384) throws(DataError) -> [UInt8] {
+        let image = try RGBImage(decoding: bytes, maximumSide: maximumSide)
         return try prepared(image.pixels, height: image.height, width: image.width)
     }
 }

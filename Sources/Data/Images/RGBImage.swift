@@ -13,21 +13,23 @@ package struct RGBImage: Equatable, Sendable {
     }
 
     /// Larger images are refused before memory is asked for.
-    private static let maximumSide = 16_384
+    package static let maximumSide = 16_384
 
     /// Decodes a JPEG or a PNG, told apart by their first bytes.
-    package init(decoding bytes: [UInt8]) throws(DataError) {
+    ///
+    /// - Parameter maximumSide: larger images are refused before memory is asked for.
+    package init(decoding bytes: [UInt8], maximumSide: Int = RGBImage.maximumSide) throws(DataError) {
         if bytes.starts(with: [0xff, 0xd8]) {
-            self = try Self.jpeg(bytes)
+            self = try Self.jpeg(bytes, maximumSide)
         } else if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) {
-            self = try Self.png(bytes)
+            self = try Self.png(bytes, maximumSide)
         } else {
             let start = bytes.prefix(4).map { String($0, radix: 16) }.joined(separator: " ")
             throw DataError("is neither a JPEG nor a PNG image (\(bytes.count) bytes, starting with: \(start)).")
         }
     }
 
-    private static func check(width: Int, height: Int) throws(DataError) {
+    private static func check(width: Int, height: Int, maximumSide: Int) throws(DataError) {
         guard (1...maximumSide).contains(width), (1...maximumSide).contains(height) else {
             throw DataError("the image is \(width)x\(height); sides from 1 to \(maximumSide) are supported.")
         }
@@ -35,7 +37,7 @@ package struct RGBImage: Equatable, Sendable {
 
     /// Fast integer DCT and smooth chroma upsampling: bit for bit what TensorFlow decodes by default, so what policies
     /// trained with TFDS saw. (The accurate DCT differs by 1 or 2 in most values.)
-    private static func jpeg(_ bytes: [UInt8]) throws(DataError) -> RGBImage {
+    private static func jpeg(_ bytes: [UInt8], _ maximumSide: Int) throws(DataError) -> RGBImage {
         guard let decoder = tjInitDecompress() else { throw DataError("the JPEG decoder cannot start: out of memory.") }
         defer { tjDestroy(decoder) }
         func failure() -> DataError {
@@ -45,7 +47,7 @@ package struct RGBImage: Equatable, Sendable {
         guard
             tjDecompressHeader3(decoder, bytes, UInt(bytes.count), &width, &height, &sampling, &space) == 0
         else { throw failure() }
-        try check(width: Int(width), height: Int(height))
+        try check(width: Int(width), height: Int(height), maximumSide: maximumSide)
         var pixels = [UInt8](repeating: 0, count: Int(width) * Int(height) * 3)
         // A truncated stream is only a warning to libjpeg, which fills the rest with grey; here it is an error.
         let flags = TJFLAG_FASTDCT | TJFLAG_STOPONWARNING
@@ -57,7 +59,7 @@ package struct RGBImage: Equatable, Sendable {
     }
 
     /// Alpha is composited on white; other depths and palettes become 8-bit RGB.
-    private static func png(_ bytes: [UInt8]) throws(DataError) -> RGBImage {
+    private static func png(_ bytes: [UInt8], _ maximumSide: Int) throws(DataError) -> RGBImage {
         var image = png_image()
         image.version = UInt32(PNG_IMAGE_VERSION)
         defer { png_image_free(&image) }
@@ -66,7 +68,7 @@ package struct RGBImage: Equatable, Sendable {
             return DataError("the PNG cannot be decoded: \(message).")
         }
         guard png_image_begin_read_from_memory(&image, bytes, bytes.count) != 0 else { throw failure() }
-        try check(width: Int(image.width), height: Int(image.height))
+        try check(width: Int(image.width), height: Int(image.height), maximumSide: maximumSide)
         image.format = UInt32(PNG_FORMAT_FLAG_COLOR | PNG_FORMAT_FLAG_ALPHA)
         let count = Int(image.width) * Int(image.height)
         var rgba = [UInt8](repeating: 0, count: count * 4)

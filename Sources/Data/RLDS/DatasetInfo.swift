@@ -11,6 +11,9 @@ struct DatasetInfo {
     let name: String
     /// The files of split `train`, in shard order.
     let shards: [Shard]
+    /// What the file says the records' payloads add up to; nil when it says nothing (0 is how some writers say that).
+    let byteCount: Int?
+    let version: String?
 
     /// TFDS writes 64-bit numbers as strings (protobuf's JSON form); some tools write plain numbers.
     private struct Count: Decodable {
@@ -31,9 +34,11 @@ struct DatasetInfo {
             var name: String
             var shardLengths: [Count]?
             var filepathTemplate: String?
+            var numBytes: Count?
         }
 
         var name: String
+        var version: String?
         var fileFormat: String?
         var splits: [Split]
     }
@@ -60,9 +65,11 @@ struct DatasetInfo {
             throw DataError(
                 "\(path): split 'train' needs shardLengths, a list of record counts with one entry per file.")
         }
-        let template = split.filepathTemplate ?? "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+        let template = split.filepathTemplate ?? Self.defaultTemplate
         name = file.name
-        shards = counts.enumerated().map { index, count in
+        version = file.version
+        byteCount = split.numBytes.flatMap(\.value).flatMap { $0 > 0 ? $0 : nil }
+        let named = counts.enumerated().map { index, count in
             let shard = padded(index)
             let total = padded(counts.count)
             let fields = [
@@ -71,6 +78,27 @@ struct DatasetInfo {
             ]
             let fileName = fields.reduce(template) { $0.replacingOccurrences(of: $1.key, with: $1.value) }
             return Shard(file: fileName, recordCount: count)
+        }
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        shards = Self.present(named, in: folder)
+    }
+
+    private static let defaultTemplate = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+
+    /// A set that was renamed has files of another prefix than its info file names. They are taken when none of the named
+    /// files is there and exactly one other prefix is.
+    private static func present(_ named: [Shard], in folder: String) -> [Shard] {
+        guard !named.contains(where: { FileManager.default.fileExists(atPath: "\(folder)/\($0.file)") }) else {
+            return named
+        }
+        let total = padded(named.count)
+        let ending = "-train.tfrecord-\(padded(0))-of-\(total)"
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        let prefixes = names.filter { $0.hasSuffix(ending) }.map { $0.dropLast(ending.count) }
+        guard prefixes.count == 1 else { return named }
+        return named.enumerated().map { index, shard in
+            Shard(
+                file: "\(prefixes[0])-train.tfrecord-\(padded(index))-of-\(total)", recordCount: shard.recordCount)
         }
     }
 }

@@ -22,12 +22,13 @@ public struct FeatureStatistics: Codable, Equatable, Sendable {
             for matrix in rows {
                 column += stride(from: dimension, to: matrix.count, by: width).lazy.map { matrix[$0] }
             }
+            // numpy's float32 sums down the rows, in stored order: what published statistics were made with.
+            let count = Float(column.count)
+            let average = column.reduce(0, +) / count
+            let variance = column.reduce(0) { $0 + ($1 - average) * ($1 - average) } / count
+            mean.append(Double(average))
+            std.append(Double(variance.squareRoot()))
             column.sort()
-            let count = Double(column.count)
-            let average = column.reduce(0.0) { $0 + Double($1) } / count
-            let variance = column.reduce(0.0) { $0 + (Double($1) - average) * (Double($1) - average) } / count
-            mean.append(average)
-            std.append(variance.squareRoot())
             min.append(Double(column[0]))
             max.append(Double(column[column.count - 1]))
             q01.append(quantile(0.01, sorted: column))
@@ -72,17 +73,22 @@ public struct FeatureStatistics: Codable, Equatable, Sendable {
     }
 }
 
-/// The `p` quantile of ascending `values` with numpy's default, linear interpolation at (n - 1) p.
+/// The `p` quantile of ascending `values` as numpy 1.26 computes it of float32 data: linear interpolation at (n - 1) p, the
+/// difference of the neighbours in float32, the rest in float64, from the nearer neighbour.
 package func quantile(_ p: Double, sorted values: [Float]) -> Double {
     let position = p * Double(values.count - 1)
     let below = Int(position)
     let above = min(below + 1, values.count - 1)
-    return Double(values[below]) + (Double(values[above]) - Double(values[below])) * (position - Double(below))
+    let fraction = position - Double(below)
+    let step = Double(values[above] - values[below])
+    return fraction < 0.5
+        ? Double(values[below]) + step * fraction : Double(values[above]) - step * (1 - fraction)
 }
 
 /// What a data set's actions and states are normalised by; must travel with every policy trained on it.
 ///
-/// Computed after the LIBERO transform over all episodes, also when training uses a few shots of them.
+/// Computed after the LIBERO transform, equal to the reference pipeline's (numpy 1.26 on float32) digit by digit where the
+/// result does not depend on the order of episodes; means and deviations are summed in stored order.
 public struct DatasetStatistics: Codable, Equatable, Sendable {
     /// 7 dimensions; the gripper is exempt from normalisation.
     public var action: FeatureStatistics
@@ -99,7 +105,7 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
         case trajectoryCount = "num_trajectories"
     }
 
-    package init(episodes: [Episode]) throws(DataError) {
+    public init(episodes: [Episode]) throws(DataError) {
         guard episodes.contains(where: { $0.length > 0 }) else { throw DataError("Statistics need at least one step.") }
         let gripperExempt = [Bool](repeating: true, count: Episode.actionWidth - 1) + [false]
         action = FeatureStatistics(rows: episodes.map(\.actions), width: Episode.actionWidth, mask: gripperExempt)
@@ -161,13 +167,50 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
     }
 
     /// Writes the layout that ``load(contentsOf:dataset:)`` reads.
-    public func save(to path: String, dataset: String) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    public func save(to path: String, dataset: String) throws { try Self.save([dataset: self], to: path) }
+
+    /// Writes several data sets' statistics, each under its name.
+    public static func save(_ all: [String: DatasetStatistics], to path: String) throws {
         do {
-            try encoder.encode([dataset: self]).write(to: URL(fileURLWithPath: path), options: .atomic)
+            try Data(json(all).utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
         } catch {
             throw DataError("\(path): the statistics cannot be written: \(error.localizedDescription)")
         }
+    }
+
+    /// The text that Python's `json.dump(statistics, indent=2)` writes in the reference, keys in its order.
+    public static func json(_ all: [String: DatasetStatistics]) -> String {
+        func list(_ items: [String], _ indent: String) -> String {
+            "[\n" + items.map { "\(indent)  \($0)" }.joined(separator: ",\n") + "\n\(indent)]"
+        }
+        func object(_ items: [(String, String)], _ indent: String) -> String {
+            "{\n" + items.map { "\(indent)  \(quoted($0.0)): \($0.1)" }.joined(separator: ",\n") + "\n\(indent)}"
+        }
+        func feature(_ feature: FeatureStatistics) -> String {
+            let numbers = [
+                ("mean", feature.mean), ("std", feature.std), ("max", feature.max), ("min", feature.min),
+                ("q01", feature.q01), ("q99", feature.q99),
+            ]
+            let mask = feature.mask.map { [("mask", list($0.map { $0 ? "true" : "false" }, "      "))] } ?? []
+            return object(numbers.map { ($0.0, list($0.1.map { "\($0)" }, "      ")) } + mask, "    ")
+        }
+        return object(
+            all.sorted { $0.key < $1.key }.map { name, statistics in
+                (
+                    name,
+                    object(
+                        [
+                            ("action", feature(statistics.action)), ("proprio", feature(statistics.proprio)),
+                            ("num_transitions", "\(statistics.transitionCount)"),
+                            ("num_trajectories", "\(statistics.trajectoryCount)"),
+                        ], "  ")
+                )
+            }, "")
+    }
+
+    private static func quoted(_ text: String) -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        return (try? encoder.encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
     }
 }

@@ -19,6 +19,12 @@ public final class DemonstrationDataset: Sendable {
     /// Steps of all episodes.
     public let transitionCount: Int
 
+    /// The name in `dataset_info.json`, which prefixes the files.
+    public let storedName: String
+    public let version: String?
+    /// Sizes of the shard files in bytes, in shard order.
+    public var shardSizes: [Int] { shards.map(\.size) }
+
     private let shards: [RandomAccessFile]
     private let cachedStatistics = Mutex<DatasetStatistics?>(nil)
 
@@ -27,11 +33,13 @@ public final class DemonstrationDataset: Sendable {
     /// - Parameters:
     ///   - root: the folder that holds the data set's folder. Also accepted: that folder, a version folder, and a
     ///     download of `openvla/modified_libero_rlds`.
-    ///   - name: the folder's name (`libero_10_no_noops`). Files may have another prefix (`liber_o10`).
+    ///   - name: the folder's name (`libero_10_no_noops`). Files may have another prefix (`liber_o10`). Without it the only
+    ///     data set at or below `root`.
     /// - Throws: ``DataError`` naming the file, record and byte for missing, damaged or unexpected data.
-    public init(root: String, name: String) throws(DataError) {
-        self.name = name
-        let path = try DatasetFolder.locate(root: root, name: name)
+    public init(root: String, name: String? = nil) throws(DataError) {
+        let version = try DatasetFolder.locate(root: root, name: name)
+        self.name = version.name
+        let path = version.path
         self.path = path
         let info = try DatasetInfo(contentsOf: "\(path)/\(DatasetFolder.infoFile)")
         let parser = try EpisodeParser(schema: FeatureSchema(contentsOf: "\(path)/features.json"))
@@ -41,6 +49,7 @@ public final class DemonstrationDataset: Sendable {
             try RandomAccessFile(path: "\(path)/\(shard.file)")
         }
         shards = files
+        (storedName, self.version) = (info.name, info.version)
         let indexed = parallelMap(count: files.count) { Self.index(files[$0], shard: $0, parser: parser) }
         var episodes: [Episode] = []
         for (shard, result) in indexed.enumerated() {
@@ -105,12 +114,19 @@ public final class DemonstrationDataset: Sendable {
     }
 }
 
-/// Runs `body` for 0 ..< count on all cores and returns the results in order.
-func parallelMap<Value: Sendable>(count: Int, _ body: @Sendable (Int) -> Value) -> [Value] {
+/// Runs `body` for 0 ..< count on all cores, or on at most `threads`, and returns the results in order.
+func parallelMap<Value: Sendable>(
+    count: Int, threads: Int? = nil, _ body: @Sendable (Int) -> Value
+) -> [Value] {
     let results = Mutex([Value?](repeating: nil, count: count))
-    DispatchQueue.concurrentPerform(iterations: count) { index in
-        let value = body(index)
-        results.withLock { $0[index] = value }
+    let next = Atomic(0)
+    DispatchQueue.concurrentPerform(iterations: min(threads ?? count, count)) { _ in
+        while true {
+            let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
+            guard index < count else { return }
+            let value = body(index)
+            results.withLock { $0[index] = value }
+        }
     }
     return results.withLock { $0.map { $0! } }
 }

@@ -1,56 +1,3 @@
-/// How batches are drawn from demonstrations.
-public struct SamplingOptions: Codable, Sendable {
-    public var batchSize: Int
-    /// Side of the square images, pixels.
-    public var imageSize: Int
-    /// In the order in which the policy sees them.
-    public var cameras: [String]
-    /// Random crop and colour changes; see ``DemonstrationSampler``.
-    public var augment: Bool
-    public var seed: UInt64
-    /// H, the number of future actions of a sample, its own included.
-    public var chunk: Int
-    /// Every k-th episode is kept from training; 0 keeps none.
-    public var holdOutEvery: Int
-    /// Train on the first N episodes of each instruction; nil trains on all.
-    public var shots: Int?
-    /// Draw each augmentation parameter on its own. The reference draws one number for all of them; that is the default.
-    public var independentAugmentation: Bool
-
-    public init(
-        batchSize: Int, imageSize: Int, cameras: [String] = ["image", "wrist_image"], augment: Bool = true,
-        seed: UInt64 = 0, chunk: Int = 8, holdOutEvery: Int = 0, shots: Int? = nil,
-        independentAugmentation: Bool = false
-    ) {
-        self.batchSize = batchSize
-        self.imageSize = imageSize
-        self.cameras = cameras
-        self.augment = augment
-        self.seed = seed
-        self.chunk = chunk
-        self.holdOutEvery = holdOutEvery
-        self.shots = shots
-        self.independentAugmentation = independentAugmentation
-    }
-}
-
-/// B samples, as the policy takes them.
-public struct DemonstrationBatch: Sendable {
-    /// B.
-    public let count: Int
-    public let cameras: [String]
-    /// S.
-    public let imageSize: Int
-    /// [B, cameras, S, S, 3] row major, RGB.
-    public let images: [UInt8]
-    /// B texts as stored; prompts lower-case them.
-    public let instructions: [String]
-    /// [B, 8] normalised.
-    public let proprio: [Float]
-    /// [B, chunk, 7] normalised.
-    public let actions: [Float]
-}
-
 /// Draws training batches: shuffled over all frames, images resized and augmented, numbers normalised.
 ///
 /// A trajectory of T steps gives T - (chunk - 1) samples: sample t is the observation at t and the actions t ..<
@@ -58,106 +5,140 @@ public struct DemonstrationBatch: Sendable {
 ///
 /// Order and augmentation depend on (seed, epoch, sample) alone, never on threads: equal cursors give equal batches.
 /// Each camera is augmented on its own; see ``SamplingOptions/independentAugmentation``.
+///
+/// Of several data sets, each sample's is drawn by weight; every one goes through epochs of its own and is normalised by
+/// its own statistics.
 public final class DemonstrationSampler {
     public let options: SamplingOptions
-    /// Indices into the data set's episodes.
-    public let trainingEpisodes: [Int]
-    public let heldOutEpisodes: [Int]
-    /// Samples per epoch.
-    public var sampleCount: Int { order.count }
+    /// Indices into the episodes of each data set.
+    public let selections: [EpisodeSelection]
+    /// Samples per epoch of all data sets.
+    public var sampleCount: Int { orders.reduce(0) { $0 + $1.count } }
+    /// Probability of each data set.
+    public let shares: [Double]
+
+    /// Of the first data set.
+    public var trainingEpisodes: [Int] { selections[0].training }
+    public var heldOutEpisodes: [Int] { selections[0].heldOut }
 
     /// Assign a saved cursor to continue from it; one that does not fit makes the next ``next()`` throw.
     public var cursor: DataCursor {
-        get { order.cursor }
-        set { order.cursor = newValue }
+        get {
+            guard orders.count > 1 else { return orders[0].cursor }
+            return DataCursor(seed: seed, epoch: 0, position: drawn, parts: orders.map(\.cursor))
+        }
+        set {
+            guard orders.count > 1 else {
+                orders[0].cursor = newValue
+                misfit = newValue.parts == nil ? nil : newValue
+                return
+            }
+            (seed, drawn) = (newValue.seed, newValue.position)
+            let parts = newValue.parts ?? []
+            misfit = parts.count == orders.count && drawn >= 0 ? nil : newValue
+            if misfit == nil { for index in parts.indices { orders[index].cursor = parts[index] } }
+        }
     }
 
-    private let dataset: DemonstrationDataset
-    private let statistics: DatasetStatistics
-    private let cameras: [Int]
-    private let resizer: LanczosResizer
-    private let samples: SampleIndex
-    private var order: ShuffledOrder
+    let maker: BatchMaker
+    private let samples: [SampleIndex]
+    private var orders: [ShuffledOrder]
+    /// Of a mixture: what the choice of data sets is drawn from, and how many choices were made.
+    private var seed: UInt64
+    private var drawn = 0
+    /// A cursor that belongs to another number of data sets.
+    private var misfit: DataCursor?
 
-    public init(
+    public convenience init(
         _ dataset: DemonstrationDataset, statistics: DatasetStatistics, options: SamplingOptions
     ) throws(DataError) {
-        for (name, value, range) in [
-            ("batchSize", options.batchSize, 1...65_536), ("imageSize", options.imageSize, 1...4_096),
-            ("chunk", options.chunk, 1...10_000), ("holdOutEvery", options.holdOutEvery, 0...Int.max),
-            ("shots", options.shots ?? 1, 1...Int.max),
-        ] where !range.contains(value) {
-            throw DataError(
-                "Sampling: \(name) is \(value), expected \(range.lowerBound)"
-                    + (range.upperBound == .max ? " or more." : " to \(range.upperBound)."))
-        }
-        guard !options.cameras.isEmpty else { throw DataError("Sampling: no camera is named; name at least one.") }
-        var indices: [Int] = []
-        for camera in options.cameras {
-            guard let index = dataset.cameras.firstIndex(where: { $0.name == camera }) else {
-                throw DataError(
-                    "\(dataset.path): has no camera '\(camera)'; it has: "
-                        + "\(dataset.cameras.map(\.name).joined(separator: ", ")).")
-            }
-            indices.append(index)
-        }
-        self.dataset = dataset
-        self.statistics = statistics
-        self.options = options
-        cameras = indices
-        resizer = LanczosResizer(size: options.imageSize)
-        (trainingEpisodes, heldOutEpisodes) = Self.split(dataset.episodes, options)
-        samples = SampleIndex(dataset.episodes, trainingEpisodes, chunk: options.chunk)
-        guard samples.count > 0 else {
-            throw DataError(
-                "\(dataset.path): gives no samples: of \(dataset.episodes.count) episodes, \(trainingEpisodes.count) "
-                    + "are left for training, and each needs an instruction and at least \(options.chunk) steps. "
-                    + "Lower chunk or holdOutEvery, or use more data.")
-        }
-        guard samples.count <= Int(UInt32.max) else {
-            throw DataError("\(dataset.path): has \(samples.count) samples; at most \(UInt32.max) are supported.")
-        }
-        order = ShuffledOrder(count: samples.count, seed: options.seed)
+        try self.init([MixturePart(dataset: dataset, statistics: statistics)], options: options)
     }
 
-    /// Both parts in stored order. Episodes without an instruction are in neither. The hold-out is taken first, so that
-    /// few-shot training never shrinks it.
-    private static func split(_ episodes: [Episode], _ options: SamplingOptions) -> (training: [Int], heldOut: [Int]) {
-        let usable = episodes.indices.filter { !episodes[$0].instruction.isEmpty }
-        let every = options.holdOutEvery
-        let isHeldOut = { (rank: Int) in every > 0 && rank % every == every - 1 }
-        var training = usable.enumerated().filter { !isHeldOut($0.offset) }.map(\.element)
-        if let shots = options.shots {
-            var taken: [String: Int] = [:]
-            training = training.filter { index in
-                taken[episodes[index].instruction, default: 0] += 1
-                return taken[episodes[index].instruction]! <= shots
-            }
+    /// - Parameter parts: at least one. Weights are shares of the samples, in any unit; without weights (all nil) data sets
+    ///   count by their number of samples.
+    public init(_ parts: [MixturePart], options: SamplingOptions) throws(DataError) {
+        try options.check()
+        guard !parts.isEmpty else { throw DataError("Sampling: no data set is named; name at least one.") }
+        maker = try BatchMaker(parts, options: options)
+        self.options = options
+        selections = parts.map {
+            EpisodeSelection(
+                $0.dataset.episodes, holdOutEvery: options.holdOutEvery, shots: options.shots,
+                shotsSeed: options.shotsSeed)
         }
-        return (training, usable.enumerated().filter { isHeldOut($0.offset) }.map(\.element))
+        var samples: [SampleIndex] = []
+        for (part, selection) in zip(parts, selections) {
+            let dataset = part.dataset
+            let index = SampleIndex(dataset.episodes, selection.training, chunk: options.chunk)
+            guard index.count > 0 else {
+                throw DataError(
+                    "\(dataset.path): gives no samples: of \(dataset.episodes.count) episodes, "
+                        + "\(selection.training.count) are left for training, and each needs an instruction and at least "
+                        + "\(options.chunk) steps. Lower chunk or holdOutEvery, or use more data.")
+            }
+            guard index.count <= Int(UInt32.max) else {
+                throw DataError("\(dataset.path): has \(index.count) samples; at most \(UInt32.max) are supported.")
+            }
+            samples.append(index)
+        }
+        self.samples = samples
+        shares = try MixturePart.shares(parts, samples: samples.map(\.count))
+        seed = options.seed
+        orders = samples.enumerated().map { index, part in
+            // A data set alone is drawn as it always was; in a mixture equal sizes must not give equal orders.
+            var stream = RandomStream(options.seed, UInt64(index), 0x7061_7274)  // "part"
+            return ShuffledOrder(count: part.count, seed: samples.count == 1 ? options.seed : stream.next() >> 16)
+        }
     }
 
     /// The next batch of `batchSize` samples; a batch may begin in one epoch and end in the next.
     public func next() throws(DataError) -> DemonstrationBatch {
-        let before = order.cursor
+        let before = cursor
         do throws(DataError) {
-            var draws: [Draw] = []
-            for _ in 0..<options.batchSize {
-                let (epoch, sample) = try order.next()
-                let (episode, step) = samples[sample]
-                let key =
-                    options.augment
-                    ? Draw.Key(
-                        seed: cursor.seed, epoch: epoch, sample: sample, independent: options.independentAugmentation)
-                    : nil
-                draws.append(Draw(episode: episode, step: step, augmentation: key))
-            }
-            return try batch(draws)
+            return try maker.batch(try nextDraws())
         } catch {
             // A failed batch was not given out: trying again reads the same one.
-            order.cursor = before
+            cursor = before
             throw error
         }
+    }
+
+    /// Decides what the next batch is made of, which needs no file, and moves the cursor past it.
+    func nextDraws() throws(DataError) -> [Draw] {
+        if let misfit {
+            throw DataError(
+                "The data cursor is of \(misfit.parts?.count ?? 1) data sets, the run has \(orders.count): it was saved with "
+                    + "other data. Resume with those, or start a new run.")
+        }
+        var draws: [Draw] = []
+        for _ in 0..<options.batchSize {
+            let part = nextPart()
+            let (epoch, sample) = try orders[part].next()
+            let (episode, step) = samples[part][sample]
+            let key =
+                options.augment
+                ? Draw.Key(
+                    seed: orders[part].cursor.seed, epoch: epoch, sample: sample,
+                    independent: options.independentAugmentation)
+                : nil
+            draws.append(Draw(part: part, episode: episode, step: step, augmentation: key))
+        }
+        return draws
+    }
+
+    private func nextPart() -> Int {
+        guard orders.count > 1 else { return 0 }
+        var stream = RandomStream(seed, UInt64(drawn), 0x6d69_7874_7572_65)  // "mixture"
+        drawn += 1
+        let point = Double(stream.next() >> 11) * 0x1p-53
+        var sum = 0.0
+        for (part, share) in shares.enumerated() {
+            sum += share
+            if point < sum { return part }
+        }
+        // Rounding can leave the sum a little below 1; a part of weight 0 is never drawn.
+        return shares.lastIndex { $0 > 0 } ?? 0
     }
 
     /// Samples of the held-out episodes, evenly spaced over their frames, at most `maximumSamples`, in batches of
@@ -166,61 +147,25 @@ public final class DemonstrationSampler {
     /// When training augments, images are the centre crop that an evaluator feeds to such a policy. Empty when nothing is
     /// held out. Holds maximumSamples * cameras * imageSize^2 * 3 bytes.
     public func heldOutBatches(maximumSamples: Int) throws(DataError) -> [DemonstrationBatch] {
-        let held = SampleIndex(dataset.episodes, heldOutEpisodes, chunk: options.chunk)
-        let count = min(max(maximumSamples, 0), held.count)
+        let held = zip(maker.parts, selections).map {
+            SampleIndex($0.dataset.episodes, $1.heldOut, chunk: options.chunk)
+        }
+        let total = held.reduce(0) { $0 + $1.count }
+        let count = min(max(maximumSamples, 0), total)
         let draws = (0..<count).map { i in
-            let (episode, step) = held[i * held.count / count]
-            return Draw(episode: episode, step: step, augmentation: nil, centreCrop: options.augment)
+            var (part, sample) = (0, i * total / count)
+            while sample >= held[part].count {
+                sample -= held[part].count
+                part += 1
+            }
+            let (episode, step) = held[part][sample]
+            return Draw(part: part, episode: episode, step: step, augmentation: nil, centreCrop: options.augment)
         }
         var batches: [DemonstrationBatch] = []
         for start in stride(from: 0, to: count, by: options.batchSize) {
-            batches.append(try batch(Array(draws[start..<min(start + options.batchSize, count)])))
+            batches.append(try maker.batch(Array(draws[start..<min(start + options.batchSize, count)])))
         }
         return batches
-    }
-
-    private func batch(_ draws: [Draw]) throws(DataError) -> DemonstrationBatch {
-        let images = parallelMap(count: draws.count * cameras.count) { [dataset, resizer, cameras] item in
-            Result { () throws(DataError) in
-                let camera = item % cameras.count
-                let draw = draws[item / cameras.count]
-                let stored = try dataset.image(episode: draw.episode, step: draw.step, camera: cameras[camera])
-                return draw.view(of: resizer.resized(stored), camera: camera)
-            }
-        }
-        var pixels: [UInt8] = []
-        pixels.reserveCapacity(images.count * options.imageSize * options.imageSize * 3)
-        for image in images { pixels += try image.get().pixels }
-
-        var (proprio, actions): ([Float], [Float]) = ([], [])
-        for draw in draws {
-            let episode = dataset.episodes[draw.episode]
-            let (p, a) = (Episode.proprioWidth, Episode.actionWidth)
-            proprio += statistics.normaliseProprio(episode.proprio[(draw.step * p)..<((draw.step + 1) * p)])
-            actions += statistics.normaliseAction(episode.actions[(draw.step * a)..<((draw.step + options.chunk) * a)])
-        }
-        return DemonstrationBatch(
-            count: draws.count, cameras: options.cameras, imageSize: options.imageSize, images: pixels,
-            instructions: draws.map { dataset.episodes[$0.episode].instruction }, proprio: proprio, actions: actions)
-    }
-}
-
-/// One sample to make: which frame, and how its images are changed.
-private struct Draw: Sendable {
-    /// What the random changes depend on.
-    struct Key { var seed: UInt64, epoch: Int, sample: Int, independent: Bool }
-
-    var episode: Int
-    var step: Int
-    var augmentation: Key?
-    var centreCrop = false
-
-    func view(of image: RGBImage, camera: Int) -> RGBImage {
-        if let key = augmentation {
-            var stream = RandomStream(key.seed, UInt64(key.epoch), UInt64(key.sample), UInt64(camera))
-            return Augmentation(drawnFrom: &stream, independent: key.independent).applied(to: image)
-        }
-        return centreCrop ? image.centreCropped() : image
     }
 }
 

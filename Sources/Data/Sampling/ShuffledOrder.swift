@@ -4,9 +4,11 @@ public struct DataCursor: Codable, Equatable, Sendable {
     public var epoch: Int
     /// Samples of this epoch that were already given out.
     public var position: Int
+    /// Of a mixture: where each data set is. `position` then counts the samples of all, and `epoch` is 0.
+    public var parts: [DataCursor]?
 
-    public init(seed: UInt64, epoch: Int = 0, position: Int = 0) {
-        (self.seed, self.epoch, self.position) = (seed, epoch, position)
+    public init(seed: UInt64, epoch: Int = 0, position: Int = 0, parts: [DataCursor]? = nil) {
+        (self.seed, self.epoch, self.position, self.parts) = (seed, epoch, position, parts)
     }
 }
 

@@ -2,19 +2,39 @@ internal import Data
 internal import Foundation
 internal import Models
 
+/// The data sets of a run.
+enum DemonstrationParts {
+    /// Opens every data set that the settings name, each with its own statistics.
+    static func open(_ settings: RunSettings) throws -> [MixturePart] {
+        let request = try MixtureRequest(settings.dataset)
+        let names = request.entries.isEmpty ? [nil] : request.entries.map { Optional($0.name) }
+        return try zip(names, request.entries.isEmpty ? [nil] : request.entries.map(\.weight)).map { name, weight in
+            let dataset = try DemonstrationDataset(root: settings.data, name: name)
+            var statistics = try dataset.statistics()
+            if settings.statistics == .selected {
+                let selection = EpisodeSelection(
+                    dataset.episodes, holdOutEvery: settings.holdOutEvery, shots: settings.shots,
+                    shotsSeed: settings.shotsSeed)
+                statistics = try DatasetStatistics(episodes: selection.training.map { dataset.episodes[$0] })
+            }
+            return MixturePart(dataset: dataset, statistics: statistics, weight: weight)
+        }
+    }
+}
+
 /// Micro-batches of demonstrations.
 final class DemonstrationSource: BatchSource {
-    private let sampler: DemonstrationSampler
+    private let reader: DemonstrationReader
     private let prompts: PromptEncoder
     private var encoded: [String: [Int32]] = [:]
 
-    init(_ sampler: DemonstrationSampler, prompts: PromptEncoder) {
-        self.sampler = sampler
+    init(_ reader: DemonstrationReader, prompts: PromptEncoder) {
+        self.reader = reader
         self.prompts = prompts
     }
 
     func next(policyInput: [Float]) throws -> TrainingBatch {
-        let batch = try sampler.next()
+        let batch = try reader.next()
         let ids = batch.instructions.map { instruction in
             if let known = encoded[instruction] { return known }
             let ids = prompts.action(instruction)
@@ -24,9 +44,9 @@ final class DemonstrationSource: BatchSource {
         return .demonstrations(batch, prompts: ids, policyInput: policyInput)
     }
 
-    var cursor: String { CursorText.encode(sampler.cursor) }
+    var cursor: String { CursorText.encode(reader.cursor) }
 
-    func restore(cursor: String) throws { sampler.cursor = try CursorText.decode(cursor) }
+    func restore(cursor: String) throws { reader.cursor = try CursorText.decode(cursor) }
 }
 
 extension TrainingBatch {

@@ -1,16 +1,16 @@
 internal import Data
 internal import Foundation
-internal import Models
+package import Models
 
 /// Turns instructions and questions into the token sequences a model was trained with.
-struct PromptEncoder {
+package struct PromptEncoder {
     private let tokenizer: Tokenizer
     private let actionTemplate: String
     private let questionTemplate: String
     private let vocabulary: Int
     private let source: String
 
-    init(folder: ModelFolder) throws {
+    package init(folder: ModelFolder) throws {
         tokenizer = try Tokenizer(contentsOf: folder.tokenizerPath)
         actionTemplate = folder.config.promptTemplate
         questionTemplate = folder.config.questionTemplate
@@ -24,7 +24,7 @@ struct PromptEncoder {
     }
 
     /// An instruction in the action prompt: lower case, without a final full stop.
-    func action(_ instruction: String) -> [Int32] {
+    package func action(_ instruction: String) -> [Int32] {
         var text = instruction.lowercased().trimmingCharacters(in: .whitespacesAndNewlines)
         if text.hasSuffix(".") { text.removeLast() }
         return tokenizer.encode(actionTemplate.replacingOccurrences(of: "{instruction}", with: text))

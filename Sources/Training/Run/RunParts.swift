@@ -26,24 +26,24 @@ struct RunParts {
     let prompts: PromptEncoder
     let parallel: Parallel
     let source: any BatchSource
-    let statistics: DatasetStatistics?
+    /// By data set; empty for questions.
+    let statistics: [String: DatasetStatistics]
     let evaluationData: EvaluationData
     let composition: Composition
     let step: TrainingStep
     /// SHA-256 of the model's backbone file; empty when the model is drawn afresh.
     let modelHash: String
-    private let datasetName: String
     /// Backbone tensors that no file holds: drawn from the seed, written to the run for its anchors.
     private let fresh: [String]
 
     init(settings: RunSettings, resuming: (run: RunDirectory, checkpoint: CheckpointFolders.Checkpoint)?) throws {
-        datasetName = settings.dataset
         let search = PluginSearch(paths: settings.pluginPath)
         composition = try Composition(settings.plugins, search: search, registry: .training)
         var choices = ModelFolder.Choices()
         choices.cameras = settings.cameras.count
         folder = try ModelFolder(path: settings.model, choices: choices)
-        parallel = Parallel(threads: settings.threads)
+        parallel = Parallel(
+            threads: settings.threads, products: settings.matmulPrecision == .bf16 ? try BFloat16Products() : nil)
         prompts = try PromptEncoder(folder: folder)
         guard settings.cameras.count == folder.config.cameras || settings.task == .questions else {
             throw TrainingError(
@@ -100,7 +100,7 @@ struct RunParts {
             }
         }
         if !tensors.isEmpty { try SafetensorsWriter.write(tensors, to: run.initialPath) }
-        try statistics?.save(to: run.path + "/dataset_statistics.json", dataset: datasetName)
+        if !statistics.isEmpty { try DatasetStatistics.save(statistics, to: run.path + "/dataset_statistics.json") }
     }
 
     private func restore(_ checkpoint: CheckpointFolders.Checkpoint, run: RunDirectory) throws {
@@ -149,7 +149,7 @@ struct RunParts {
 
     private static func data(
         _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder
-    ) throws -> (any BatchSource, DatasetStatistics?, EvaluationData) {
+    ) throws -> (any BatchSource, [String: DatasetStatistics], EvaluationData) {
         var evaluation = EvaluationData()
         if !settings.questions.isEmpty {
             let questions = try VQADataset(path: settings.questions, split: "test")
@@ -165,21 +165,24 @@ struct RunParts {
             let sampler = try VQASampler(
                 dataset, batchSize: settings.batchSize, imageSize: config.imageSize, seed: settings.seed,
                 augment: settings.augments)
-            return (QuestionSource(sampler, prompts: prompts), nil, evaluation)
+            return (QuestionSource(sampler, prompts: prompts), [:], evaluation)
         case .demonstrations:
-            let dataset = try DemonstrationDataset(root: settings.data, name: settings.dataset)
-            let statistics = try dataset.statistics()
+            let parts = try DemonstrationParts.open(settings)
             let sampler = try DemonstrationSampler(
-                dataset, statistics: statistics,
+                parts,
                 options: SamplingOptions(
                     batchSize: settings.batchSize, imageSize: config.imageSize, cameras: settings.cameras,
                     augment: settings.augments, seed: settings.seed, chunk: config.chunk,
-                    holdOutEvery: settings.holdOutEvery, shots: settings.shots))
+                    holdOutEvery: settings.holdOutEvery, shots: settings.shots, shotsSeed: settings.shotsSeed,
+                    threads: settings.threads))
             if settings.holdOutEvery > 0 {
                 evaluation.demonstrations = try sampler.heldOutBatches(
                     maximumSamples: EvaluationData.maximumDemonstrations)
             }
-            return (DemonstrationSource(sampler, prompts: prompts), statistics, evaluation)
+            let reader = try DemonstrationReader(
+                sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead)
+            let statistics = Dictionary(uniqueKeysWithValues: parts.map { ($0.dataset.name, $0.statistics) })
+            return (DemonstrationSource(reader, prompts: prompts), statistics, evaluation)
         }
     }
 

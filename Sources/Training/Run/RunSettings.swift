@@ -19,7 +19,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var model = ""
     /// Whether the model's values are drawn afresh instead of read (pretraining).
     public var startsFresh = false
-    /// Root of the data, and the data set's name below it.
+    /// Root of the data, and the data set's name below it: `A`, or a mixture `A:0.7,B:0.3`. Without a name, the only one.
     public var data = ""
     public var dataset = ""
     public var plugins: [PluginRequest] = []
@@ -41,6 +41,12 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var holdOutEvery = 0
     /// Episodes per instruction; nil uses all.
     public var shots: Int?
+    /// Draws them from a seed; nil takes the first in stored order.
+    public var shotsSeed: UInt64?
+    /// Episodes that actions and states are normalised by; nil is `all`.
+    public var statistics: StatisticsRule?
+    /// Batches decoded ahead of the step; nil is ``defaultReadAhead``. Batches do not depend on it.
+    public var readAhead: Int?
     public var saveEvery = 0
     public var logEvery = 1
     public var threads = ProcessInfo.processInfo.activeProcessorCount
@@ -48,6 +54,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var skipsNonFinite = false
     /// Whether blocks keep only their input in the forward pass and are run again in backward passes.
     public var checkpointsActivations = false
+    /// What large matrix products are computed from; nil is float32.
+    public var matmulPrecision: MatmulPrecision?
     /// Questions that measure what is retained; empty leaves the measure out.
     public var questions = ""
     /// How many of them.
@@ -57,6 +65,23 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public enum AnchorChoice: String, Codable, Sendable, CaseIterable {
         case automatic, adaptersOff, mapped, copy
     }
+
+    /// Operands of large matrix products. Sums, weights, moments and everything else are float32 in either case.
+    public enum MatmulPrecision: String, Codable, Sendable, CaseIterable {
+        case float32
+        /// Rounded to bfloat16.
+        case bf16
+    }
+
+    /// Which episodes of a data set its statistics are of.
+    public enum StatisticsRule: String, Codable, Sendable, CaseIterable {
+        /// Every episode of the data set, whatever is trained on: the reference's rule.
+        case all
+        /// Those that are trained on, after the hold-out and `shots`.
+        case selected
+    }
+
+    public static let defaultReadAhead = 2
 
     public init() {}
 
@@ -83,6 +108,10 @@ public struct RunSettings: Codable, Sendable, Equatable {
             holdOutEvery == 0 || holdOutEvery >= 2,
             "--hold-out-every is \(holdOutEvery); expected 0 (none) or at least 2")
         need(shots.map { $0 >= 1 } ?? true, "--shots is \(shots ?? 0); expected at least 1")
+        need(shotsSeed == nil || shots != nil, "--shots-seed is given without --shots; give both")
+        need(
+            (0...1_024).contains(readAhead ?? 0),
+            "--read-ahead is \(readAhead ?? 0); expected 0 (off) to 1024 batches")
         need((1...3).contains(cameras.count), "--cameras names \(cameras.count) cameras; expected 1 to 3")
         if let adapter {
             need((1...4096).contains(adapter.rank), "--lora-rank is \(adapter.rank); expected 1 to 4096")

@@ -44,7 +44,7 @@ public final class Trainer {
     private let folder: ModelFolder
     private let evaluation: Evaluation
     private let evaluationData: EvaluationData
-    private let statistics: DatasetStatistics?
+    private let statistics: [String: DatasetStatistics]
     private let modelHash: String
     private let metrics: MetricsLog
     private let board: TensorBoardWriter
@@ -166,7 +166,7 @@ public final class Trainer {
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try ModelFolder.save(model, to: path, source: folder, withHead: settings.task == .demonstrations)
             try MomentFile.write(step.optimizer, of: model.parameters, to: path + "/optimizer.safetensors")
-            try statistics?.save(to: path + "/dataset_statistics.json", dataset: settings.dataset)
+            if !statistics.isEmpty { try DatasetStatistics.save(statistics, to: path + "/dataset_statistics.json") }
             try state.write(to: path + "/trainer_state.json")
         }
         report(.saved(path: checkpoint.path, step: stepsDone))

@@ -1,0 +1,169 @@
+import Foundation
+import Synchronization
+
+/// One thing that is wrong with a data set, and where.
+public struct DatasetProblem: Codable, Equatable, Sendable {
+    public var file: String
+    /// The record's index in its file, from 0.
+    public var record: Int?
+    /// Where in the file, bytes.
+    public var offset: Int?
+    /// A sentence that names the place too.
+    public var message: String
+}
+
+/// Reads every byte of a data set and lists everything that is wrong with it.
+///
+/// Checked: the description files, missing and extra shards, records per shard and bytes in all against
+/// `dataset_info.json`, every record's checksums, and inside each record every feature of `features.json` (kind, length,
+/// equal numbers of steps, finite numbers, UTF-8, one instruction an episode), with every image decoded.
+///
+/// Memory: one record and one image per thread.
+public struct DatasetVerification: Codable, Sendable {
+    public private(set) var path: String
+    public private(set) var name: String
+    public private(set) var shards = 0
+    /// Damaged ones included.
+    public private(set) var records = 0
+    /// Steps of the records that could be read.
+    public private(set) var steps = 0
+    /// Images decoded.
+    public private(set) var images = 0
+    /// Of all shard files.
+    public private(set) var bytes = 0
+    /// In shard order, then by place.
+    public private(set) var problems: [DatasetProblem] = []
+
+    public var isSound: Bool { problems.isEmpty }
+
+    /// - Parameters:
+    ///   - threads: shards read at a time; nil uses all cores.
+    ///   - progress: called after each shard with the number done and of all; from any thread, one call at a time.
+    /// - Throws: when there is no data set to look at, or several.
+    public init(
+        root: String, name: String? = nil, threads: Int? = nil,
+        progress: @escaping @Sendable (_ done: Int, _ of: Int) -> Void = { _, _ in }
+    ) throws(DataError) {
+        let version = try DatasetFolder.locate(root: root, name: name)
+        (path, self.name) = (version.path, version.name)
+        let folder = version.path
+        var found: [DatasetProblem] = []
+        var schema: FeatureSchema?
+        do throws(DataError) {
+            let read = try FeatureSchema(contentsOf: "\(folder)/features.json")
+            schema = read
+            _ = try EpisodeParser(schema: read)
+        } catch {
+            found.append(DatasetProblem(file: "\(folder)/features.json", message: error.description))
+        }
+        let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
+        let present = names.filter { $0.contains(".tfrecord") }
+        var expected: [(file: String, count: Int?)] = present.map { ($0, nil) }
+        var byteCount: Int?
+        do throws(DataError) {
+            let info = try DatasetInfo(contentsOf: "\(folder)/\(DatasetFolder.infoFile)")
+            byteCount = info.byteCount
+            let listed = Set(info.shards.map(\.file))
+            for extra in present where !listed.contains(extra) && Self.isTrainShard(extra) {
+                found.append(
+                    DatasetProblem(
+                        file: "\(folder)/\(extra)",
+                        message: "\(folder)/\(extra): is not among the \(info.shards.count) shards that "
+                            + "\(DatasetFolder.infoFile) lists (\(info.shards[0].file), ...). It is never read: remove it, "
+                            + "or restore the info file that goes with it."))
+            }
+            expected = info.shards.map { ($0.file, $0.recordCount) }
+        } catch {
+            found.append(DatasetProblem(file: "\(folder)/\(DatasetFolder.infoFile)", message: error.description))
+        }
+
+        let shardList = expected
+        let checkedSchema = schema
+        let done = Mutex(0)
+        let results = parallelMap(
+            count: shardList.count, threads: threads ?? ProcessInfo.processInfo.activeProcessorCount
+        ) { index in
+            let survey = ShardSurvey(
+                path: "\(folder)/\(shardList[index].file)", expected: shardList[index].count, schema: checkedSchema)
+            done.withLock {
+                $0 += 1
+                progress($0, shardList.count)
+            }
+            return survey
+        }
+        var payloadBytes = 0
+        for survey in results {
+            shards += survey.isPresent ? 1 : 0
+            records += survey.records
+            steps += survey.steps
+            images += survey.images
+            bytes += survey.bytes
+            payloadBytes += survey.payloadBytes
+            found += survey.problems
+        }
+        // tfds counts payloads; some writers count whole files.
+        if let byteCount, byteCount != payloadBytes, byteCount != bytes {
+            found.append(
+                DatasetProblem(
+                    file: "\(folder)/\(DatasetFolder.infoFile)",
+                    message:
+                        "\(folder)/\(DatasetFolder.infoFile): numBytes is \(byteCount), but the readable records of "
+                        + "its shards hold \(payloadBytes) bytes."))
+        }
+        if records == 0, found.isEmpty {
+            found.append(DatasetProblem(file: folder, message: "\(folder): holds no records."))
+        }
+        problems = found
+    }
+
+    private static func isTrainShard(_ file: String) -> Bool { file.contains("-train.tfrecord") }
+}
+
+/// What one shard holds and what is wrong with it.
+private struct ShardSurvey: Sendable {
+    var isPresent = false
+    var records = 0
+    var steps = 0
+    var images = 0
+    var bytes = 0
+    var payloadBytes = 0
+    var problems: [DatasetProblem] = []
+
+    init(path: String, expected: Int?, schema: FeatureSchema?) {
+        let file: RandomAccessFile
+        do throws(DataError) { file = try RandomAccessFile(path: path) } catch {
+            let isThere = FileManager.default.fileExists(atPath: path)
+            problems.append(
+                DatasetProblem(
+                    file: path,
+                    message: isThere
+                        ? error.description
+                        : "\(path): is missing; \(DatasetFolder.infoFile) lists it with \(expected ?? 0) records. Download "
+                            + "or copy it again."))
+            return
+        }
+        isPresent = true
+        bytes = file.size
+        var (steps, images, payloadBytes) = (0, 0, 0)
+        var found: [DatasetProblem] = []
+        records = TFRecordFile(file: file).survey { index, offset, payload in
+            payloadBytes += payload.count
+            guard let schema else { return }
+            var survey = RecordSurvey(schema: schema, payload: payload, offset: offset, record: index, file: path)
+            survey.run()
+            steps += survey.steps
+            images += survey.images
+            found += survey.problems
+        } damage: { index, offset, problem in
+            found.append(DatasetProblem(file: path, record: index, offset: offset, message: problem))
+        }
+        (self.steps, self.images, self.payloadBytes, problems) = (steps, images, payloadBytes, found)
+        if let expected, records != expected {
+            problems.append(
+                DatasetProblem(
+                    file: path,
+                    message: "\(path): holds \(records) records, expected \(expected) (shardLengths of "
+                        + "\(DatasetFolder.infoFile)). The download is incomplete or mixes versions."))
+        }
+    }
+}

@@ -1,0 +1,95 @@
+/// B samples, as the policy takes them.
+public struct DemonstrationBatch: Sendable {
+    /// B.
+    public let count: Int
+    public let cameras: [String]
+    /// S.
+    public let imageSize: Int
+    /// [B, cameras, S, S, 3] row major, RGB.
+    public let images: [UInt8]
+    /// B texts as stored; prompts lower-case them.
+    public let instructions: [String]
+    /// [B, 8] normalised.
+    public let proprio: [Float]
+    /// [B, chunk, 7] normalised.
+    public let actions: [Float]
+}
+
+/// One sample to make: which frame, and how its images are changed.
+struct Draw: Sendable {
+    /// What the random changes depend on.
+    struct Key { var seed: UInt64, epoch: Int, sample: Int, independent: Bool }
+
+    /// Which data set of the mixture.
+    var part: Int
+    var episode: Int
+    var step: Int
+    var augmentation: Key?
+    var centreCrop = false
+
+    func view(of image: RGBImage, camera: Int) -> RGBImage {
+        if let key = augmentation {
+            var stream = RandomStream(key.seed, UInt64(key.epoch), UInt64(key.sample), UInt64(camera))
+            return Augmentation(drawnFrom: &stream, independent: key.independent).applied(to: image)
+        }
+        return centreCrop ? image.centreCropped() : image
+    }
+}
+
+/// Reads, decodes and normalises the samples of a batch. Has no state: any thread may make any batch.
+final class BatchMaker: Sendable {
+    let parts: [MixturePart]
+    private let options: SamplingOptions
+    /// Per part, the index of each camera of the options.
+    private let cameras: [[Int]]
+    private let resizer: LanczosResizer
+
+    init(_ parts: [MixturePart], options: SamplingOptions) throws(DataError) {
+        self.parts = parts
+        self.options = options
+        resizer = LanczosResizer(size: options.imageSize)
+        var cameras: [[Int]] = []
+        for part in parts {
+            var indices: [Int] = []
+            for camera in options.cameras {
+                guard let index = part.dataset.cameras.firstIndex(where: { $0.name == camera }) else {
+                    throw DataError(
+                        "\(part.dataset.path): has no camera '\(camera)'; it has: "
+                            + "\(part.dataset.cameras.map(\.name).joined(separator: ", ")).")
+                }
+                indices.append(index)
+            }
+            cameras.append(indices)
+        }
+        self.cameras = cameras
+    }
+
+    func batch(_ draws: [Draw]) throws(DataError) -> DemonstrationBatch {
+        let cameraCount = options.cameras.count
+        let images = parallelMap(count: draws.count * cameraCount, threads: options.threads) { item in
+            Result { () throws(DataError) in
+                let camera = item % cameraCount
+                let draw = draws[item / cameraCount]
+                let stored = try parts[draw.part].dataset.image(
+                    episode: draw.episode, step: draw.step, camera: cameras[draw.part][camera])
+                return draw.view(of: resizer.resized(stored), camera: camera)
+            }
+        }
+        var pixels: [UInt8] = []
+        pixels.reserveCapacity(images.count * options.imageSize * options.imageSize * 3)
+        for image in images { pixels += try image.get().pixels }
+
+        var (proprio, actions): ([Float], [Float]) = ([], [])
+        for draw in draws {
+            let episode = parts[draw.part].dataset.episodes[draw.episode]
+            let statistics = parts[draw.part].statistics
+            let (p, a) = (Episode.proprioWidth, Episode.actionWidth)
+            proprio += statistics.normaliseProprio(episode.proprio[(draw.step * p)..<((draw.step + 1) * p)])
+            actions += statistics.normaliseAction(episode.actions[(draw.step * a)..<((draw.step + options.chunk) * a)])
+        }
+        return DemonstrationBatch(
+            count: draws.count, cameras: options.cameras, imageSize: options.imageSize, images: pixels,
+            instructions: draws.map { parts[$0.part].dataset.episodes[$0.episode].instruction }, proprio: proprio,
+            actions: actions)
+    }
+}

@@ -1,0 +1,78 @@
+import Foundation
+
+/// One data set of a mixture.
+public struct MixturePart: Sendable {
+    public var dataset: DemonstrationDataset
+    /// What its actions and states are normalised by.
+    public var statistics: DatasetStatistics
+    /// Its share of the samples relative to the others'; nil counts data sets by their number of samples.
+    public var weight: Double?
+
+    public init(dataset: DemonstrationDataset, statistics: DatasetStatistics, weight: Double? = nil) {
+        (self.dataset, self.statistics, self.weight) = (dataset, statistics, weight)
+    }
+
+    /// The probability of each part; they sum to 1 up to rounding.
+    static func shares(_ parts: [MixturePart], samples: [Int]) throws(DataError) -> [Double] {
+        let weights = parts.compactMap(\.weight)
+        guard weights.isEmpty || weights.count == parts.count else {
+            throw DataError(
+                "Mixture: some data sets have a weight and others have none; give all of them one, or none.")
+        }
+        let amounts = weights.isEmpty ? samples.map(Double.init) : weights
+        let total = amounts.reduce(0, +)
+        guard amounts.allSatisfy({ $0.isFinite && $0 >= 0 }), total > 0, total.isFinite else {
+            throw DataError(
+                "Mixture: the weights are \(weights.map { "\($0)" }.joined(separator: ", ")); expected numbers of at least "
+                    + "0, not all 0.")
+        }
+        return amounts.map { $0 / total }
+    }
+}
+
+/// The data sets of a run as the command line names them: `A`, `A,B` or `A:0.7,B:0.3`.
+public struct MixtureRequest: Equatable, Sendable {
+    public struct Entry: Equatable, Sendable {
+        public var name: String
+        public var weight: Double?
+
+        public init(name: String, weight: Double? = nil) { (self.name, self.weight) = (name, weight) }
+    }
+
+    /// Empty asks for the only data set there is.
+    public let entries: [Entry]
+
+    public init(_ text: String) throws(DataError) {
+        var entries: [Entry] = []
+        for item in text.isEmpty ? [] : text.split(separator: ",", omittingEmptySubsequences: false) {
+            let parts = item.split(separator: ":", omittingEmptySubsequences: false).map {
+                $0.trimmingCharacters(in: .whitespaces)
+            }
+            guard let name = parts.first, !name.isEmpty, parts.count <= 2 else {
+                throw DataError(
+                    "--dataset is '\(text)'; expected a name, or several as NAME:WEIGHT,NAME:WEIGHT; '\(item)' is neither."
+                )
+            }
+            var weight: Double?
+            if parts.count == 2 {
+                guard let number = Double(parts[1]), number.isFinite, number >= 0 else {
+                    throw DataError(
+                        "--dataset is '\(text)'; the weight of '\(name)' is '\(parts[1])', expected a number of at least 0."
+                    )
+                }
+                weight = number
+            }
+            guard !entries.contains(where: { $0.name == name }) else {
+                throw DataError("--dataset is '\(text)'; it names '\(name)' twice.")
+            }
+            entries.append(Entry(name: name, weight: weight))
+        }
+        guard Set(entries.map { $0.weight == nil }).count <= 1 else {
+            throw DataError("--dataset is '\(text)'; give every data set a weight, or none of them.")
+        }
+        if !entries.isEmpty, entries.allSatisfy({ $0.weight == 0 }) {
+            throw DataError("--dataset is '\(text)'; at least one weight must be above 0.")
+        }
+        self.entries = entries
+    }
+}

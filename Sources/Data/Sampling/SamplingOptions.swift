@@ -1,0 +1,54 @@
+/// How batches are drawn from demonstrations.
+public struct SamplingOptions: Codable, Sendable {
+    public var batchSize: Int
+    /// Side of the square images, pixels.
+    public var imageSize: Int
+    /// In the order in which the policy sees them.
+    public var cameras: [String]
+    /// Random crop and colour changes; see ``DemonstrationSampler``.
+    public var augment: Bool
+    public var seed: UInt64
+    /// H, the number of future actions of a sample, its own included.
+    public var chunk: Int
+    /// Every k-th episode is kept from training; 0 keeps none.
+    public var holdOutEvery: Int
+    /// Train on N episodes of each instruction; nil trains on all.
+    public var shots: Int?
+    /// Draws these N from a seed; nil takes the first in stored order.
+    public var shotsSeed: UInt64?
+    /// Threads that decode a batch; nil uses all cores.
+    public var threads: Int?
+    /// Draw each augmentation parameter on its own. The reference draws one number for all of them; that is the default.
+    public var independentAugmentation: Bool
+
+    public init(
+        batchSize: Int, imageSize: Int, cameras: [String] = ["image", "wrist_image"], augment: Bool = true,
+        seed: UInt64 = 0, chunk: Int = 8, holdOutEvery: Int = 0, shots: Int? = nil, shotsSeed: UInt64? = nil,
+        threads: Int? = nil, independentAugmentation: Bool = false
+    ) {
+        self.batchSize = batchSize
+        self.imageSize = imageSize
+        self.cameras = cameras
+        self.augment = augment
+        self.seed = seed
+        self.chunk = chunk
+        self.holdOutEvery = holdOutEvery
+        self.shots = shots
+        self.shotsSeed = shotsSeed
+        self.threads = threads
+        self.independentAugmentation = independentAugmentation
+    }
+
+    func check() throws(DataError) {
+        for (name, value, range) in [
+            ("batchSize", batchSize, 1...65_536), ("imageSize", imageSize, 1...4_096), ("chunk", chunk, 1...10_000),
+            ("holdOutEvery", holdOutEvery, 0...Int.max), ("shots", shots ?? 1, 1...Int.max),
+            ("threads", threads ?? 1, 1...1_024),
+        ] where !range.contains(value) {
+            throw DataError(
+                "Sampling: \(name) is \(value), expected \(range.lowerBound)"
+                    + (range.upperBound == .max ? " or more." : " to \(range.upperBound)."))
+        }
+        guard !cameras.isEmpty else { throw DataError("Sampling: no camera is named; name at least one.") }
+    }
+}

@@ -1,0 +1,90 @@
+import ArgumentParser
+import Foundation
+import Serving
+
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serve a fine-tuned policy over WebSocket, to openpi and vla-eval clients.",
+        discussion: """
+            craft serve --checkpoint runs/craft --port 8000
+
+            Prints "listening on ws://HOST:PORT" when it is ready. A status page is at http://HOST:PORT/, machine-readable \
+            at /health and /config. Ctrl-C answers the request at hand, closes all connections and ends.
+            """)
+
+    @Option(
+        help: ArgumentHelp(
+            "A run folder (its last checkpoint is served), one checkpoint of a run, or a model folder with dataset_statistics.json.",
+            valueName: "folder"))
+    var checkpoint: String
+
+    @Option(help: "Address to listen at; 0.0.0.0 for all. There is no authentication.")
+    var host = "127.0.0.1"
+
+    @Option(help: "Port; 0 takes any free one.")
+    var port = 8000
+
+    @Option(
+        name: .customLong("protocol"),
+        help: "auto, openpi or vla-eval. A client can also choose by the path /openpi or /vla-eval.")
+    var served = "auto"
+
+    @Option(help: "Connections at a time.")
+    var maxClients = 16
+
+    @Option(help: "Observations that may wait for the policy at a time.")
+    var maxQueue = 32
+
+    @Option(help: "Largest message, in MB.")
+    var maxMessageMb = 16
+
+    @Option(
+        help:
+            "vla-eval: actions of a chunk to carry out before the policy is asked again. Default: the whole chunk.")
+    var chunkSteps: Int?
+
+    @Option(help: "Seconds of silence, unanswered pings included, after which a connection is closed.")
+    var idleTimeout = 120
+
+    @Option(help: "Data set in dataset_statistics.json. Default: the run's, or the only one.")
+    var dataset: String?
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Crop images at the centre. Default: as the run was trained; for a model folder, crop.")
+    var centerCrop: Bool?
+
+    @Option(help: "Threads. Default: the processors of the machine.")
+    var threads: Int?
+
+    func run() throws {
+        var policy = PolicyOptions()
+        policy.dataset = dataset
+        policy.centreCrop = centerCrop
+        if let threads {
+            guard (1...64).contains(threads) else {
+                throw ServingError("--threads is \(threads); expected 1 to 64")
+            }
+            policy.threads = threads
+        }
+        var options = ServerOptions()
+        guard let served = ServedProtocol(rawValue: served) else {
+            let all = ServedProtocol.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ServingError("--protocol is \(served); expected one of \(all)")
+        }
+        guard (1...1_024).contains(maxMessageMb) else {
+            throw ServingError("--max-message-mb is \(maxMessageMb); expected 1 to 1024")
+        }
+        (options.host, options.port, options.served) = (host, port, served)
+        (options.maximumClients, options.maximumQueue) = (maxClients, maxQueue)
+        options.maximumMessage = maxMessageMb << 20
+        (options.chunkSteps, options.idleTimeout) = (chunkSteps, idleTimeout)
+
+        Interruption.install()
+        let server = try PolicyServer(checkpoint: checkpoint, policy: policy, options: options)
+        let address = server.host.contains(":") ? "[\(server.host)]" : server.host
+        print("listening on ws://\(address):\(server.port)")
+        while !Interruption.isRequested { usleep(50_000) }
+        server.stop()
+    }
+}

@@ -1,0 +1,71 @@
+internal import Data
+internal import Foundation
+internal import Models
+internal import Training
+
+/// What a checkpoint path stands for: a model folder, its statistics, and how it was trained.
+struct PolicySource {
+    let folder: ModelFolder
+    let statistics: DatasetStatistics
+    /// Camera features in the policy's order.
+    let cameras: [String]
+    let centreCrops: Bool
+
+    /// - Parameter path: a run folder (its last checkpoint is taken), one checkpoint of a run, or a model folder with
+    ///   `dataset_statistics.json` in it.
+    init(path: String, options: PolicyOptions) throws {
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw ServingError(
+                "--checkpoint \(path): no such folder; expected a run, one of its checkpoints, or a model folder")
+        }
+        let model = CheckpointFolders.model(in: path)
+        let settings = try Self.runSettings(of: model)
+        if settings != nil, model == path, FileManager.default.fileExists(atPath: path + "/run.json") {
+            throw ServingError(
+                "--checkpoint \(path): the run has no complete checkpoint yet; wait for its first save")
+        }
+        var choices = ModelFolder.Choices()
+        choices.cameras = settings?.cameras.count
+        folder = try ModelFolder(path: model, choices: choices)
+        guard folder.actionHead != nil else {
+            throw ServingError(
+                "\(model): has no action_head--*checkpoint.safetensors; a policy server needs a model that was "
+                    + "fine-tuned on demonstrations")
+        }
+        let statisticsPath = model + "/dataset_statistics.json"
+        guard FileManager.default.fileExists(atPath: statisticsPath) else {
+            throw ServingError(
+                "\(statisticsPath): no such file; without the statistics of the training data actions cannot be turned "
+                    + "back into metres and radians")
+        }
+        if let dataset = options.dataset ?? settings?.dataset {
+            statistics = try DatasetStatistics.load(contentsOf: statisticsPath, dataset: dataset)
+        } else if let only = try DatasetStatistics.only(contentsOf: statisticsPath) {
+            statistics = only
+        } else {
+            throw ServingError("\(statisticsPath): describes several data sets; name one with --dataset")
+        }
+        cameras = settings?.cameras ?? Self.cameraNames(folder.config.cameras)
+        guard cameras.count == folder.config.cameras else {
+            throw ServingError(
+                "\(model): the run trained with the cameras \(cameras.joined(separator: ", ")), but config.json is for "
+                    + "\(folder.config.cameras)")
+        }
+        // The released recipes augment; their evaluation crops.
+        centreCrops = options.centreCrop ?? settings?.augments ?? true
+    }
+
+    /// The settings of the run that a checkpoint folder lies in, `RUN/checkpoints/step-000200`; nil elsewhere.
+    private static func runSettings(of model: String) throws -> RunSettings? {
+        let url = URL(fileURLWithPath: model)
+        for run in [url, url.deletingLastPathComponent().deletingLastPathComponent()]
+        where FileManager.default.fileExists(atPath: run.path + "/run.json") {
+            return try RunSettings.read(run.path + "/config.json")
+        }
+        return nil
+    }
+
+    private static func cameraNames(_ count: Int) -> [String] {
+        (0..<count).map { $0 == 0 ? "image" : $0 == 1 ? "wrist_image" : "image_\($0)" }
+    }
+}

@@ -1,0 +1,180 @@
+internal import Dispatch
+internal import Foundation
+public import Models
+public import PluginRuntime
+internal import Tensors
+
+/// What is timed.
+public struct BenchmarkSettings: Sendable {
+    /// Folder with a config.json; the weights beside it are used when there are any, random ones otherwise.
+    public var model = ""
+    public var batchSize = 8
+    /// Tokens of every prompt.
+    public var promptTokens = 30
+    public var threads = ProcessInfo.processInfo.activeProcessorCount
+    public var learningRate = 2e-4
+    /// Low-rank adapters instead of full fine-tuning.
+    public var adapter: AdapterSettings?
+    public var checkpointsActivations = false
+    public var matmulPrecision = RunSettings.MatmulPrecision.float32
+    public var seed: UInt64 = 0
+    public var pluginPath: [String] = []
+
+    public init() {}
+}
+
+/// The training step of one plugin list on a fixed random batch, with a model of its own.
+public final class StepBenchmark {
+    /// Times of one round.
+    public struct Round: Sendable {
+        /// Milliseconds of each step.
+        public var milliseconds: [Double]
+        /// Median milliseconds by phase.
+        public var phases: [String: Double]
+        /// Loss of every objective at each step.
+        public var losses: [[String: Double]]
+    }
+
+    public let plugins: [PluginRequest]
+    public let objectives: [String]
+    /// Trainable values.
+    public let trainableCount: Int
+    /// All values.
+    public let parameterCount: Int
+    /// Tokens of a sequence.
+    public let sequenceTokens: Int
+    /// Floating-point operations of a step's matrix products, from the first step on; 0 before.
+    public private(set) var flopsPerStep = 0.0
+    private let model: VLAModel
+    private let step: TrainingStep
+    private let source: RandomBatch
+    private let parallel: Parallel
+    private var stepsDone = 0
+
+    public init(_ settings: BenchmarkSettings, plugins: [PluginRequest]) throws {
+        self.plugins = plugins
+        let folder = try ModelFolder(path: settings.model)
+        guard (1...4096).contains(settings.promptTokens) else {
+            throw TrainingError("--prompt-tokens is \(settings.promptTokens); expected 1 to 4096")
+        }
+        let composition = try Composition(
+            plugins, search: PluginSearch(paths: settings.pluginPath), registry: .training)
+        parallel = Parallel(
+            threads: settings.threads, products: settings.matmulPrecision == .bf16 ? try BFloat16Products() : nil)
+        let model = VLAModel(
+            config: folder.config, fineTuning: settings.adapter.map(FineTuning.lowRank) ?? .full)
+        self.model = model
+        let absent = folder.backbone == nil ? nil : Set(try folder.load(into: model))
+        model.initialise(seed: settings.seed) { absent?.contains($0) ?? true }
+        source = RandomBatch(
+            folder.config, count: settings.batchSize, promptTokens: settings.promptTokens,
+            policyInputCount: model.policyInputCount, seed: settings.seed)
+        var stepSettings = StepSettings()
+        stepSettings.checkpointsActivations = settings.checkpointsActivations
+        stepSettings.seed = settings.seed
+        step = try TrainingStep(
+            model: model, composition: composition, settings: stepSettings, optimizer: AdamWSettings(),
+            schedule: LearningRateSchedule(base: settings.learningRate, totalSteps: .max), parallel: parallel,
+            batchSize: settings.batchSize, steps: .max,
+            makeAnchor: {
+                try AnchorWeights(
+                    model: model, source: settings.adapter == nil ? .mapped : .adaptersOff,
+                    folder: folder.backbone == nil ? nil : folder, initial: nil)
+            })
+        objectives = step.objectives
+        trainableCount = model.parameters.trainableCount
+        parameterCount = model.parameters.parameters.reduce(0) { $0 + $1.count }
+        let config = folder.config
+        sequenceTokens = config.patchesPerImage * config.cameras + settings.promptTokens + config.queries
+    }
+
+    /// Runs `steps` training steps.
+    public func run(steps: Int) throws -> Round {
+        var round = Round(milliseconds: [], phases: [:], losses: [])
+        var phases: [String: [Double]] = [:]
+        for _ in 0..<steps {
+            // The first step counts operations and is slow for other reasons too.
+            let profile = stepsDone == 0 ? OperationProfile() : nil
+            step.profile = profile
+            let start = DispatchTime.now().uptimeNanoseconds
+            let report = try step.run(step: stepsDone, from: source)
+            round.milliseconds.append(Double(DispatchTime.now().uptimeNanoseconds - start) / 1e6)
+            step.profile = nil
+            if let profile { flopsPerStep = profile.spans.reduce(0) { $0 + $1.flops } }
+            stepsDone += 1
+            for (phase, value) in report.milliseconds { phases[phase, default: []].append(value) }
+            round.losses.append(
+                Dictionary(uniqueKeysWithValues: objectives.map { ($0, report.metrics["loss.\($0)"] ?? .nan) }))
+        }
+        round.phases = phases.mapValues(Self.median)
+        return round
+    }
+
+    /// Milliseconds of a forward pass as at inference, nothing recorded, for `count` samples of the batch (at most B).
+    public func forward(samples count: Int) -> Double {
+        var input = source.batch.input
+        if count < input.prompts.count, case .normalised(let pixels) = input.images {
+            let perSample = pixels.count / input.prompts.count
+            input.images = .normalised(Array(pixels.prefix(count * perSample)))
+            input.prompts = Array(input.prompts.prefix(count))
+            input.action?.proprio.removeLast((source.batch.input.prompts.count - count) * model.config.proprioDim)
+        }
+        let start = DispatchTime.now().uptimeNanoseconds
+        step.tape.reset(weights: step.currentWeights, recording: false)
+        _ = model.forward(input, on: step.tape)
+        return Double(DispatchTime.now().uptimeNanoseconds - start) / 1e6
+    }
+
+    /// Writes the model's values and the batch, so that another program can do the same work: tensors under their
+    /// checkpoint names, and `batch.pixels`, `batch.ids`, `batch.proprio`, `batch.policy_input`, `batch.actions`.
+    public func save(to path: String) throws {
+        var tensors = model.parameters.parameters.map {
+            SafetensorsWriter.Tensor($0.name, shape: $0.shape, pointer: model.parameters.values($0.id))
+        }
+        let (config, input) = (model.config, source.batch.input)
+        let count = input.prompts.count
+        guard case .normalised(let pixels) = input.images, let action = input.action else { return }
+        tensors += [
+            .init(
+                "batch.pixels",
+                shape: [count, 3 * config.towers.count * config.cameras, config.imageSize, config.imageSize],
+                floats: pixels),
+            .init(
+                "batch.ids", shape: [count, source.promptTokens], integers: input.prompts.flatMap { $0.map(Int64.init) }
+            ),
+            .init("batch.proprio", shape: [count, config.proprioDim], floats: action.proprio),
+            .init(
+                "batch.policy_input", shape: [config.chunk, model.policyInputCount / config.chunk],
+                floats: action.policyInput),
+            .init(
+                "batch.actions", shape: [count, config.chunk, config.actionDim], floats: source.batch.targetActions),
+        ]
+        try SafetensorsWriter.write(tensors, metadata: ["format": "pt"], to: path)
+    }
+
+    /// Milliseconds that one pass over gradients, moments and values would take at `bandwidth` (10^9 bytes a second):
+    /// 4 bytes read per objective, two moments and the value read and written.
+    public func updateBound(bandwidth: Double) -> Double {
+        Double(trainableCount * (4 * objectives.count + 24)) / (bandwidth * 1e6)
+    }
+
+    static func median(_ values: [Double]) -> Double {
+        guard !values.isEmpty else { return .nan }
+        let sorted = values.sorted()
+        let middle = sorted.count / 2
+        return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+    }
+}
+
+/// How fast batches of demonstrations are made ready, decoding and augmentation included.
+public enum LoadingBenchmark {
+    /// Samples a second over `batches` batches, after one to warm up.
+    public static func samplesPerSecond(_ settings: RunSettings, batches: Int) throws -> Double {
+        let parts = try RunParts(settings: settings, resuming: nil)
+        _ = try parts.source.next(policyInput: [])
+        let start = DispatchTime.now().uptimeNanoseconds
+        for _ in 0..<batches { _ = try parts.source.next(policyInput: []) }
+        let seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
+        return Double(batches * settings.batchSize) / seconds
+    }
+}

@@ -1,0 +1,61 @@
+import Data
+import Foundation
+import TestSupport
+import Testing
+
+/// Published folders and their mirrors are found as they are.
+@Suite struct DatasetFolderTests {
+    private let example = SyntheticDataset.example(.init())
+
+    @Test func theOnlyDataSetNeedsNoName() throws {
+        for layout in ["", "libero_10_no_noops", "mirror/modified_libero_rlds", "a/b/c"] {
+            let folder = try TemporaryFolder()
+            try SyntheticDataset(
+                root: folder.url.appendingPathComponent(layout), name: "libero_10_no_noops", version: "0.1.0"
+            ).write(shards: [[example]])
+            for name in [nil, "libero_10_no_noops", "liber_o10"] {
+                let dataset = try DemonstrationDataset(root: folder.url.path, name: name)
+                #expect(dataset.name == name ?? "libero_10_no_noops" && dataset.storedName == "liber_o10")
+                #expect(dataset.path.hasSuffix("libero_10_no_noops/0.1.0"))
+            }
+        }
+    }
+
+    @Test func aFolderWithoutAVersionIsNamedByItself() throws {
+        let folder = try TemporaryFolder()
+        try SyntheticDataset(root: folder.url, name: "mine", version: "data").write(shards: [[example]])
+        #expect(try DemonstrationDataset(root: folder.url.path).name == "data")
+    }
+
+    @Test func theNewestVersionIsTaken() throws {
+        let folder = try TemporaryFolder()
+        for version in ["0.9.0", "0.10.0", "0.1.0"] {
+            try SyntheticDataset(root: folder.url, name: "d", version: version).write(shards: [[example]])
+        }
+        #expect(try DemonstrationDataset(root: folder.url.path).path.hasSuffix("d/0.10.0"))
+    }
+
+    @Test func severalCandidatesAreListed() throws {
+        let folder = try TemporaryFolder()
+        for name in ["one", "two", "x/one"] {
+            try SyntheticDataset(root: folder.url.appendingPathComponent("all"), name: name).write(shards: [[example]])
+        }
+        func message(_ name: String?) -> String {
+            dataError { _ = try DemonstrationDataset(root: folder.url.path, name: name) }?.description ?? "no error"
+        }
+        for word in ["holds 3 data sets", "all/one/1.0.0", "all/two/1.0.0", "all/x/one/1.0.0", "--dataset"] {
+            #expect(message(nil).contains(word), "\(message(nil))")
+        }
+        #expect(message("one").contains("holds 'one' 2 times"))
+        #expect(message("two") == "no error")
+    }
+
+    @Test func renamedSetsKeepTheirFiles() throws {
+        let folder = try TemporaryFolder()
+        let dataset = try SyntheticDataset(root: folder.url, name: "d")
+        try dataset.write(shards: [[example], [example]])
+        try dataset.replaceInfo(#"{"name":"other","splits":[{"name":"train","shardLengths":["1","1"]}]}"#)
+        #expect(try DemonstrationDataset(root: folder.url.path).episodes.count == 2)
+        #expect(try DatasetVerification(root: folder.url.path).isSound)
+    }
+}

@@ -1,0 +1,114 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension HostTests {
+    @Suite struct DataCommandTests {
+        private static let sample = CraftCommand.assets + "/libero-sample"
+        private static let name = "libero_spatial_no_noops"
+
+        private func json(_ arguments: [String]) throws -> [String: Any] {
+            let result = try CraftCommand.run(arguments)
+            #expect(result.status == 0, "\(result.output)")
+            let value = try JSONSerialization.jsonObject(with: Data(result.standardOutput.utf8))
+            return value as? [String: Any] ?? [:]
+        }
+
+        @Test func infoCountsWhatIsThere() throws {
+            let info = try json(["data", "info", Self.sample, "--json"])
+            #expect(info["episodes"] as? Int == 12 && info["steps"] as? Int == 1363 && info["shards"] as? Int == 2)
+            #expect((info["images"] as? [[String: Any]])?.count == 2)
+            let text = try CraftCommand.run(["data", "info", Self.sample, "--shots", "1", "--shots-seed", "3"])
+            #expect(text.status == 0 && text.standardOutput.contains("image 96x96, wrist_image 96x96"))
+            #expect(text.standardOutput.contains("    1 episodes"))
+            CraftCommand.expectRefusal(
+                try CraftCommand.run(["data", "info", "/nowhere"]), "/nowhere", "no such folder")
+        }
+
+        @Test func verifyTellsSoundFromDamagedFromMissing() throws {
+            var result = try CraftCommand.run(["data", "verify", Self.sample])
+            #expect(result.status == 0 && result.standardOutput.contains("12 records"), "\(result.output)")
+            let folder = try TemporaryFolder()
+            let root = folder.path("data")
+            try FileManager.default.copyItem(atPath: Self.sample, toPath: root)
+            let version = root + "/\(Self.name)/1.0.0/"
+            for shard in try FileManager.default.contentsOfDirectory(atPath: version).filter({ $0.contains("tfrecord") }
+            ) {
+                var bytes = try Data(contentsOf: URL(fileURLWithPath: version + shard))
+                bytes[bytes.count / 2] ^= 4
+                try bytes.write(to: URL(fileURLWithPath: version + shard))
+            }
+            result = try CraftCommand.run(["data", "verify", root])
+            #expect(result.status == 1 && result.standardOutput.contains("2 problems"), "\(result.output)")
+            #expect(result.standardOutput.matches(of: /record \d+ \(payload of \d+ bytes at offset \d+\)/).count == 2)
+            #expect(try CraftCommand.run(["data", "verify", root, "--json"]).status == 1)
+            CraftCommand.expectRefusal(try CraftCommand.run(["data", "verify", folder.path("x")]), "no such folder")
+        }
+
+        @Test func statsAreWhatTrainingUses() throws {
+            let folder = try TemporaryFolder()
+            let (file, run) = (folder.path("statistics.json"), folder.path("run"))
+            var result = try CraftCommand.run(["data", "stats", Self.sample, "--out", file])
+            #expect(result.status == 0, "\(result.output)")
+            result = try CraftCommand.run(CraftCommand.trainArguments("BaselineL1", steps: 1, out: run))
+            #expect(result.status == 0, "\(result.output)")
+            #expect(
+                FileManager.default.contents(atPath: file)
+                    == FileManager.default.contents(atPath: run + "/dataset_statistics.json"))
+
+            let (few, fewRun) = (folder.path("few.json"), folder.path("few"))
+            result = try CraftCommand.run([
+                "data", "stats", Self.sample, "--shots", "1", "--shots-seed", "4", "--out", few,
+            ])
+            #expect(result.status == 0, "\(result.output)")
+            result = try CraftCommand.run(
+                CraftCommand.trainArguments(
+                    "BaselineL1", steps: 1, out: fewRun,
+                    ["--shots", "1", "--shots-seed", "4", "--statistics", "selected"]))
+            #expect(result.status == 0, "\(result.output)")
+            #expect(
+                FileManager.default.contents(atPath: few)
+                    == FileManager.default.contents(atPath: fewRun + "/dataset_statistics.json"))
+            #expect(FileManager.default.contents(atPath: few) != FileManager.default.contents(atPath: file))
+        }
+
+        /// Reading ahead, and being interrupted while reading ahead of a mixture, changes nothing.
+        @Test func mixturesResumeBitForBit() throws {
+            let folder = try TemporaryFolder()
+            let root = folder.path("data")
+            for name in ["one", "two"] {
+                try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)
+                try FileManager.default.copyItem(atPath: Self.sample + "/\(Self.name)", toPath: root + "/\(name)")
+            }
+            let more = ["--data", root, "--dataset", "one:0.7,two:0.3"]
+            let runs = ["straight", "resumed", "plain"].map { folder.path($0) }
+            for (run, steps, ahead) in [(runs[0], 4, "3"), (runs[1], 2, "2"), (runs[2], 4, "0")] {
+                let result = try CraftCommand.run(
+                    CraftCommand.trainArguments("BaselineL1", steps: steps, out: run, more + ["--read-ahead", ahead]))
+                #expect(result.status == 0, "\(result.output)")
+            }
+            let result = try CraftCommand.run(["train", "--resume", runs[1], "--steps", "4", "--quiet"])
+            #expect(result.status == 0, "\(result.output)")
+            for file in ["model.safetensors", "optimizer.safetensors", "trainer_state.json", "dataset_statistics.json"]
+            {
+                let contents = runs.map {
+                    FileManager.default.contents(atPath: $0 + "/checkpoints/step-000004/" + file)
+                }
+                #expect(contents[0] != nil && contents[0] == contents[1] && contents[0] == contents[2], "\(file)")
+            }
+            let statistics = try String(contentsOfFile: runs[0] + "/dataset_statistics.json", encoding: .utf8)
+            #expect(statistics.contains("\"one\"") && statistics.contains("\"two\""))
+            CraftCommand.expectRefusal(
+                try CraftCommand.run(
+                    CraftCommand.trainArguments("BaselineL1", steps: 1, out: folder.path("no"), ["--data", root])),
+                "holds 2 data sets", "one", "two")
+        }
+
+        @Test func benchPrintsJSON() throws {
+            let report = try json([
+                "data", "bench", Self.sample, "--seconds", "0.2", "--batch", "2", "--image-size", "32",
+            ])
+            #expect((report["samplesPerSecond"] as? Double ?? 0) > 0 && (report["peakMiB"] as? Double ?? 0) > 0)
+        }
+    }
+}
