@@ -118,7 +118,7 @@ let package = Package(
             tests("Models", ["Models", "Tensors"]),
             tests("Data", ["Data"]),
             tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),
-            tests("Serving", ["Serving", "Training", "Models", "Data", "Tensors"]),
+            tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
             tests("Host", ["Data", "Models"], exclude: ["BadPlugins"]),
         ]
 )

@@ -54,6 +54,11 @@ struct Serve: ParsableCommand {
         help: "Crop images at the centre. Default: as the run was trained; for a model folder, crop.")
     var centerCrop: Bool?
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Compress images that come as pixels or PNG as JPEG and decode them first, as the training data were.")
+    var jpeg = true
+
     @Option(help: "Threads. Default: the processors of the machine.")
     var threads: Int?
 
@@ -61,6 +66,7 @@ struct Serve: ParsableCommand {
         var policy = PolicyOptions()
         policy.dataset = dataset
         policy.centreCrop = centerCrop
+        policy.compresses = jpeg
         if let threads {
             guard (1...64).contains(threads) else {
                 throw ServingError("--threads is \(threads); expected 1 to 64")

@@ -86,14 +86,26 @@ struct SyntheticDataset {
 
     static func example(_ episode: Episode) -> [UInt8] {
         let steps = 0..<episode.length
-        return Wire.example([
-            ("steps/action", Wire.floats(steps.flatMap(episode.action))),
-            ("steps/observation/state", Wire.floats(steps.flatMap(episode.state))),
-            ("steps/observation/image", Wire.bytes(steps.map { _ in episode.images })),
-            ("steps/observation/wrist_image", Wire.bytes(steps.map { _ in episode.images })),
-            ("steps/language_instruction", Wire.bytes(steps.map { _ in Array(episode.instruction.utf8) })),
-            ("steps/is_last", Wire.integers(steps.map { $0 == episode.length - 1 ? 1 : 0 })),
-        ])
+        return Wire.example(
+            [
+                ("steps/action", Wire.floats(steps.flatMap(episode.action))),
+                ("steps/observation/state", Wire.floats(steps.flatMap(episode.state))),
+                ("steps/observation/image", Wire.bytes(steps.map { _ in episode.images })),
+                ("steps/observation/wrist_image", Wire.bytes(steps.map { _ in episode.images })),
+                ("steps/language_instruction", Wire.bytes(steps.map { _ in Array(episode.instruction.utf8) })),
+                ("steps/is_last", Wire.integers(steps.map { $0 == episode.length - 1 ? 1 : 0 })),
+            ] + unread(steps: episode.length))
+    }
+
+    /// What the schema promises besides, and training does not read.
+    static func unread(steps: Int) -> [(String, [UInt8])] {
+        let zeros = Wire.floats([Float](repeating: 0, count: steps))
+        let flags = Wire.integers([Int64](repeating: 0, count: steps))
+        return [
+            ("episode_metadata/file_path", Wire.bytes([Array("recorded".utf8)])), ("steps/discount", zeros),
+            ("steps/reward", zeros), ("steps/is_first", flags), ("steps/is_terminal", flags),
+            ("steps/observation/joint_state", Wire.floats([Float](repeating: 0, count: 7 * steps))),
+        ]
     }
 }
 

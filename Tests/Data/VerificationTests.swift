@@ -116,7 +116,7 @@ import Testing
                 ("steps/observation/wrist_image", Wire.bytes([frame, frame])),
                 ("steps/language_instruction", Wire.bytes([[65], [65], [66]])),
                 ("steps/is_last", Wire.integers([0, 0, 1])),
-            ]
+            ] + SyntheticDataset.unread(steps: steps).filter { $0.0 != "steps/reward" }
         }
         try dataset.write(shards: [[payload, Wire.example(entries(SyntheticDataset.jpeg))]])
         let result = try verify()
@@ -128,7 +128,7 @@ import Testing
             "'steps/observation/wrist_image' has 2 values, expected 3",
             "'steps/observation/image', step 1 (4 bytes at offset",
             "is neither a JPEG nor a PNG", "step 2 (", "the JPEG cannot be decoded",
-            "changes at step 2 from 'A' to 'B'",
+            "changes at step 2 from 'A' to 'B'", "has no feature 'steps/reward', which features.json promises",
         ] { #expect(text.contains(expected), "\(expected) is not in\n\(text)") }
     }
 

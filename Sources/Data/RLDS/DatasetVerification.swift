@@ -101,14 +101,14 @@ public struct DatasetVerification: Codable, Sendable {
             payloadBytes += survey.payloadBytes
             found += survey.problems
         }
-        // tfds counts payloads; some writers count whole files.
-        if let byteCount, byteCount != payloadBytes, byteCount != bytes {
+        // tfds counts payloads; some writers count whole files. What is missing or damaged is listed already.
+        if results.allSatisfy(\.isWhole), let byteCount, byteCount != payloadBytes, byteCount != bytes {
             found.append(
                 DatasetProblem(
                     file: "\(folder)/\(DatasetFolder.infoFile)",
                     message:
-                        "\(folder)/\(DatasetFolder.infoFile): numBytes is \(byteCount), but the readable records of "
-                        + "its shards hold \(payloadBytes) bytes."))
+                        "\(folder)/\(DatasetFolder.infoFile): numBytes is \(byteCount), but the records of its "
+                        + "shards hold \(payloadBytes) bytes."))
         }
         if records == 0, found.isEmpty {
             found.append(DatasetProblem(file: folder, message: "\(folder): holds no records."))
@@ -122,6 +122,8 @@ public struct DatasetVerification: Codable, Sendable {
 /// What one shard holds and what is wrong with it.
 private struct ShardSurvey: Sendable {
     var isPresent = false
+    /// Present, with every record readable.
+    var isWhole = false
     var records = 0
     var steps = 0
     var images = 0
@@ -145,6 +147,7 @@ private struct ShardSurvey: Sendable {
         isPresent = true
         bytes = file.size
         var (steps, images, payloadBytes) = (0, 0, 0)
+        var isWhole = true
         var found: [DatasetProblem] = []
         records = TFRecordFile(file: file).survey { index, offset, payload in
             payloadBytes += payload.count
@@ -155,9 +158,11 @@ private struct ShardSurvey: Sendable {
             images += survey.images
             found += survey.problems
         } damage: { index, offset, problem in
+            isWhole = false
             found.append(DatasetProblem(file: path, record: index, offset: offset, message: problem))
         }
         (self.steps, self.images, self.payloadBytes, problems) = (steps, images, payloadBytes, found)
+        self.isWhole = isWhole
         if let expected, records != expected {
             problems.append(
                 DatasetProblem(

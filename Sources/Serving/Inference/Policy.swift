@@ -10,6 +10,8 @@ public struct PolicyOptions: Sendable {
     public var dataset: String?
     /// Whether images are cropped at the centre; nil does as the run was trained, and crops for a model folder.
     public var centreCrop: Bool?
+    /// Whether images that come as pixels or PNG are compressed as JPEG and decoded first, as the training data were.
+    public var compresses = true
     public var threads = ProcessInfo.processInfo.activeProcessorCount
 
     public init() {}
@@ -17,7 +19,7 @@ public struct PolicyOptions: Sendable {
 
 /// A fine-tuned model that answers observations with chunks of actions.
 ///
-/// Images: JPEG round trip (quality 95) unless they come as JPEG, Lanczos resize to the model's size, centre crop when
+/// Images: JPEG round trip (quality 95) unless they come as JPEG or the options say no, Lanczos resize to the model's size, centre crop when
 /// training cropped; proprioception normalised and actions un-normalised by the training data's quantiles; the gripper
 /// as LIBERO's environments take it. This is VLA-Adapter's evaluation path but for the half turn, which the clients of
 /// both protocols do themselves. Not for use by several threads at once.
@@ -75,7 +77,7 @@ package final class Policy {
             try ObservationPreprocessor(
                 imageSize: config.imageSize, rotated: false, compressed: compressed, centreCropped: source.centreCrops)
         }
-        self.preprocessor = (try preprocessor(compressed: true), try preprocessor(compressed: false))
+        self.preprocessor = (try preprocessor(compressed: options.compresses), try preprocessor(compressed: false))
         summary = Summary(
             checkpoint: folder.path, cameras: source.cameras, imageSize: config.imageSize, chunk: config.chunk,
             actionDim: config.actionDim, stateDim: config.proprioDim,
