@@ -2,7 +2,7 @@ import ArgumentParser
 import Data
 import Foundation
 
-/// `craft data`: looks at demonstrations without a model.
+/// `craft data`: demonstrations, without a model.
 struct DataCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "data",

@@ -66,7 +66,7 @@ struct Evaluate: ParsableCommand {
         let environment = try SimulationEnvironment()
         Interruption.install()
         try environment.prepare()
-        let server = try checkpoint.map(PolicyServer.init)
+        let server = try checkpoint.map(ServeProcess.init(checkpoint:))
         defer { server?.stop() }
         var arguments =
             selection.arguments + [

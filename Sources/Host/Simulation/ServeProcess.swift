@@ -3,7 +3,7 @@ import Glibc
 import Training
 
 /// `craft serve` as a child process, on a port of its own choice.
-final class PolicyServer {
+final class ServeProcess {
     private let process = Process()
     private let life = Pipe()
     private let output = Pipe()
