@@ -68,15 +68,18 @@ extension HostTests {
             let result = try Command.run([python, "-c", script], in: folder.url)
             try #require(result.status == 0, "\(result.output)")
             let dataset = try DemonstrationDataset(root: folder.url.path, name: "libero_spatial_no_noops")
-            let episodes = dataset.episodes.sorted { $0.source < $1.source }
+            let episodes: [Episode] = dataset.episodes.sorted { ($0.source ?? "") < ($1.source ?? "") }
             #expect(episodes.map(\.source) == ["e0", "e1"])
             #expect(episodes.map(\.length) == [12, 9])
             #expect(episodes.map(\.instruction) == ["task 0", "task 1"])
             for episode in episodes {
-                let steps = 0..<episode.length
-                #expect(Array(episode.proprio) == (0..<episode.length * 8).map { Float($0) / 100 })
-                #expect(steps.map { episode.actions[$0 * 7 + 5] } == steps.map { Float($0 * 7 + 5) / 100 })
-                #expect(steps.map { episode.actions[$0 * 7 + 6] } == steps.map { $0 < 4 ? 1 : 0 })
+                let steps = Array(0..<episode.length)
+                let proprio: [Float] = (0..<episode.length * 8).map { Float($0) / 100 }
+                #expect(Array(episode.proprio) == proprio)
+                let sixth: [Float] = steps.map { Float($0 * 7 + 5) / 100 }
+                #expect(steps.map { episode.actions[$0 * 7 + 5] } == sixth)
+                let gripper: [Float] = steps.map { $0 < 4 ? 1 : 0 }
+                #expect(steps.map { episode.actions[$0 * 7 + 6] } == gripper)
             }
             #expect(dataset.cameras.map(\.name) == ["image", "wrist_image"])
             #expect(dataset.cameras.allSatisfy { $0.width == 96 && $0.height == 96 })
