@@ -47,6 +47,8 @@ package struct RGBImage: Equatable, Sendable {
         guard
             tjDecompressHeader3(decoder, bytes, UInt(bytes.count), &width, &height, &sampling, &space) == 0
         else { throw failure() }
+        // A file that ends before its frame header is no error to the library.
+        guard width > 0, height > 0 else { throw DataError("the JPEG ends before it says how large the image is.") }
         try check(width: Int(width), height: Int(height), maximumSide: maximumSide)
         var pixels = [UInt8](repeating: 0, count: Int(width) * Int(height) * 3)
         // A truncated stream is only a warning to libjpeg, which fills the rest with grey; here it is an error.

@@ -1,4 +1,5 @@
 internal import NIOCore
+internal import NIOHTTP1
 
 /// The first handler of every connection: refuses connections beyond those that clients need, and closes one that has
 /// not become a WebSocket in time, however slowly it sends its request.
@@ -11,6 +12,8 @@ final class ConnectionGuard: ChannelInboundHandler, RemovableChannelHandler {
     private let state: ServerState
     private var deadline: Scheduled<Void>?
     private var isCounted = false
+    /// The connection's first request; the upgrade handler forgets one that asks for an upgrade and is refused it.
+    var request: HTTPRequestHead?
 
     init(state: ServerState) { self.state = state }
 
@@ -37,5 +40,22 @@ final class ConnectionGuard: ChannelInboundHandler, RemovableChannelHandler {
         if isCounted { state.connectionCount -= 1 }
         isCounted = false
         context.fireChannelInactive()
+    }
+}
+
+/// Remembers the first request of a connection for its ``ConnectionGuard``, and leaves the pipeline: what follows an
+/// upgrade is no HTTP.
+final class RequestRecorder: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+
+    private let guardian: ConnectionGuard
+
+    init(guardian: ConnectionGuard) { self.guardian = guardian }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .head(let request) = unwrapInboundIn(data) { guardian.request = request }
+        context.fireChannelRead(data)
+        context.pipeline.syncOperations.removeHandler(self, promise: nil)
     }
 }

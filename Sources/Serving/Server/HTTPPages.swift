@@ -10,10 +10,24 @@ final class HTTPPages: ChannelInboundHandler {
     private let state: ServerState
     private var hasAnswered = false
 
-    init(state: ServerState) { self.state = state }
+    /// The request of this connection when its head does not come through the pipeline: that of a refused upgrade.
+    private let request: HTTPRequestHead?
+
+    init(state: ServerState, request: HTTPRequestHead?) {
+        self.state = state
+        self.request = request
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard case .head(let request) = unwrapInboundIn(data), !hasAnswered else { return }
+        switch unwrapInboundIn(data) {
+        case .head(let request): answer(request, context)
+        case .end: if let request { answer(request, context) }
+        case .body: break
+        }
+    }
+
+    private func answer(_ request: HTTPRequestHead, _ context: ChannelHandlerContext) {
+        guard !hasAnswered else { return }
         hasAnswered = true
         let page = page(for: request)
         var headers = HTTPHeaders()

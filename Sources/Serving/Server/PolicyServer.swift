@@ -94,10 +94,14 @@ public final class PolicyServer: Sendable {
             upgraders: [upgrader],
             notUpgradingCompletionHandler: { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(HTTPPages(state: state.value))
+                    try channel.pipeline.syncOperations.addHandler(
+                        HTTPPages(state: state.value, request: bound.value.request))
                 }
             })
         _ = try channel.pipeline.syncOperations.configureUpgradableHTTPServerPipeline(
             configuration: .init(upgradeConfiguration: upgrade))
+        let handler = try channel.pipeline.syncOperations.handler(type: NIOTypedHTTPServerUpgradeHandler<Void>.self)
+        try channel.pipeline.syncOperations.addHandler(
+            RequestRecorder(guardian: guardian), position: .before(handler))
     }
 }
