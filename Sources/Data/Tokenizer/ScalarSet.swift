@@ -7,8 +7,14 @@ struct ScalarTraits {
 
     init(_ scalar: Unicode.Scalar) {
         value = scalar.value
-        category = ScalarSet.bit(of: scalar.properties.generalCategory)
+        category = ScalarSet.bit(of: Self.isKnown(scalar) ? scalar.properties.generalCategory : .unassigned)
         isSpace = scalar.properties.isWhitespace
+    }
+
+    /// Whether Oniguruma's tables, which are of Unicode 16, know the character; to them later ones are unassigned.
+    private static func isKnown(_ scalar: Unicode.Scalar) -> Bool {
+        // The ASCII range first: looking up the age costs as much as the rest.
+        scalar.value < 0x80 || (scalar.properties.age?.major ?? 16) <= 16
     }
 }
 
