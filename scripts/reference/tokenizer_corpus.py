@@ -90,8 +90,9 @@ def trained(model, pre_tokenizer, specials, size=700, alphabet=(), normalizer=No
     tokenizer.pre_tokenizer = pre_tokenizer
     if normalizer:
         tokenizer.normalizer = normalizer
+    options = {"limit_alphabet": limit} if limit else {}
     trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=specials, initial_alphabet=list(alphabet), show_progress=False, limit_alphabet=limit)
+        vocab_size=size, special_tokens=specials, initial_alphabet=list(alphabet), show_progress=False, **options)
     tokenizer.train_from_iterator(SENTENCES * 3, trainer)
     document = json.loads(tokenizer.to_str())
     document["added_tokens"] = []
@@ -238,7 +239,7 @@ def main():
     parser.add_argument("--craft", default=str(ROOT / ".build/release/craft"))
     parser.add_argument("--count", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     make() if options.what == "make" else check(options)
 
 

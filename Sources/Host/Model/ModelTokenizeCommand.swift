@@ -104,16 +104,18 @@ extension Model {
             if !isDirectory.boolValue { return model }
             let inside = model + "/tokenizer.json"
             if FileManager.default.fileExists(atPath: inside) { return inside }
-            return try CheckpointFolders.model(in: model) + "/tokenizer.json"
+            return CheckpointFolders.model(in: model) + "/tokenizer.json"
         }
 
         private func numbers(in text: String) throws -> [Int] {
-            try text.split { " ,\t\r\n[]".contains($0) }.map { part in
+            var numbers: [Int] = []
+            for part in text.split(whereSeparator: { " ,\t\r\n[]".contains($0) }) {
                 guard let number = Int(part) else {
                     throw TrainingError("'\(part)' is not a token id; expected whole numbers, such as 1 22 333")
                 }
-                return number
+                numbers.append(number)
             }
+            return numbers
         }
 
         private func checked(_ id: Int, _ tokenizer: Tokenizer) throws -> Int32 {
