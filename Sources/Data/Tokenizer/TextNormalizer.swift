@@ -77,11 +77,13 @@ enum UnicodeForm: Sendable {
     private func mapped(_ part: ArraySlice<Unicode.Scalar>) -> [Unicode.Scalar] {
         if part.isEmpty { return [] }
         let text = String(String.UnicodeScalarView(part))
+        // Foundation's composed forms leave some text as it is, such as a Hangul syllable before a final consonant and
+        // what only compatibility decomposes; composing what was decomposed first gives the standard's.
         let mapped =
             switch self {
-            case .nfc: text.precomposedStringWithCanonicalMapping
+            case .nfc: text.decomposedStringWithCanonicalMapping.precomposedStringWithCanonicalMapping
             case .nfd: text.decomposedStringWithCanonicalMapping
-            case .nfkc: text.precomposedStringWithCompatibilityMapping
+            case .nfkc: text.decomposedStringWithCompatibilityMapping.precomposedStringWithCanonicalMapping
             case .nfkd: text.decomposedStringWithCompatibilityMapping
             }
         return Array(mapped.unicodeScalars)
