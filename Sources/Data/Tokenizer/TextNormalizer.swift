@@ -77,14 +77,18 @@ enum UnicodeForm: Sendable {
     private func mapped(_ part: ArraySlice<Unicode.Scalar>) -> [Unicode.Scalar] {
         if part.isEmpty { return [] }
         let text = String(String.UnicodeScalarView(part))
+        // Foundation's compatibility mapping leaves marks that come of it in their old order (U+FF9E after U+0301).
+        var compatible: String {
+            text.decomposedStringWithCompatibilityMapping.decomposedStringWithCanonicalMapping
+        }
         // Foundation's composed forms leave some text as it is, such as a Hangul syllable before a final consonant and
         // what only compatibility decomposes; composing what was decomposed first gives the standard's.
         let mapped =
             switch self {
             case .nfc: text.decomposedStringWithCanonicalMapping.precomposedStringWithCanonicalMapping
             case .nfd: text.decomposedStringWithCanonicalMapping
-            case .nfkc: text.decomposedStringWithCompatibilityMapping.precomposedStringWithCanonicalMapping
-            case .nfkd: text.decomposedStringWithCompatibilityMapping
+            case .nfkc: compatible.precomposedStringWithCanonicalMapping
+            case .nfkd: compatible
             }
         return Array(mapped.unicodeScalars)
     }
