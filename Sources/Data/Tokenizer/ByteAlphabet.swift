@@ -16,11 +16,21 @@ enum ByteAlphabet {
 
     private static let bytes = Dictionary(uniqueKeysWithValues: zip(scalars, UInt8.min...UInt8.max))
 
+    /// The characters that spell the UTF-8 of `text`.
+    static func spelling(of text: [Unicode.Scalar]) -> [Unicode.Scalar] {
+        var spelled: [Unicode.Scalar] = []
+        spelled.reserveCapacity(text.count)
+        for scalar in text {
+            for byte in UTF8.encode(scalar)! { spelled.append(scalars[Int(byte)]) }  // every scalar has an encoding
+        }
+        return spelled
+    }
+
     /// The bytes that `token` spells; text that is not in the alphabet stands for its UTF-8.
-    static func bytes(of token: String) -> [UInt8] {
+    static func bytes(of token: [Unicode.Scalar]) -> [UInt8] {
         var spelled: [UInt8] = []
-        for scalar in token.unicodeScalars {
-            guard let byte = bytes[scalar] else { return Array(token.utf8) }
+        for scalar in token {
+            guard let byte = bytes[scalar] else { return Array(String(String.UnicodeScalarView(token)).utf8) }
             spelled.append(byte)
         }
         return spelled

@@ -1,37 +1,37 @@
-/// The merge rules of a byte-level BPE and the loop that applies them.
+/// The merge rules of a BPE and the loop that applies them.
 struct BytePairMerges: Sendable {
     struct Merge: Sendable {
         var rank: Int32
         var result: Int32
     }
 
-    /// The token of each single byte.
-    let byteTokens: [Int32]
     /// Keyed by both tokens of a pair.
     private let merges: [UInt64: Merge]
 
-    init(byteTokens: [Int32], merges: [(left: Int32, right: Int32, result: Int32)]) {
-        self.byteTokens = byteTokens
-        var table: [UInt64: Merge] = Dictionary(minimumCapacity: merges.count)
-        for (rank, merge) in merges.enumerated() {
-            // A pair listed twice keeps its first, stronger rank's result only if unseen: later entries overwrite, as in
-            // the reference implementation's map.
-            table[Self.key(merge.left, merge.right)] = Merge(rank: Int32(rank), result: merge.result)
+    /// - Parameter rules: strongest first. Of a pair listed twice the later entry counts, as in the reference
+    ///   implementation's map.
+    init(_ rules: [(left: Int32, right: Int32, result: Int32)]) {
+        var table: [UInt64: Merge] = Dictionary(minimumCapacity: rules.count)
+        for (rank, rule) in rules.enumerated() {
+            table[Self.key(rule.left, rule.right)] = Merge(rank: Int32(rank), result: rule.result)
         }
-        self.merges = table
+        merges = table
     }
 
     private static func key(_ left: Int32, _ right: Int32) -> UInt64 {
         UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
     }
 
-    /// The tokens of one piece: merges the pair of lowest rank, leftmost first, until no rule applies.
+    /// Merges the pair of lowest rank, leftmost first, until no rule applies.
     ///
-    /// Pairs wait in a heap, so that a piece of n bytes takes O(n log n) even when it is one very long word.
-    func tokens(of piece: some Collection<UInt8>) -> [Int32] {
-        var symbols = piece.map { byteTokens[Int($0)] }
+    /// Pairs wait in a heap, so that a piece of n symbols takes O(n log n) even when it is one very long word.
+    func apply(to piece: [Int32], appendingTo ids: inout [Int32]) {
+        var symbols = piece
         let count = symbols.count
-        guard count > 1 else { return symbols }
+        guard count > 1 else {
+            ids += symbols
+            return
+        }
         // A doubly linked list of live symbols; -1 ends it, and a merged-away symbol holds -1.
         var previous = (0..<count).map { $0 - 1 }
         var next = (0..<count).map { $0 + 1 < count ? $0 + 1 : -1 }
@@ -58,7 +58,7 @@ struct BytePairMerges: Sendable {
             consider(previous[left], &heap)
             consider(left, &heap)
         }
-        return symbols.filter { $0 >= 0 }
+        for symbol in symbols where symbol >= 0 { ids.append(symbol) }
     }
 }
 

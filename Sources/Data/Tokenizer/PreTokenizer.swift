@@ -1,100 +1,132 @@
-/// Splits text into the pieces within which byte pairs are merged.
-///
-/// Runs the split patterns of Qwen2 and Llama 3, which differ only in how many digits make a piece, without a regular
-/// expression engine:
-///
-///     (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-struct PreTokenizer: Sendable {
-    private static let prefix = #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"#
-    private static let suffix = #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
+/// The `pre_tokenizer` of a `tokenizer.json`: splits text into the pieces within which byte pairs are merged.
+indirect enum PreTokenizer: Sendable {
+    case byteLevel(addsPrefixSpace: Bool, split: SplitPattern?)
+    case digits(areIndividual: Bool)
+    case split(SplitPattern, SplitBehavior, isInverted: Bool)
+    case metaspace(Metaspace)
+    case sequence([PreTokenizer])
 
-    private let maximumDigits: Int
+    struct Piece {
+        var text: [Unicode.Scalar]
+        /// Whether it is the first of the whole text, where Metaspace's scheme "first" puts its mark.
+        var startsText: Bool
+    }
 
-    /// Nil for a pattern that is neither Qwen2's nor Llama 3's.
-    init?(pattern: String) {
-        switch pattern {
-        case Self.prefix + Self.suffix: maximumDigits = 1
-        case Self.prefix + "{1,3}" + Self.suffix: maximumDigits = 3
-        default: return nil
+    /// GPT-2's pattern, which ByteLevel applies unless it is told not to.
+    static let gpt2Pattern = #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
+
+    init(_ node: JSONNode) throws(DataError) {
+        let type = try node.required("type").string()
+        switch type {
+        case "ByteLevel":
+            var pattern: SplitPattern?
+            if try node.flag("use_regex", default: true) {
+                do throws(SplitPattern.Failure) {
+                    pattern = try SplitPattern(Self.gpt2Pattern)
+                } catch {
+                    throw node.failure("GPT-2's pattern cannot be read: \(error.description)")
+                }
+            }
+            self = .byteLevel(addsPrefixSpace: try node.flag("add_prefix_space", default: true), split: pattern)
+        case "Digits": self = .digits(areIndividual: try node.flag("individual_digits"))
+        case "Split":
+            let behavior = try node.required("behavior").string()
+            guard let rule = SplitBehavior(rawValue: behavior) else {
+                throw node.failure(
+                    "behavior is '\(behavior)', expected Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous"
+                )
+            }
+            self = .split(
+                try SplitPattern(node.required("pattern")), rule, isInverted: try node.flag("invert"))
+        case "Metaspace": self = .metaspace(try Metaspace(node))
+        case "Sequence":
+            var steps: [PreTokenizer] = []
+            for step in try node.required("pretokenizers").elements() { steps.append(try PreTokenizer(step)) }
+            self = .sequence(steps)
+        default:
+            throw node.failure(
+                "pre_tokenizer '\(type)' is not supported (ByteLevel, Digits, Split, Metaspace, Sequence)")
         }
     }
 
-    /// Consecutive ranges of `text` that cover it.
-    func split(_ text: [Unicode.Scalar]) -> [Range<Int>] {
-        let classes = text.map(CharacterClass.init)
-        var pieces: [Range<Int>] = []
-        var start = 0
-        while start < text.count {
-            let end = pieceEnd(text, classes, start)
-            pieces.append(start..<end)
-            start = end
+    func split(_ pieces: [Piece]) -> [Piece] {
+        switch self {
+        case .byteLevel(let addsPrefixSpace, let pattern):
+            return pieces.flatMap { piece -> [Piece] in
+                var piece = piece
+                if addsPrefixSpace, piece.text.first != " " { piece.text.insert(" ", at: 0) }
+                guard let pattern else { return [piece] }
+                return Self.parts(
+                    of: piece,
+                    SplitBehavior.isolated.pieces(count: piece.text.count, matches: pattern.matches(in: piece.text)))
+            }.map { Piece(text: ByteAlphabet.spelling(of: $0.text), startsText: $0.startsText) }
+        case .digits(let areIndividual):
+            let behavior = areIndividual ? SplitBehavior.isolated : .contiguous
+            return pieces.flatMap { piece in
+                let digits = piece.text.indices.filter { Self.isNumeric(piece.text[$0]) }.map { $0..<$0 + 1 }
+                return Self.parts(of: piece, behavior.pieces(count: piece.text.count, matches: digits))
+            }
+        case .split(let pattern, let behavior, let isInverted):
+            return pieces.flatMap { piece in
+                let found = pattern.matches(in: piece.text)
+                return Self.parts(
+                    of: piece, behavior.pieces(count: piece.text.count, matches: found, isInverted: isInverted))
+            }
+        case .metaspace(let metaspace): return pieces.flatMap(metaspace.split)
+        case .sequence(let steps): return steps.reduce(pieces) { $1.split($0) }
         }
-        return pieces
     }
 
-    /// The alternatives of the pattern, in its order; the first that matches wins.
-    private func pieceEnd(_ text: [Unicode.Scalar], _ classes: [CharacterClass], _ start: Int) -> Int {
-        func run(from index: Int, while condition: (CharacterClass) -> Bool) -> Int {
-            var index = index
-            while index < classes.count, condition(classes[index]) { index += 1 }
-            return index
-        }
-        if let end = contractionEnd(text, start) { return end }
-
-        let first = classes[start]
-        let lettersStart = first == .letter || first == .newline || first == .number ? start : start + 1
-        let lettersEnd = run(from: lettersStart) { $0 == .letter }
-        if lettersEnd > lettersStart { return lettersEnd }
-
-        if first == .number { return min(run(from: start) { $0 == .number }, start + maximumDigits) }
-
-        let otherStart = text[start] == " " ? start + 1 : start
-        let otherEnd = run(from: otherStart) { $0 == .other }
-        if otherEnd > otherStart { return run(from: otherEnd) { $0 == .newline } }
-
-        // What is left begins with white space: up to its last line break, else all but the last when more text follows.
-        let spaceEnd = run(from: start) { $0.isSpace }
-        if let lineBreak = (start..<spaceEnd).last(where: { classes[$0] == .newline }) { return lineBreak + 1 }
-        if spaceEnd == text.count || spaceEnd == start + 1 { return spaceEnd }
-        return spaceEnd - 1
+    static func parts(of piece: Piece, _ ranges: [Range<Int>]) -> [Piece] {
+        ranges.map { Piece(text: Array(piece.text[$0]), startsText: piece.startsText && $0.lowerBound == 0) }
     }
 
-    private static let contractions = ["s", "t", "re", "ve", "m", "ll", "d"].map { Array($0.unicodeScalars) }
-
-    private func contractionEnd(_ text: [Unicode.Scalar], _ start: Int) -> Int? {
-        guard text[start] == "'" else { return nil }
-        for letters in Self.contractions where start + 1 + letters.count <= text.count {
-            let found = text[(start + 1)...].prefix(letters.count).map(Self.folded)
-            if found == letters { return start + 1 + letters.count }
-        }
-        return nil
-    }
-
-    /// Simple case folding, as far as the contractions need it: ASCII, and the long s.
-    private static func folded(_ scalar: Unicode.Scalar) -> Unicode.Scalar {
-        switch scalar {
-        case "A"..."Z": Unicode.Scalar(UInt8(scalar.value) + 32)
-        case "\u{17f}": "s"
-        default: scalar
+    private static func isNumeric(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .decimalNumber, .letterNumber, .otherNumber: true
+        default: false
         }
     }
 }
 
-/// The classes that the patterns tell apart.
-private enum CharacterClass {
-    case letter, number, newline, space, other
+/// SentencePiece's way with spaces: each becomes a mark ("▁") that belongs to the word behind it.
+struct Metaspace: Sendable {
+    enum PrependScheme: String, Sendable { case first, never, always }
 
-    init(_ scalar: Unicode.Scalar) {
-        if scalar == "\n" || scalar == "\r" {
-            self = .newline
-            return
+    let replacement: Unicode.Scalar
+    let scheme: PrependScheme
+    private let splits: Bool
+
+    init(_ node: JSONNode) throws(DataError) {
+        replacement = try node.required("replacement").scalar()
+        let name = try node.member("prepend_scheme")?.string() ?? "always"
+        guard var scheme = PrependScheme(rawValue: name) else {
+            throw node.failure("prepend_scheme is '\(name)', expected first, never or always")
         }
-        switch scalar.properties.generalCategory {
-        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: self = .letter
-        case .decimalNumber, .letterNumber, .otherNumber: self = .number
-        default: self = scalar.properties.isWhitespace ? .space : .other
+        if try node.member("add_prefix_space")?.bool() == false {
+            guard scheme == .never || node.member("prepend_scheme") == nil else {
+                throw node.failure("add_prefix_space is false, but prepend_scheme is '\(name)'; expected never")
+            }
+            scheme = .never
         }
+        self.scheme = scheme
+        splits = try node.flag("split", default: true)
     }
 
-    var isSpace: Bool { self == .space || self == .newline }
+    func split(_ piece: PreTokenizer.Piece) -> [PreTokenizer.Piece] {
+        var piece = piece
+        piece.text = piece.text.map { $0 == " " ? replacement : $0 }
+        let prepends = scheme == .always || (scheme == .first && piece.startsText)
+        if prepends, piece.text.first != replacement { piece.text.insert(replacement, at: 0) }
+        guard splits else { return [piece] }
+        let marks = piece.text.indices.filter { piece.text[$0] == replacement }.map { $0..<$0 + 1 }
+        return PreTokenizer.parts(
+            of: piece, SplitBehavior.mergedWithNext.pieces(count: piece.text.count, matches: marks))
+    }
+
+    /// The text of a token; the mark of the first one was put there by `split`.
+    func decode(_ token: [Unicode.Scalar], isFirst: Bool) -> [Unicode.Scalar] {
+        if isFirst, scheme != .never { return token.filter { $0 != replacement } }
+        return token.map { $0 == replacement ? " " : $0 }
+    }
 }
