@@ -304,6 +304,11 @@ struct FinetuneTranslation {
             notes.append("use_proprio is True: the policy always reads proprioception")
         }
         if arguments.isGiven("use_pro_version") {
+            if let config, config.fixesPolicy, config.policy.pro != arguments.truth("use_pro_version") {
+                problems.append(
+                    "--use_pro_version is \(arguments.value("use_pro_version")), but the model's config.json has the "
+                        + "\(config.policy.pro ? "Pro" : "base") policy; leave the flag out or take another model")
+            }
             line.add("--policy", arguments.truth("use_pro_version") ? "pro" : "base", from: "use_pro_version")
         } else if let config, config.fixesPolicy, !config.policy.pro {
             notes.append("use_pro_version is False: the model's config.json has the base policy")
@@ -334,7 +339,7 @@ struct FinetuneTranslation {
         if let project = arguments.givenText("wandb_project") { words += ["--project", project] }
         if let entity = arguments.givenText("wandb_entity") { words += ["--entity", entity] }
         notes.append(
-            "as in the original, whose W&B run is offline, nothing is uploaded while training; to upload: "
+            "W&B gets nothing while training\(arguments.isOFT ? "" : ", as in the original, whose run is offline"); to upload: "
                 + ShellText.command(words + [run + "/tensorboard"]))
     }
 }
