@@ -81,7 +81,11 @@ struct FinetuneResume {
         let settings = try RunSettings.read(run + "/config.json")
         hasAdapter = settings.adapter != nil
         let kept = try Self.compare(arguments, settings, run: run, source: path)
-        notes = kept ? ["what is not given stays as in \(run)/config.json"] : []
+        var notes = kept ? ["what is not given stays as in \(run)/config.json"] : []
+        if path != nil, arguments.isGiven("run_id_note") {
+            notes.append("--run_id_note has no effect: a resumed run keeps its name, as in the original")
+        }
+        self.notes = notes
     }
 
     private static func absent(_ run: String, _ path: String?) -> String {
@@ -106,7 +110,9 @@ struct FinetuneResume {
         stored["grad_accumulation_steps"] = String(settings.accumulation)
         stored["learning_rate"] = String(settings.learningRate)
         stored["lr_warmup_steps"] = String(settings.warmupSteps)
-        stored["num_steps_before_decay"] = settings.schedule == .multistep ? String(settings.decayStep) : nil
+        stored["num_steps_before_decay"] =
+            settings.schedule == .multistep
+            ? String(settings.decayStep) : "the schedule \(settings.schedule.rawValue)"
         stored["image_aug"] = settings.augments ? "True" : "False"
         stored["use_lora"] = settings.adapter == nil ? "False" : "True"
         stored["lora_rank"] = settings.adapter.map { String($0.rank) }

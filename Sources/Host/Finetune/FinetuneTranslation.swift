@@ -172,6 +172,13 @@ struct FinetuneTranslation {
         do {
             let config = try ModelConfig(folder: path)
             checkPrompt(config, path)
+            if names.contains("lora_adapter") {
+                problems.append(
+                    "--\(flag): \(path) holds an adapter, which the original leaves unread; fold it into the weights first: "
+                        + ShellText.command(["craft", "model", "merge", path, "--out"])
+                        + " NEW, or, if they have it in "
+                        + "them already, move lora_adapter away")
+            }
             if flag == "vlm_path" { compare(config, path) }
             return (path, flag, config)
         } catch {
@@ -219,6 +226,7 @@ struct FinetuneTranslation {
             return
         }
         line.add("--data", root ?? arguments.text("data_root_dir") ?? "", from: given("data_root_dir"))
+        if name == nil { notes.append("no --dataset_name is given: the only data set below \(root ?? "")") }
         if let name { line.add("--dataset", FinetuneFlags.dataset(name), from: "dataset_name") }
     }
 
