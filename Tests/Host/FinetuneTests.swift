@@ -20,7 +20,7 @@ extension HostTests {
             let folder = try TemporaryFolder()
             let result = try CraftCommand.run(["finetune", "--print-only"] + arguments, in: folder.url)
             #expect(result.status == 0, "\(arguments): \(result.output)", sourceLocation: location)
-            return (result.standardOutput, result.standardError)
+            return (result.standardOutput.replacing("\n", with: " "), result.standardError)
         }
 
         // MARK: - The table
@@ -230,6 +230,26 @@ extension HostTests {
             #expect(try CraftCommand.files(in: folder.url.path).isEmpty)
         }
 
+        @Test func aPrismaticModelIsToldHowToBecomeAFolder() throws {
+            let folder = try TemporaryFolder()
+            try FileManager.default.createDirectory(
+                atPath: folder.path("prism/checkpoints"), withIntermediateDirectories: true)
+            for file in ["prism/config.json", "prism/checkpoints/step-020792.pt"] {
+                try Data("{}".utf8).write(to: URL(fileURLWithPath: folder.path(file)))
+            }
+            let model = ["--use_minivlm", "True", "--vlm_path", folder.path("prism")]
+            CraftCommand.expectRefusal(
+                try CraftCommand.run(["finetune"] + Self.shipped + model), "--vlm_path", "Prismatic",
+                "scripts/convert_checkpoint.py \(folder.path("prism/checkpoints/step-020792.pt"))")
+            try FileManager.default.createDirectory(
+                atPath: folder.path("tuned/lora_adapter"), withIntermediateDirectories: true)
+            try FileManager.default.copyItem(
+                atPath: CraftCommand.assets + "/small-vlm/config.json", toPath: folder.path("tuned/config.json"))
+            CraftCommand.expectRefusal(
+                try CraftCommand.run(["finetune", "--config_file_path", folder.path("tuned")]), "adapter",
+                "craft model merge")
+        }
+
         // MARK: - Runs
 
         /// The metrics of each step, without the times.
@@ -291,6 +311,7 @@ extension HostTests {
                 result.standardOutput.contains(
                     "craft train --resume '\(Self.name.replacing("'", with: "'\\''"))' --resume-step 2 --steps 4"))
             #expect(try Self.losses(one.path(Self.name)) == Self.losses(two.path(Self.name)))
+            #expect(result.standardError.contains("set aside") && result.standardError.contains("steps 3"))
             #expect(CraftCommand.exists(two.path(Self.name) + "/checkpoints/step-000003.set-aside"))
             // The run is found by the other flags as well, and goes on with its own settings only.
             result = try CraftCommand.run(

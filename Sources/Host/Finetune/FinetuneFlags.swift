@@ -113,14 +113,16 @@ enum FinetuneFlags {
     ]
 
     private static let logging: [FinetuneFlag] = [
-        .init("wandb_entity", .text, "your-wandb-entity", becomes: "the command that uploads the run (below)"),
-        .init("wandb_project", .text, "your-wandb-project", becomes: "the command that uploads the run (below)"),
+        .init("wandb_entity", .text, "your-wandb-entity", becomes: "the printed command that uploads the run"),
+        .init("wandb_project", .text, "your-wandb-project", becomes: "the printed command that uploads the run"),
         .init(
             "use_wandb", .truth, "True", in: .craft,
             becomes:
                 "metrics are written under the same names for TensorBoard; `True` prints the command that uploads them"),
         .init("wandb_log_freq", .whole, "10", becomes: "`--log-every`"),
-        .init("console_log_freq", .whole, "10", in: .craft, becomes: "`--progress-every`"),
+        .init(
+            "console_log_freq", .whole, "10", in: .craft,
+            becomes: "`--progress-every`; not given, craft's own progress line"),
         .init("run_id_note", .text, "None", optional: true, becomes: "the end of the run's name"),
         .init("run_id_override", .text, "None", optional: true, becomes: "the run's name"),
     ]

@@ -85,6 +85,10 @@ struct FinetuneResume {
         if path != nil, arguments.isGiven("run_id_note") {
             notes.append("--run_id_note has no effect: a resumed run keeps its name, as in the original")
         }
+        let later = checkpoints.list().map(\.step).filter { $0 > step }.map(String.init)
+        if !later.isEmpty {
+            notes.append("later checkpoints are set aside, renamed to .set-aside: steps \(later.joined(separator: ", "))")
+        }
         self.notes = notes
     }
 

@@ -30,7 +30,7 @@ struct FinetuneTranslation {
         } else {
             try translate()
         }
-        if let every = arguments.whole("console_log_freq") {
+        if arguments.isGiven("console_log_freq"), let every = arguments.whole("console_log_freq") {
             line.add("--progress-every", String(every), from: given("console_log_freq"))
         }
         if arguments.passed.contains(where: { ["--out", "--resume"].contains($0.prefix { $0 != "=" }) }) {
@@ -97,7 +97,9 @@ struct FinetuneTranslation {
     // MARK: - A new run
 
     private mutating func translate() throws {
-        let model = modelFolder()
+        let model = FinetuneModel(arguments)
+        notes += model.notes
+        problems += model.problems
         line.add("--model", model.path, from: model.flag)
         addData()
         addPlugins()
@@ -132,89 +134,6 @@ struct FinetuneTranslation {
 
     private mutating func number(_ name: String, as option: String) {
         line.add(option, arguments.value(name).description, from: given(name))
-    }
-
-    /// The folder that the weights come from, and the flag that says so.
-    private mutating func modelFolder() -> (path: String, flag: String?, config: ModelConfig?) {
-        let flag: String
-        if arguments.isGiven("vla_path") {
-            flag = "vla_path"
-            notes.append(
-                "craft trains VLA-Adapter's policy, not OpenVLA-OFT's head on the last hidden states; the decoder is causal "
-                    + "unless the model's config.json has \"craft_causal\": false")
-        } else if arguments.truth("use_minivlm"), arguments.isGiven("vlm_path") {
-            flag = "vlm_path"
-        } else if arguments.isGiven("config_file_path") {
-            flag = "config_file_path"
-        } else if arguments.isGiven("vlm_path") {
-            problems.append(
-                "--vlm_path is read with --use_minivlm True only; give that too, or the model as --config_file_path")
-            return ("", nil, nil)
-        } else {
-            notes.append("no model is given: the small one that ships with craft, \(Installation.model)")
-            return (Installation.model, nil, try? ModelConfig(folder: Installation.model))
-        }
-        let path = FinetuneRunName.trimmed(arguments.text(flag) ?? "")
-        let names = try? FileManager.default.contentsOfDirectory(atPath: path)
-        guard let names else {
-            problems.append(
-                "--\(flag): there is no folder \(path); craft downloads nothing. From the Hugging Face Hub: huggingface-cli "
-                    + "download \(ShellText.quoted(path)) --local-dir FOLDER")
-            return (path, flag, nil)
-        }
-        let hasTorch = names.contains { $0.hasSuffix(".pt") || $0 == "checkpoints" }
-        guard names.contains("config.json"), !(hasTorch && !names.contains { $0.hasPrefix("model") }) else {
-            problems.append(
-                "--\(flag): \(path) is no folder with config.json and safetensors"
-                    + (hasTorch ? "; scripts/convert_checkpoint.py turns PyTorch checkpoints into one" : ""))
-            return (path, flag, nil)
-        }
-        do {
-            let config = try ModelConfig(folder: path)
-            checkPrompt(config, path)
-            if names.contains("lora_adapter") {
-                problems.append(
-                    "--\(flag): \(path) holds an adapter, which the original leaves unread; fold it into the weights first: "
-                        + ShellText.command(["craft", "model", "merge", path, "--out"])
-                        + " NEW, or, if they have it in "
-                        + "them already, move lora_adapter away")
-            }
-            if flag == "vlm_path" { compare(config, path) }
-            return (path, flag, config)
-        } catch {
-            problems.append("\(error)")
-            return (path, flag, nil)
-        }
-    }
-
-    /// The configuration of `config_file_path` must be that of the weights.
-    private mutating func compare(_ config: ModelConfig, _ path: String) {
-        guard let other = arguments.givenText("config_file_path").map(FinetuneRunName.trimmed), other != path else {
-            return
-        }
-        do {
-            guard try ModelConfig(folder: other).summary != config.summary else { return }
-            problems.append(
-                "--config_file_path \(other) describes another model than the config.json of --vlm_path \(path); craft takes "
-                    + "both from one folder, so leave --config_file_path out or make them agree")
-        } catch { problems.append("--config_file_path: \(error)") }
-    }
-
-    private mutating func checkPrompt(_ config: ModelConfig, _ path: String) {
-        let isChat = config.promptTemplate == ModelConfig.chatPrompt
-        let isPlain = config.promptTemplate == ModelConfig.plainPrompt
-        guard arguments.isGiven("use_minivlm") || arguments.isOFT else {
-            if isChat { notes.append("the model has the chat prompt, that of --use_minivlm True, which craft uses") }
-            return
-        }
-        if arguments.truth("use_minivlm"), isPlain {
-            problems.append(
-                "--use_minivlm True asks for the chat prompt, but \(path)/config.json has OpenVLA's decoder")
-        } else if !arguments.truth("use_minivlm"), isChat {
-            problems.append(
-                "the prompt would be OpenVLA's (--use_minivlm False), but \(path)/config.json has a Qwen decoder, whose "
-                    + "prompt is the chat one; give --use_minivlm True")
-        }
     }
 
     private mutating func addData() {
