@@ -87,7 +87,7 @@ struct FinetuneResume {
         }
         let later = checkpoints.list().map(\.step).filter { $0 > step }.map(String.init)
         if !later.isEmpty {
-            notes.append("later checkpoints are set aside, renamed to .set-aside: steps \(later.joined(separator: ", "))")
+            notes.append("later checkpoints are renamed, set aside: those of steps \(later.joined(separator: ", "))")
         }
         self.notes = notes
     }
