@@ -8,7 +8,10 @@ import Yams
 /// The file's entries are put before the command line's own flags, so a flag overrides its entry.
 enum ConfigFile {
     static func expand(_ arguments: [String]) throws -> [String] {
-        guard let command = arguments.first, let position = arguments.firstIndex(where: isConfigFlag) else {
+        // The original training script has a --config_path of its own.
+        guard let command = arguments.first, command != "finetune",
+            let position = arguments.firstIndex(where: isConfigFlag)
+        else {
             return arguments
         }
         var rest = Array(arguments.dropFirst())

@@ -13,7 +13,8 @@ struct Craft: ParsableCommand {
             Exit codes: 0 success, 1 some runs of an ablation failed, 2 wrong input or a run that could not go on, 130 stopped by Ctrl-C after saving.
             """,
         subcommands: [
-            Train.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Evaluate.self, Serve.self, DataCommand.self,
+            Train.self, Finetune.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Evaluate.self, Serve.self,
+            DataCommand.self,
             Bench.self, Plugins.self, Model.self,
         ])
 

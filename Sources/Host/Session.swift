@@ -58,13 +58,13 @@ private struct ProgressLog {
 
 /// Runs a trainer with progress on the terminal.
 enum Session {
-    static func train(_ trainer: Trainer, quiet: Bool) throws -> RunSummary {
+    static func train(_ trainer: Trainer, quiet: Bool, progressEvery: Int? = nil) throws -> RunSummary {
         Interruption.install()
         CrashReport.install(
             advice:
                 "Checkpoints of \(trainer.run.path) are whole: craft train --resume \(trainer.run.path) goes on from the "
                 + "last. craft plugins check looks for the mistake in a plugin.")
-        let isTerminal = isatty(STDERR_FILENO) == 1 && !quiet
+        let isTerminal = isatty(STDERR_FILENO) == 1 && !quiet && progressEvery == nil
         describe(trainer)
         var lastLine = Date.distantPast
         let log = try ProgressLog(path: trainer.run.progressPath)
@@ -74,7 +74,10 @@ enum Session {
                 let isLast = report.step + 1 == total
                 // A line a step would bury a log: one every few seconds tells as much.
                 let pause = isTerminal ? 0.2 : 5
-                guard isLast || Date().timeIntervalSince(lastLine) >= pause || report.skipped != nil else { return }
+                let isDue =
+                    progressEvery.map { (report.step + 1) % $0 == 0 }
+                    ?? (Date().timeIntervalSince(lastLine) >= pause)
+                guard isLast || isDue || report.skipped != nil else { return }
                 lastLine = Date()
                 let line = progress(report, total: total, elapsed: elapsed, done: done)
                 log.append(line)

@@ -21,6 +21,16 @@ struct Train: ParsableCommand {
         help: ArgumentHelp("Continue this run from its last checkpoint, up to --steps steps in all.", valueName: "run"))
     var resume: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Continue from the checkpoint of this step instead; later ones are set aside.", valueName: "step"))
+    var resumeStep: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Print a progress line every N steps. Default: one every few seconds.", valueName: "steps"))
+    var progressEvery: Int?
+
     @Flag(help: "Print a line per logged step instead of a progress line.")
     var quiet = false
 
@@ -32,16 +42,22 @@ struct Train: ParsableCommand {
 
     func run() throws {
         let trainer: Trainer
+        guard progressEvery.map({ $0 >= 1 }) ?? true else {
+            throw TrainingError("--progress-every is \(progressEvery ?? 0); expected at least 1")
+        }
+        guard resume != nil || resumeStep == nil else {
+            throw TrainingError("--resume-step is given without --resume; name the run too")
+        }
         if let resume {
             guard out == nil else { throw TrainingError("--resume continues in the run's own folder; leave --out out") }
             try options.checkForResume()
-            trainer = try Trainer(resuming: resume, steps: options.steps)
+            trainer = try Trainer(resuming: resume, from: resumeStep, steps: options.steps)
         } else {
             trainer = try Trainer(
                 settings: try options.settings(over: TrainingOptions.trainDefaults), at: out ?? RunNames.fresh("train"))
         }
         if profile { trainer.profiledSteps = 3..<13 }
-        let summary = try Session.train(trainer, quiet: quiet)
+        let summary = try Session.train(trainer, quiet: quiet, progressEvery: progressEvery)
         Session.printSummary(summary)
         if profile { Session.printProfile(trainer) }
         if summary.wasStopped { throw ExitCode(130) }

@@ -70,6 +70,13 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Alpha of the adapters, whose scale is alpha / rank. Default: twice the rank.")
     var loraAlpha: Double?
 
+    @Option(
+        help: ArgumentHelp(
+            "Action head, for a model folder that leaves it open. Default: the folder's, else pro.",
+            valueName: "pro|base"
+        ))
+    var policy: String?
+
     @Option(help: ArgumentHelp("Camera features, in the model's order. Default: image,wrist_image.", valueName: "list"))
     var cameras: String?
 
@@ -98,6 +105,9 @@ struct TrainingOptions: ParsableArguments {
 
     @Option(help: "Save a checkpoint every N steps; the last step is always saved. Default: 0 (last step only).")
     var saveEvery: Int?
+
+    @Option(help: "Keep only the latest N checkpoints. Default: all.")
+    var keepCheckpoints: Int?
 
     @Option(help: "Log metrics every N steps. Default: 1.")
     var logEvery: Int?
@@ -158,6 +168,12 @@ struct TrainingOptions: ParsableArguments {
         } else if loraAlpha != nil {
             throw TrainingError("--lora-alpha is given without --lora-rank; give the rank of the adapters too")
         }
+        if let policy {
+            guard ["pro", "base"].contains(policy) else {
+                throw TrainingError("--policy is \(policy); expected pro or base")
+            }
+            settings.proPolicy = policy == "pro"
+        }
         if let cameras { settings.cameras = cameras.split(separator: ",").map(String.init) }
         if let augment { settings.augments = augment }
         if let holdOutEvery { settings.holdOutEvery = holdOutEvery }
@@ -166,6 +182,7 @@ struct TrainingOptions: ParsableArguments {
         if let statistics { settings.statistics = try choice(statistics, "--statistics") }
         if let readAhead { settings.readAhead = readAhead }
         if let saveEvery { settings.saveEvery = saveEvery }
+        if let keepCheckpoints { settings.keepCheckpoints = keepCheckpoints }
         if let logEvery { settings.logEvery = logEvery }
         if let threads { settings.threads = threads }
         if let anchor { settings.anchor = try choice(anchor, "--anchor") }

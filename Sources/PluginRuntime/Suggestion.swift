@@ -1,7 +1,7 @@
 /// "Did you mean": the closest of a set of names.
-enum Suggestion {
+package enum Suggestion {
     /// The candidate nearest to `word` by edit distance, ignoring case; `nil` when none is near enough to be meant.
-    static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
+    package static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
         let wanted = Array(word.lowercased().utf8)
         var best: (name: String, distance: Int)?
         for candidate in candidates {
@@ -14,7 +14,7 @@ enum Suggestion {
     }
 
     /// "did you mean 'X'?" followed by `otherwise`, or just `otherwise`.
-    static func hint(for word: String, among candidates: [String], otherwise: String) -> String {
+    package static func hint(for word: String, among candidates: [String], otherwise: String) -> String {
         guard let name = nearest(to: word, among: candidates) else { return otherwise }
         return otherwise.isEmpty ? "did you mean '\(name)'?" : "did you mean '\(name)'? \(otherwise)"
     }

@@ -23,6 +23,11 @@ extension HostTests {
             (["--resume", "/nowhere"], ["/nowhere"]),
             (["--resume", "/nowhere", "--lr", "0.1"], ["--resume", "--steps"]),
             (["--config", "/nowhere.yaml"], ["/nowhere.yaml"]),
+            (["--policy", "pro"], ["--policy", "base"]),
+            (["--policy", "large"], ["--policy", "large"]),
+            (["--keep-checkpoints", "0"], ["--keep-checkpoints"]),
+            (["--progress-every", "0"], ["--progress-every"]),
+            (["--resume-step", "3"], ["--resume-step", "--resume"]),
             (["--no-such-flag"], ["no-such-flag"]),
         ]
 

@@ -158,6 +158,21 @@ public struct CheckpointFolders: Sendable {
         }
     }
 
+    /// Renames the checkpoints after `step`, so that they are none any more: `step-000400.set-aside`.
+    func setAside(after step: Int) throws(FileError) {
+        for checkpoint in list() where checkpoint.step > step {
+            var target = "\(checkpoint.path).set-aside"
+            var count = 1
+            while FileManager.default.fileExists(atPath: target) {
+                count += 1
+                target = "\(checkpoint.path).set-aside-\(count)"
+            }
+            guard rename(checkpoint.path, target) == 0 else {
+                throw FileError(path: checkpoint.path, couldNot: "set the checkpoint aside", code: errno)
+            }
+        }
+    }
+
     // MARK: - Pieces
 
     private struct Manifest: Codable {

@@ -41,7 +41,14 @@ struct RunParts {
         composition = try Composition(settings.plugins, search: search, registry: .training)
         var choices = ModelFolder.Choices()
         choices.cameras = settings.cameras.count
+        choices.proPolicy = settings.proPolicy
         folder = try ModelFolder(path: settings.model, choices: choices)
+        if let proPolicy = settings.proPolicy, proPolicy != folder.config.policy.pro {
+            let (wanted, found) = folder.config.policy.pro ? ("base", "Pro") : ("pro", "base")
+            throw TrainingError(
+                "--policy is \(wanted), but the action head of \(settings.model) is the \(found) one, by its config.json or "
+                    + "its action_head file; leave --policy out or start from another model")
+        }
         parallel = Parallel(
             threads: settings.threads, products: settings.matmulPrecision == .bf16 ? try BFloat16Products() : nil)
         prompts = try PromptEncoder(folder: folder)

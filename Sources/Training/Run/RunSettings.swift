@@ -35,6 +35,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var optimizer = AdamWSettings()
     public var clipNorm = 0.0
     public var adapter: AdapterSettings?
+    /// Whether the action head is the Pro one, for a model folder that leaves it open; nil is Pro.
+    public var proPolicy: Bool?
     public var cameras = ["image", "wrist_image"]
     public var augments = true
     /// Every k-th episode is kept for evaluation; 0 keeps none.
@@ -48,6 +50,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     /// Batches decoded ahead of the step; nil is ``defaultReadAhead``. Batches do not depend on it.
     public var readAhead: Int?
     public var saveEvery = 0
+    /// Checkpoints that stay, the latest; nil keeps all.
+    public var keepCheckpoints: Int?
     public var logEvery = 1
     public var threads = ProcessInfo.processInfo.activeProcessorCount
     public var anchor: AnchorChoice = .automatic
@@ -102,6 +106,9 @@ public struct RunSettings: Codable, Sendable, Equatable {
             optimizer.weightDecay.isFinite && (0...1).contains(optimizer.weightDecay),
             "--weight-decay is \(optimizer.weightDecay); expected 0 to 1")
         need(saveEvery >= 0, "--save-every is \(saveEvery); expected 0 (last step only) or more")
+        need(
+            keepCheckpoints.map { $0 >= 1 } ?? true,
+            "--keep-checkpoints is \(keepCheckpoints ?? 0); expected at least 1")
         need(logEvery >= 1, "--log-every is \(logEvery); expected at least 1")
         need((1...64).contains(threads), "--threads is \(threads); expected 1 to 64")
         need(

@@ -64,19 +64,28 @@ public final class Trainer {
         try self.init(settings: settings, run: run, parts: parts, stepsDone: 0)
     }
 
-    /// Continues a run from its last checkpoint, up to `steps` steps in all.
-    public convenience init(resuming path: String, steps: Int?) throws {
+    /// Continues a run from its last checkpoint, or from that of `step`, up to `steps` steps in all.
+    ///
+    /// Checkpoints after `step` are set aside: the run is about to make others in their place.
+    public convenience init(resuming path: String, from step: Int? = nil, steps: Int?) throws {
         let run = try RunDirectory.resume(at: path)
         var settings = try RunSettings.read(run.configPath)
         if let steps { settings.steps = steps }
         try settings.check()
-        guard let checkpoint = run.checkpoints.latest() else {
+        guard let checkpoint = try step.map({ try run.checkpoints.checkpoint(atStep: $0) }) ?? run.checkpoints.latest()
+        else {
             throw TrainingError(
                 "\(run.checkpointsPath): no complete checkpoint to continue from; the run stopped before its first save"
             )
         }
+        guard step == nil || settings.steps > checkpoint.step else {
+            throw TrainingError(
+                "--resume-step is \(checkpoint.step), but the run is to end at step \(settings.steps); give more --steps"
+            )
+        }
         let parts = try RunParts(settings: settings, resuming: (run, checkpoint))
         try settings.write(to: run.configPath)
+        try run.checkpoints.setAside(after: checkpoint.step)
         try self.init(settings: settings, run: run, parts: parts, stepsDone: checkpoint.step)
     }
 
@@ -169,6 +178,7 @@ public final class Trainer {
             if !statistics.isEmpty { try DatasetStatistics.save(statistics, to: path + "/dataset_statistics.json") }
             try state.write(to: path + "/trainer_state.json")
         }
+        if let count = settings.keepCheckpoints { try run.checkpoints.prune(keepingLatest: count) }
         report(.saved(path: checkpoint.path, step: stepsDone))
         return checkpoint
     }

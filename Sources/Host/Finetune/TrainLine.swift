@@ -1,0 +1,57 @@
+import ArgumentParser
+import Training
+
+/// The flags of `craft train` that a command becomes, in order.
+struct TrainLine {
+    struct Entry {
+        /// `--lr`.
+        let option: String
+        /// Nil for a switch.
+        let value: String?
+        /// The original flag that asked for it; nil when none was given.
+        let flag: String?
+    }
+
+    private(set) var entries: [Entry] = []
+
+    mutating func add(_ option: String, _ value: String?, from flag: String? = nil) {
+        entries.append(Entry(option: option, value: value, flag: flag))
+    }
+
+    /// Puts flags of `craft train` at the end; each takes the place of an entry that no original flag asked for.
+    mutating func append(_ passed: [String]) throws {
+        for word in passed where word.hasPrefix("--") {
+            let name = Self.bare(String(word.prefix { $0 != "=" }))
+            if let entry = entries.first(where: { Self.bare($0.option) == name }), let flag = entry.flag {
+                throw TrainingError("\(word) stands after --, but --\(flag) says it already; give one of them")
+            }
+            entries.removeAll { Self.bare($0.option) == name }
+        }
+        entries += passed.map { Entry(option: $0, value: nil, flag: nil) }
+    }
+
+    private static func bare(_ option: String) -> String {
+        option.hasPrefix("--no-") ? "--" + option.dropFirst(5) : option
+    }
+
+    /// Without `train` in front.
+    var arguments: [String] { entries.flatMap { [$0.option] + ($0.value.map { [$0] } ?? []) } }
+
+    /// To paste into a shell.
+    var shellText: String { ShellText.command(["craft", "train"] + arguments) }
+}
+
+/// Words for a shell.
+enum ShellText {
+    static func command(_ words: [String]) -> String { words.map(quoted).joined(separator: " ") }
+
+    static func quoted(_ text: String) -> String {
+        let isPlain = text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-+:,=@%".contains($0)) }
+        return isPlain && !text.isEmpty ? text : "'" + text.replacing("'", with: "'\\''") + "'"
+    }
+}
+
+/// The flags of `craft train`, as its help names them.
+enum TrainOptionNames {
+    static let all = Set(Train.helpMessage().matches(of: /--([a-z][a-z-]+)/).map { String($0.1) })
+}
