@@ -62,9 +62,18 @@ class GraspPlanner:
         return min(candidates, key=lambda candidate: candidate.cost)
 
     def blocked(self, xy, z, yaw, name):
-        """How much of the open fingers, hand and wrist at a grasp pose would be inside other objects."""
-        points = placed(hand_points(), np.array([*xy, z]), rotation_z(yaw) @ DOWN)
-        return self.scene.inside(points, self.scene.obstacles(name))
+        """How much of the open fingers, hand and wrist at a grasp pose would be inside other objects, there or above it."""
+        position, rotation = np.array([*xy, z]), rotation_z(yaw) @ DOWN
+        points, obstacles = placed(hand_points(), position, rotation), self.scene.obstacles(name)
+        boxes = {geom: self.scene.corners(geom) for geom in obstacles}
+        overhanging = [
+            geom for geom, box in boxes.items()
+            if box[:, 2].min() > z and np.all(box.min(0)[:2] < xy + 0.12) and np.all(box.max(0)[:2] > xy - 0.12)
+        ]
+        heights = (0.05, 0.10) if overhanging else ()
+        return max(
+            self.scene.inside(points, obstacles),
+            *(self.scene.inside(points + [0, 0, height], overhanging) for height in heights), 0)
 
     def across(self, name):
         """Across the whole object, where it fits between the fingers."""
@@ -121,18 +130,28 @@ class GraspPlanner:
 
     def by_the_rim(self, name):
         """By the rim, for open containers too wide to straddle."""
+        for turns in ((0.0,), (0.5, -0.5, 0.9, -0.9)):
+            grasps = self.across_the_rim(name, turns)
+            if min(blocked for blocked, _ in grasps) == 0:
+                break
+        return [grasp for _, grasp in grasps]
+
+    def across_the_rim(self, name, turns):
+        """Grasps all around the rim with what they are blocked by; `turns`: yaw (radians) away from straight across it."""
         low, high = self.scene.bounds(name)
-        centre = (low + high) / 2
-        radius = (high[:2] - low[:2]).mean() / 2
+        points = self.scene.points(name)
+        rim = points[points[:, 2] > high[2] - 0.008]  # without a handle lower down
+        centre = (rim.min(0) + rim.max(0)) / 2
+        radius = np.ptp(rim, axis=0)[:2].mean() / 2
         z = high[2] - (0.018 if high[2] - low[2] > 0.03 else 0.010)
         grasps = []
-        angles = np.linspace(-np.pi, np.pi, 24, endpoint=False)
-        for angle, turn in ((angle, turn) for turn in (0.0, 0.5, -0.5) for angle in angles):
-            radial = angle % np.pi - np.pi / 2
-            yaw = radial + turn  # not quite across the rim, where the hand finds no room otherwise
-            xy = centre[:2] + np.array([np.cos(angle), np.sin(angle)]) * (radius - 0.004)
-            cost = abs(yaw) + 2 * abs(turn) + self.blocked(xy, z, yaw, name) * 0.1
-            if z > self.table + 0.15:  # high: away from a straight elbow
-                cost += 8.0 * max(0.0, np.linalg.norm(xy - self.base) - 0.6)
-            grasps.append(Grasp(cost, xy, yaw, z))
+        for angle in np.linspace(-np.pi, np.pi, 24, endpoint=False):
+            for turn in turns:
+                yaw = angle % np.pi - np.pi / 2 + turn
+                xy = centre[:2] + np.array([np.cos(angle), np.sin(angle)]) * (radius - 0.004)
+                blocked = self.blocked(xy, z, yaw, name)
+                cost = abs(yaw) + abs(turn) + blocked * 0.1
+                if z > self.table + 0.15:  # high: away from a straight elbow
+                    cost += 8.0 * max(0.0, np.linalg.norm(xy - self.base) - 0.6)
+                grasps.append((blocked, Grasp(cost, xy, yaw, z)))
         return grasps

@@ -1,4 +1,4 @@
-"""Skills of the scripted expert, each a generator of actions: pick, place, open_drawer, close_drawer, turn_knob.
+"""Skills of the scripted expert, each a generator of actions: pick, place, slide, open_drawer, close_drawer, turn_knob.
 
 Poses come from the simulator's geometry: collision boxes, sites, joint axes and ranges. Metres and radians.
 """
@@ -10,11 +10,12 @@ from motion import ANY_ANGLE, CLOSE, OPEN, UP, Motion, leaning
 from scene import rotation_z
 
 STANDOFF = 0.10  # of the gripper before it moves in to a handle
+SLIP = 0.06  # of an object away from the gripper: it is lost
 OVERSHOOT = 0.02  # of a commanded end position beyond a joint's limit, so that the arm keeps pulling
 
 
 class Skills(Motion):
-    """`phase`: approach, descend, close, lift, retry, carry, lower, release, retreat, pull, push, turn."""
+    """`phase`: approach, descend, close, lift, retry, carry, lower, release, retreat, slide, pull, push, turn."""
 
     def __init__(self, env):
         super().__init__(env)
@@ -26,55 +27,103 @@ class Skills(Motion):
 
     # MARK: objects
 
+    def take(self, name):
+        """Closes the fingers on an object from above. The generator's value is how far it may be lifted, in metres."""
+        scene = self.scene
+        self.phase = "approach"
+        self.grasp = grasp = self.planner.best(name, self.failed_grasps)
+        rotation = grasp.rotation
+        relative = scene.rotation(name).T @ (np.array([*grasp.xy, grasp.z]) - scene.position(name))
+
+        def target():
+            return scene.position(name) + scene.rotation(name) @ relative
+
+        position, _ = scene.gripper()
+        start = target()
+        # High and far poses straighten the elbow (joint 4 at its -0.07 limit), and OSC cannot get out again.
+        up = 0.09 if start[2] < self.table + 0.15 else 0.05
+        above = max(start[2] + up, min(scene.top_between(start, start, name) + 0.02, start[2] + 0.16))
+        travel = max(above, scene.top_between(position, start, name) + 0.035)
+        if travel > position[2] + 0.02:
+            raised = np.array([position[0], position[1], travel])
+            yield from self.go_to(raised, rotation, OPEN, tolerance=0.03, angle_tolerance=ANY_ANGLE, limit=25)
+        else:
+            travel = max(above, min(position[2], travel + 0.04))
+        if travel > above + 0.03:
+            yield from self.go_to(
+                lambda: np.array([*target()[:2], travel]), rotation, OPEN, tolerance=0.03, angle_tolerance=0.4)
+        yield from self.go_to(
+            lambda: np.array([*target()[:2], above]), rotation, OPEN, tolerance=0.012, angle_tolerance=0.15, limit=80)
+        self.phase = "descend"
+        yield from self.go_to(target, rotation, OPEN, tolerance=0.006, limit=40, speed=0.5)
+        self.phase = "close"
+        yield from self.hold(rotation, CLOSE, 10)
+        return up
+
     def pick(self, name, tries=3):
-        """Takes hold of an object from above; the generator's value is whether it came up with the hand."""
+        """Lifts an object; the generator's value is whether it came up with the hand."""
         scene = self.scene
         for _ in range(tries):
-            self.phase = "approach"
-            self.grasp = grasp = self.planner.best(name, self.failed_grasps)
-            rotation = grasp.rotation
-            relative = scene.rotation(name).T @ (np.array([*grasp.xy, grasp.z]) - scene.position(name))
-
-            def target():
-                return scene.position(name) + scene.rotation(name) @ relative
-
-            position, _ = scene.gripper()
-            start = target()
-            # High and far poses straighten the elbow (joint 4 at its -0.07 limit), and OSC cannot get out again.
-            up = 0.09 if start[2] < self.table + 0.15 else 0.05
-            above = max(start[2] + up, min(scene.top_between(start, start, name) + 0.02, start[2] + 0.16))
-            travel = max(above, scene.top_between(position, start, name) + 0.035)
-            if travel > position[2] + 0.02:
-                raised = np.array([position[0], position[1], travel])
-                yield from self.go_to(raised, rotation, OPEN, tolerance=0.03, angle_tolerance=ANY_ANGLE, limit=25)
-            else:
-                travel = max(above, min(position[2], travel + 0.04))
-            if travel > above + 0.03:
-                yield from self.go_to(
-                    lambda: np.array([*target()[:2], travel]), rotation, OPEN, tolerance=0.03, angle_tolerance=0.4)
-            yield from self.go_to(
-                lambda: np.array([*target()[:2], above]), rotation, OPEN, tolerance=0.012, angle_tolerance=0.15,
-                limit=80)
-            self.phase = "descend"
-            yield from self.go_to(target, rotation, OPEN, tolerance=0.006, limit=40, speed=0.5)
-            self.phase = "close"
-            yield from self.hold(rotation, CLOSE, 10)
+            up = yield from self.take(name)
             self.phase = "lift"
-            height = scene.position(name)[2]
+            rotation, height = self.grasp.rotation, scene.position(name)[2]
             position, _ = scene.gripper()
             yield from self.go_to(
                 position + [0, 0, up], rotation, CLOSE, tolerance=0.02, limit=25, angle_tolerance=ANY_ANGLE)
             if scene.position(name)[2] > height + 0.015:
                 return True
             self.phase = "retry"
-            self.failed_grasps.append(grasp)
+            self.failed_grasps.append(self.grasp)
             yield from self.release(rotation, UP * 0.08, steps=6)
         return False
 
+    def slide(self, name, xy):
+        """Moves an object over the table without lifting it, around what stands in the way, until it is at `xy` [2]."""
+        scene = self.scene
+        yield from self.take(name)
+        self.phase = "slide"
+        rotation = self.grasp.rotation
+        height = scene.gripper()[0][2]
+        for waypoint in self.waypoints(name, xy):
+
+            def target():
+                gripper, _ = scene.gripper()
+                return np.array([*(gripper[:2] + waypoint - scene.position(name)[:2]), height])
+
+            yield from self.go_to(
+                target, rotation, CLOSE, tolerance=0.012, limit=60, speed=0.6, angle_tolerance=ANY_ANGLE)
+        yield from self.release(rotation, UP * STANDOFF)
+
+    def waypoints(self, name, xy):
+        """The straight way to `xy`, or one with a right angle where that meets less of the other objects."""
+        scene = self.scene
+        start = scene.position(name)[:2]
+        low, high = scene.bounds(name)
+        half, top = (high - low)[:2] / 2, high[2]
+        boxes = [box for box in map(scene.corners, scene.obstacles(name)) if box[:, 2].min() < top]
+
+        def touched(path):
+            corners = [start, *path]
+            line = np.concatenate([
+                a + np.linspace(0, 1, 15)[:, None] * (b - a) for a, b in zip(corners, corners[1:])])
+            return sum(
+                int(np.all((box.min(0)[:2] < line + half) & (box.max(0)[:2] > line - half), axis=1).sum()) for box in boxes)
+
+        return min(
+            ([xy], [np.array([start[0], xy[1]]), xy], [np.array([xy[0], start[1]]), xy]), key=touched)
+
     def place(self, name, xy, top, extra=0.02, drop=0.006, clear=0.0):
-        """Carries the object over `xy()`, lowers it until its bottom is `drop` above `top`, and opens."""
+        """Carries the object over `xy()`, lowers it until its bottom is `drop` above `top`, and opens.
+
+        It is let go of where it slips out of the hand; the goal is then tried again.
+        """
         scene, rotation = self.scene, self.grasp.rotation
         position, _ = scene.gripper()
+        distance = np.linalg.norm(scene.position(name) - position)
+
+        def slipped():
+            return np.linalg.norm(scene.position(name) - scene.gripper()[0]) > distance + SLIP
+
         hang = position[2] - scene.bounds(name)[0][2]
 
         def height(gripper):
@@ -99,12 +148,13 @@ class Skills(Motion):
             shift = xy() - scene.position(name)[:2]
             return np.array([*(gripper[:2] + shift), gripper[2] + top + drop - scene.bounds(name)[0][2]])
 
-        yield from self.go_to(over, rotation, CLOSE, tolerance=0.010, limit=100, angle_tolerance=0.3)
+        yield from self.go_to(over, rotation, CLOSE, tolerance=0.010, limit=100, angle_tolerance=0.3, until=slipped)
         self.phase = "lower"
         yield from self.go_to(
-            lambda: lowered() + [0, 0, 0.03], rotation, CLOSE, tolerance=0.015, limit=60, angle_tolerance=ANY_ANGLE)
+            lambda: lowered() + [0, 0, 0.03], rotation, CLOSE, tolerance=0.015, limit=60, angle_tolerance=ANY_ANGLE,
+            until=slipped)
         yield from self.go_to(
-            lowered, rotation, CLOSE, tolerance=0.006, limit=25, speed=0.5, angle_tolerance=ANY_ANGLE)
+            lowered, rotation, CLOSE, tolerance=0.006, limit=25, speed=0.5, angle_tolerance=ANY_ANGLE, until=slipped)
         yield from self.release(rotation, UP * 0.10)
 
     def release(self, rotation, retreat, steps=8):
