@@ -25,7 +25,7 @@ import write_rlds
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 INIT_STATES = 50
 JPEG_QUALITY = 95  # tf.io.encode_jpeg's default, which wrote the published sets
-STEADY_PHASES = ("descend", "close", "lower", "release")
+STEADY_PHASES = ("descend", "close", "lower", "release", "pull", "push", "slide", "turn")
 
 
 class Disturbance:
@@ -70,7 +70,8 @@ def jpeg(picture):
 def run_episode(task, init, noise, variety, random):
     """Returns (success, episode for write_rlds.save_episode, executed steps)."""
     from environment import state
-    from expert import METRES_PER_UNIT, OPEN, Expert
+    from expert import Expert
+    from motion import OPEN
 
     observation = task.reset(init)
     disturbance = Disturbance(noise, variety, random)
@@ -210,6 +211,18 @@ def record(options):
     return True
 
 
+def refuse_unknown_tasks(suite, tasks):
+    """Ends with a sentence per task that the expert cannot do, before anything is recorded."""
+    from goals import goals_of, refusal
+
+    refused = {index: reason for index in tasks if (reason := refusal(goals_of(suite, index)))}
+    if refused:
+        lines = [f"{suite} task {index}: {reason}" for index, reason in refused.items()]
+        possible = ",".join(str(index) for index in tasks if index not in refused)
+        hint = f"; the others of these tasks can be recorded with --tasks {possible}" if possible else ""
+        sys.exit("Error: " + "\n       ".join(lines) + hint)
+
+
 def indices(text):
     return [int(part) for part in text.split(",")]
 
@@ -232,6 +245,7 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parent.watch()
 
+    refuse_unknown_tasks(options.suite, options.tasks)
     finished = record(options)
     # The main process may be stopped while it writes: the data set appears by rename.
     episodes = sorted((options.out / ".episodes").glob("*.npz"))

@@ -1,10 +1,17 @@
 """Privileged view of a LIBERO scene: where bodies, collision boxes and the gripper are. For the scripted expert only."""
+import mujoco
 import numpy as np
 
 
 def rotation_z(angle):
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
+
+
+def rotation_about(axis, angle):
+    """Rotation [3, 3] by `angle` radians about a unit vector (Rodrigues)."""
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
 def rotation_vector(rotation):
@@ -45,6 +52,10 @@ class Scene:
             self.data.site_xmat[self.gripper_site].reshape(3, 3).copy(),
         )
 
+    def site(self, name):
+        """Index of a site, -1 if there is none of this name."""
+        return mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_SITE, name)
+
     def position(self, name):
         return self.data.xpos[self.bodies[name]].copy()
 
@@ -57,8 +68,13 @@ class Scene:
         local = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * half + centre
         return local @ self.data.geom_xmat[geom].reshape(3, 3).T + self.data.geom_xpos[geom]
 
+    def geoms(self, name):
+        """The object's collision geoms."""
+        return [geom for geom in self.collision if self.owner[geom] == name]
+
     def points(self, name):
-        return np.concatenate([self.corners(geom) for geom in self.collision if self.owner[geom] == name])
+        """Corners [N, 3] of the object's collision boxes."""
+        return np.concatenate([self.corners(geom) for geom in self.geoms(name)])
 
     def bounds(self, name):
         points = self.points(name)
@@ -67,10 +83,10 @@ class Scene:
     def obstacles(self, ignored):
         return [geom for geom in self.collision if self.owner[geom] not in (None, ignored)]
 
-    def inside_obstacles(self, points, ignored, margin=0.004):
-        """How many of `points` [N, 3] lie in the collision box of an object other than `ignored`."""
+    def inside(self, points, geoms, margin=0.004):
+        """How many of `points` [N, 3] lie in the collision box of one of `geoms`."""
         inside = np.zeros(len(points), bool)
-        for geom in self.obstacles(ignored):
+        for geom in geoms:
             local = (points - self.data.geom_xpos[geom]) @ self.data.geom_xmat[geom].reshape(3, 3)
             centre, half = self.model.geom_aabb[geom][:3], self.model.geom_aabb[geom][3:] + margin
             inside |= np.all(np.abs(local - centre) <= half, axis=1)

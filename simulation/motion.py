@@ -1,0 +1,81 @@
+"""Closed-loop motion of the gripper with LIBERO's stock OSC_POSE controller, 7-D delta actions in [-1, 1]."""
+import numpy as np
+
+from scene import Scene, rotation_about, rotation_vector, rotation_z
+
+# Grip site's frame with the gripper straight down at zero yaw: the fingers open along world y.
+DOWN = np.array([[0, 1.0, 0], [1, 0, 0], [0, 0, -1]])
+METRES_PER_UNIT = 0.05  # OSC_POSE output_max
+RADIANS_PER_UNIT = 0.5
+OPEN, CLOSE = -1.0, 1.0
+UP = np.array([0, 0, 1.0])
+ANY_ANGLE = 9.0
+
+
+def leaning(forward, lean, fingers_across):
+    """Gripper rotation [3, 3] that points down (lean 0) to along `forward` (lean pi/2), a horizontal unit vector.
+
+    The fingers open in the vertical plane of `forward`, or with `fingers_across` horizontally, at a right angle to it. Of
+    the two hand poses, half a turn apart, that do this, it takes the one with the smaller yaw.
+    """
+    yaw = np.arctan2(forward[1], forward[0]) - (0 if fingers_across else np.pi / 2)
+    yaw = (yaw + np.pi / 2 - 1e-6) % np.pi - np.pi / 2 + 1e-6
+    return rotation_about(np.cross(forward, UP), lean) @ rotation_z(yaw) @ DOWN
+
+
+class Motion:
+    """Generators of actions. `phase` names what is being done, for the recorder."""
+
+    def __init__(self, env):
+        self.scene = Scene(env)
+        self.phase = "approach"
+
+    def command(self, target, rotation, grip, speed):
+        """The action [7] towards a grip site position (metres) and rotation."""
+        position, current = self.scene.gripper()
+        move = (target - position) / METRES_PER_UNIT
+        largest = np.max(np.abs(move))
+        if largest > speed:  # keeps the direction when saturating
+            move = move * (speed / largest)
+        turn = np.clip(rotation_vector(rotation @ current.T) / RADIANS_PER_UNIT, -0.4, 0.4)
+        return np.clip(np.concatenate([move, turn, [grip]]), -1, 1)
+
+    def go_to(
+        self, target, rotation, grip, tolerance=0.008, limit=60, speed=1.0, angle_tolerance=0.12, until=lambda: False
+    ):
+        """Ends at `target`, when `until()` holds, when the arm stalls, or after `limit` steps.
+
+        `target` is a point (metres) or a function that gives one, asked again every step; `speed` is in units of the action.
+        """
+        aim = target if callable(target) else (lambda: target)
+        trail = []
+        for _ in range(limit):
+            if until():
+                return
+            goal = aim()
+            position, current = self.scene.gripper()
+            error = np.linalg.norm(rotation_vector(rotation @ current.T))
+            trail.append((position, error))
+            if len(trail) > 14:  # stalled: joint limit or contact
+                earlier, earlier_error = trail[-14]
+                if np.linalg.norm(position - earlier) < 0.002 and abs(error - earlier_error) < 0.02:
+                    return
+            if np.linalg.norm(goal - position) < tolerance and error < angle_tolerance:
+                return
+            yield self.command(goal, rotation, grip, speed)
+
+    def hold(self, rotation, grip, steps):
+        position, _ = self.scene.gripper()
+        for _ in range(steps):
+            yield self.command(position, rotation, grip, 1.0)
+
+    def travel(self, target, rotation, grip, clearance=0.05):
+        """Over everything between here and `target`, turning on the way, then straight down to it."""
+        position, _ = self.scene.gripper()
+        height = max(target[2], position[2], self.scene.top_between(position, target, None) + clearance)
+        if height > position[2] + 0.02:
+            raised = np.array([*position[:2], height])
+            yield from self.go_to(raised, rotation, grip, tolerance=0.03, angle_tolerance=ANY_ANGLE, limit=25)
+        above = np.array([*target[:2], max(target[2], height)])
+        yield from self.go_to(above, rotation, grip, tolerance=0.03, angle_tolerance=0.3, limit=80)
+        yield from self.go_to(target, rotation, grip, tolerance=0.012, angle_tolerance=0.15, limit=80)

@@ -1,0 +1,69 @@
+"""Success rates of the scripted expert, without recording and without rendering.
+
+    python try_expert.py --suite libero_goal --tasks 0,7 --episodes 2
+
+One line per episode (success, steps, CPU-seconds), then a table per task. Run with the simulator's Python
+(~/.cache/craft/simulation/venv/bin/python).
+"""
+import argparse
+import time
+
+from record import INIT_STATES, SUITES, indices
+
+
+def run(task, init, verbose):
+    """Returns (success, steps); stops as record.py does."""
+    from expert import Expert
+
+    task.reset(init)
+    expert = Expert(task.env)
+    steps, after_success, phase = 0, 0, None
+    while steps < task.step_limit and after_success < 4:
+        action = expert.act()
+        if expert.done:
+            break
+        if verbose and expert.phase != phase:
+            phase = expert.phase
+            print(f"    {steps:3d} {phase}, gripper at {expert.scene.gripper()[0].round(3)}", flush=True)
+        _, _, done, _ = task.env.step(action)
+        steps += 1
+        after_success += bool(done)
+    return bool(task.env.check_success()), steps
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", choices=SUITES, required=True)
+    parser.add_argument("--tasks", type=indices, default=list(range(10)))
+    parser.add_argument("--episodes", type=int, default=1, help="init states tried per task")
+    parser.add_argument("--first-init", type=int, default=0)
+    parser.add_argument("--verbose", action="store_true", help="print the phases of each episode")
+    options = parser.parse_args()
+    if options.first_init < 0 or options.episodes < 1 or options.first_init + options.episodes > INIT_STATES:
+        parser.error(f"a task has init states 0 to {INIT_STATES - 1}")
+    from environment import Task
+    from expert import UnknownSkill
+
+    rows = []
+    for index in options.tasks:
+        task = Task(options.suite, index)
+        results = []
+        for init in range(options.first_init, options.first_init + options.episodes):
+            started = time.process_time()
+            try:
+                success, steps = run(task, init, options.verbose)
+            except UnknownSkill as problem:
+                print(f"task {index}: refused: {problem}", flush=True)
+                break
+            seconds = time.process_time() - started
+            results.append((success, steps))
+            print(f"task {index} init {init}: {'success' if success else 'failure'}, {steps} steps, {seconds:.1f} CPU-s", flush=True)
+        steps = [steps for success, steps in results if success]
+        spread = f"{min(steps)}-{max(steps)}" if steps else "-"
+        rows.append(f"| {index} | {task.instruction} | {len(steps)}/{len(results)} | {spread} |")
+        task.close()
+    print("| task | instruction | success | steps |\n|---|---|---|---|\n" + "\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()
