@@ -25,7 +25,6 @@ class Expert(Skills):
             raise UnknownSkill(reason)
         super().__init__(env)
         self.goals = in_order(goals)
-        self.pushes = env.env.parsed_problem["language_instruction"][0] == "push"
         self.fixtures = Fixtures(env, self.scene)
         self.done = False
         self.actions = self.script()
@@ -70,9 +69,6 @@ class Expert(Skills):
             low, high = scene.bounds(place)
             top = high[2] if high[2] - low[2] > 0.03 else scene.position(place)[2] + 0.004
             yield from self.place(item, lambda: scene.position(place)[:2], top, drop=0.008)
-            return
-        if self.pushes:
-            yield from self.slide(item, scene.data.site_xpos[scene.site(place)][:2].copy())
             return
         joint = self.fixtures.joint(place)
         if joint is not None and not self.fixtures.holds(["open", place]):

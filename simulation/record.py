@@ -25,7 +25,7 @@ import write_rlds
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 INIT_STATES = 50
 JPEG_QUALITY = 95  # tf.io.encode_jpeg's default, which wrote the published sets
-STEADY_PHASES = ("descend", "close", "lower", "release", "pull", "push", "slide", "turn")
+STEADY_PHASES = ("descend", "close", "lower", "release", "pull", "push", "turn")
 
 
 class Disturbance:

@@ -1,4 +1,4 @@
-"""Skills of the scripted expert, each a generator of actions: pick, place, slide, open_drawer, close_drawer, turn_knob.
+"""Skills of the scripted expert, each a generator of actions: pick, place, open_drawer, close_drawer, turn_knob.
 
 Poses come from the simulator's geometry: collision boxes, sites, joint axes and ranges. Metres and radians.
 """
@@ -15,7 +15,7 @@ OVERSHOOT = 0.02  # of a commanded end position beyond a joint's limit, so that 
 
 
 class Skills(Motion):
-    """`phase`: approach, descend, close, lift, retry, carry, lower, release, retreat, slide, pull, push, turn."""
+    """`phase`: approach, descend, close, lift, retry, carry, lower, release, retreat, pull, push, turn."""
 
     def __init__(self, env):
         super().__init__(env)
@@ -76,41 +76,6 @@ class Skills(Motion):
             self.failed_grasps.append(self.grasp)
             yield from self.release(rotation, UP * 0.08, steps=6)
         return False
-
-    def slide(self, name, xy):
-        """Moves an object over the table without lifting it, around what stands in the way, until it is at `xy` [2]."""
-        scene = self.scene
-        yield from self.take(name)
-        self.phase = "slide"
-        rotation = self.grasp.rotation
-        height = scene.gripper()[0][2]
-        for waypoint in self.waypoints(name, xy):
-
-            def target():
-                gripper, _ = scene.gripper()
-                return np.array([*(gripper[:2] + waypoint - scene.position(name)[:2]), height])
-
-            yield from self.go_to(
-                target, rotation, CLOSE, tolerance=0.012, limit=60, speed=0.6, angle_tolerance=ANY_ANGLE)
-        yield from self.release(rotation, UP * STANDOFF)
-
-    def waypoints(self, name, xy):
-        """The straight way to `xy`, or one with a right angle where that meets less of the other objects."""
-        scene = self.scene
-        start = scene.position(name)[:2]
-        low, high = scene.bounds(name)
-        half, top = (high - low)[:2] / 2, high[2]
-        boxes = [box for box in map(scene.corners, scene.obstacles(name)) if box[:, 2].min() < top]
-
-        def touched(path):
-            corners = [start, *path]
-            line = np.concatenate([
-                a + np.linspace(0, 1, 15)[:, None] * (b - a) for a, b in zip(corners, corners[1:])])
-            return sum(
-                int(np.all((box.min(0)[:2] < line + half) & (box.max(0)[:2] > line - half), axis=1).sum()) for box in boxes)
-
-        return min(
-            ([xy], [np.array([start[0], xy[1]]), xy], [np.array([xy[0], start[1]]), xy]), key=touched)
 
     def place(self, name, xy, top, extra=0.02, drop=0.006, clear=0.0):
         """Carries the object over `xy()`, lowers it until its bottom is `drop` above `top`, and opens.

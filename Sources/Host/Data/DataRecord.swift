@@ -14,7 +14,7 @@ struct DataRecord: ParsableCommand {
             OUT/.episodes/failed.json. The simulator is set up on first use in ~/.cache/craft/simulation (about 2 GB); \
             CRAFT_SIMULATION_ENV gives another folder.
 
-            The expert picks and places. It opens no drawers and turns no knobs: tasks that ask for that fail.
+            The expert picks, places, opens and closes drawers and turns knobs. Other tasks are refused before recording starts.
 
             Exit codes: 0 done, 1 no episode succeeded, 2 wrong input, 130 stopped by Ctrl-C.
             """)
