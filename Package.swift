@@ -73,13 +73,14 @@ let package = Package(
         systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
         .systemLibrary(name: "COneDNN", path: "Sources/CLibraries/COneDNN", providers: [.apt(["libdnnl-dev"])]),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
+        .systemLibrary(name: "CMemoryMap", path: "Sources/CLibraries/CMemoryMap"),
         systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
 
         // MARK: - Plugins
         .target(name: "PluginKit", dependencies: ["PluginAPI"], swiftSettings: strict),
         .target(name: "GradientMath", dependencies: ["PluginKit"], swiftSettings: strict),
         .target(
-            name: "PluginRuntime", dependencies: ["PluginAPI", "CFFI", "CCrypto"], swiftSettings: strict),
+            name: "PluginRuntime", dependencies: ["PluginAPI", "CFFI", "CCrypto", "CMemoryMap"], swiftSettings: strict),
     ]
         + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer

@@ -1,3 +1,5 @@
+public import PluginKit
+
 /// In which order a row meets the others, where a strategy's result depends on it.
 ///
 /// Random orders come from a hash of the seed and the place, not from a stream: a resumed run draws what an uninterrupted
@@ -32,5 +34,27 @@ public struct VisitOrder {
         z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
         z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
         return z ^ (z >> 31)
+    }
+}
+
+/// Orders that somebody gives instead of random ones (`order`), one per objective.
+public struct GivenOrders {
+    private let rows: [[Int]]
+
+    /// - Parameter orders: `[M,M]`, each row a permutation of the objectives.
+    public init(_ orders: ArrayView<Int64>) throws {
+        let size = orders.shape[0]
+        rows = try (0..<size).map { row in
+            let items = (0..<size).map { orders[row * size + $0] }
+            guard items.sorted() == (0..<Int64(size)).map({ $0 }) else {
+                throw PluginError("row \(row) of order is \(items): expected each of 0 to \(size - 1) once")
+            }
+            return items.map { Int($0) }
+        }
+    }
+
+    /// In which order `row` meets those of `gram` that are not zero, as positions there.
+    public func others(of row: Int, in gram: Gram) -> [Int] {
+        rows[row].filter { $0 != row }.compactMap { gram.rows.firstIndex(of: $0) }
     }
 }

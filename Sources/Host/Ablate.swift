@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import PluginRuntime
 import Training
 
 struct Ablate: ParsableCommand {
@@ -25,6 +26,8 @@ struct Ablate: ParsableCommand {
 
     @Option(help: ArgumentHelp("Seeds, separated by commas. Default: the grid's, or 0.", valueName: "list"))
     var seeds: String?
+
+    @OptionGroup var assignments: SettingAssignments
 
     @Option(
         help: ArgumentHelp(
@@ -80,8 +83,14 @@ struct Ablate: ParsableCommand {
                 return seed
             }
         }
-        result.overrides = try Self.flags(train)
+        result.overrides = try Self.flags(train) + assignments.texts.map(Self.flag(setting:))
         return (result, name)
+    }
+
+    /// `PLUGIN.key=value` as the grid takes it.
+    private static func flag(setting text: String) throws -> AblationGrid.Flag {
+        let assignment = try PluginAssignment(parsing: text)
+        return .init("\(assignment.instance).\(assignment.key)", assignment.value)
     }
 
     /// `--name value`, `--name=value` and `--switch` as the grid takes them.
@@ -93,7 +102,11 @@ struct Ablate: ParsableCommand {
                 throw TrainingError("'\(argument)' after -- is not a flag of craft train; write --name value")
             }
             let text = argument.dropFirst(2)
-            if let equals = text.firstIndex(of: "=") {
+            if text == "set", let value = rest.popFirst() {
+                flags.append(try flag(setting: value))
+            } else if text.hasPrefix("set=") {
+                flags.append(try flag(setting: String(text.dropFirst(4))))
+            } else if let equals = text.firstIndex(of: "=") {
                 flags.append(.init(String(text[..<equals]), String(text[text.index(after: equals)...])))
             } else if let value = rest.first, !value.hasPrefix("--") {
                 flags.append(.init(String(text), value))

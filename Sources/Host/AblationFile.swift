@@ -5,7 +5,7 @@ import Yams
 
 /// `GRID.yaml`: what `craft ablate` runs.
 ///
-///     settings: {steps: 200}                # flags of craft train, for every run
+///     settings: {steps: 200}                # flags of craft train, and CRaFTDual.lr: 0.05, for every run
 ///     seeds: [0, 1, 2]
 ///     combinations:                         # name: plugins, as craft train takes them
 ///       plain: BaselineL1
@@ -78,15 +78,28 @@ enum AblationFile {
             name: name, plugins: try PluginRequest.parseList(ConfigFile.plugins(value, path: path)))
     }
 
-    private static func flags(_ node: Node, _ place: String, _ path: String) throws -> [AblationGrid.Flag] {
+    /// - Parameter plugin: of whose settings these are, with a dot; empty for flags.
+    private static func flags(
+        _ node: Node, _ place: String, _ path: String, plugin: String = ""
+    ) throws -> [AblationGrid.Flag] {
         guard let mapping = node.mapping else {
             throw TrainingError("\(path): \(place): expected settings as `name: value` lines")
         }
-        return try mapping.map { key, value in
+        return try mapping.flatMap { key, value -> [AblationGrid.Flag] in
             guard let name = key.string else {
                 throw TrainingError("\(path): \(place): a setting's name is not a text")
             }
-            return try flag(name, value, path)
+            if name == "set", let items = value.sequence {
+                return try items.map { item in
+                    let assignment = try PluginAssignment(parsing: item.string ?? "")
+                    return .init("\(assignment.instance).\(assignment.key)", assignment.value)
+                }
+            }
+            // `CRaFTDual: {budget: 0.05}` is `CRaFTDual.budget: 0.05`; both may stand below `set`.
+            guard value.mapping == nil || !plugin.isEmpty else {
+                return try flags(value, name, path, plugin: name == "set" ? "" : name + ".")
+            }
+            return [try flag(plugin + name, value, path)]
         }
     }
 

@@ -25,6 +25,8 @@ struct Bench: ParsableCommand {
     @Option(help: ArgumentHelp("Plugin lists, separated by semicolons.", valueName: "lists"))
     var plugins = "BaselineL1; BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual"
 
+    @OptionGroup var assignments: SettingAssignments
+
     @Option(help: ArgumentHelp("Folders to search for plugins, separated by colons.", valueName: "folders"))
     var pluginPath: String?
 
@@ -95,7 +97,9 @@ struct Bench: ParsableCommand {
         let lists = plugins.split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }
         guard !lists.isEmpty else { throw TrainingError("--plugins names no list; give BaselineL1 for instance") }
-        let benchmarks = try lists.map { try StepBenchmark(settings, plugins: PluginRequest.parseList($0)) }
+        let benchmarks = try assignments.apply(to: lists.map { try PluginRequest.parseList($0) }).map {
+            try StepBenchmark(settings, plugins: $0)
+        }
         if let save { try benchmarks[0].save(to: save) }
         var report = BenchReport(model: model, settings: settings, lists: lists, benchmarks: benchmarks)
         for index in benchmarks.indices { report.steps[index].warm(try benchmarks[index].run(steps: warmup)) }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import PluginRuntime
 import Training
 import Yams
 
@@ -52,6 +53,7 @@ enum ConfigFile {
             guard let name = key.string else { throw TrainingError("\(path): a setting's name is not a text") }
             let option = "--" + name.replacingOccurrences(of: "_", with: "-")
             if name == "plugins" { return [option, try plugins(value, path: path)] }
+            if name == "set" { return try assignments(value, path: path).flatMap { [option, $0] } }
             if let items = value.sequence { return [option, items.compactMap(\.string).joined(separator: ",")] }
             guard let text = value.scalar?.string else {
                 throw TrainingError("\(path): the value of \(name) is neither a text, a number nor a list")
@@ -72,15 +74,49 @@ enum ConfigFile {
         }
         return try items.map { item in
             if let name = item.string { return name }
-            guard let entry = item.mapping?.first, let name = entry.key.string, let settings = entry.value.mapping
+            guard let entry = item.mapping?.first, item.mapping?.count == 1, let name = entry.key.string,
+                let settings = entry.value.mapping, var request = try PluginRequest.parseList(name).first
             else {
                 throw TrainingError("\(path): a plugin is a name, or a name with settings as `Name: {key: value}`")
             }
-            return
-                ([name]
-                + settings.compactMap { key, value in
-                    key.string.flatMap { key in value.scalar.map { "\(key)=\($0.string)" } }
-                }).joined(separator: ":")
+            for (key, value) in settings {
+                let (key, value) = try setting(key, value, of: name, path: path)
+                request.settings[key] = value
+            }
+            return request.listText
         }.joined(separator: ",")
+    }
+
+    /// `CRaFTDual.budget: 0.05` or `CRaFTDual: {budget: 0.05}` entries, or a list of texts, as `--set` takes them.
+    private static func assignments(_ value: Node, path: String) throws -> [String] {
+        if let items = value.sequence {
+            return try items.map { item in
+                guard let text = item.string else {
+                    throw TrainingError("\(path): set is a list of texts such as CRaFTDual.budget=0.05")
+                }
+                return text
+            }
+        }
+        guard let mapping = value.mapping else {
+            throw TrainingError("\(path): set takes entries such as `CRaFTDual.budget: 0.05`")
+        }
+        return try mapping.flatMap { key, value -> [String] in
+            guard let settings = value.mapping else {
+                let (key, value) = try setting(key, value, of: "set", path: path)
+                return ["\(key)=\(value)"]
+            }
+            let plugin = key.string ?? ""
+            return try settings.map { key, value in
+                let (key, value) = try setting(key, value, of: plugin, path: path)
+                return "\(plugin).\(key)=\(value)"
+            }
+        }
+    }
+
+    private static func setting(_ key: Node, _ value: Node, of owner: String, path: String) throws -> (String, String) {
+        guard let key = key.string, let value = value.scalar?.string else {
+            throw TrainingError("\(path): \(owner): '\(key.string ?? "?")' needs one value, a text or a number")
+        }
+        return (key, value)
     }
 }

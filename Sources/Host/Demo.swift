@@ -21,10 +21,11 @@ struct Demo: ParsableCommand {
     var quiet = false
 
     func run() throws {
-        var settings = try options.settings(over: TrainingOptions.trainDefaults)
+        var (settings, others) = try options.settings(
+            over: TrainingOptions.trainDefaults, and: [PluginRequest.parseList(craft)])
         let folder = out ?? RunNames.fresh("demo")
         let rows: [(name: String, plugins: [PluginRequest])] = [
-            ("baseline", settings.plugins), ("craft", try PluginRequest.parseList(craft)),
+            ("baseline", settings.plugins), ("craft", others[0]),
         ]
         var results: [(name: String, summary: RunSummary)] = []
         for row in rows {

@@ -11,6 +11,8 @@ final class HookCaller {
     private let values: ValueStore
     private let inputs: [HookArgument]
     private let results: [HookArgument]
+    /// What the calls so far gave.
+    private var kept: [String: NamedValues.Node] = [:]
     /// The first result that was not a finite number, in a sentence.
     private(set) var firstNonFinite: String?
 
@@ -27,22 +29,31 @@ final class HookCaller {
     ///
     /// - Parameter number: of the call, from 0.
     func call(_ given: [String: NamedValues.Node], number: Int) throws -> String {
+        let shorthand = CallShorthand(inputs: inputs)
+        let given = shorthand.named(given)
         try refuseUnknown(given.keys.sorted(), number)
+        if given["grads"] != nil { kept["gram"] = nil }
+        kept.merge(given) { _, new in new }
         for name in Set(results.map(\.name)) where NameRegistry.training.match(name)?.entry.isChained == true {
             // A chain starts anew in every step.
             values.remove(name)
         }
+        let blocks = shorthand.blocks(kept)
         for input in inputs {
-            try set(input, to: given[input.name], number)
+            try set(input, to: given[input.name], number, blocks)
             guard input.isPrevious, let node = given[input.name + "@prev"] else { continue }
             let last = ValueStore()
-            try set(input, to: node, number, suffix: "@prev", in: last)
+            try set(input, to: node, number, blocks, suffix: "@prev", in: last)
             values.setPrevious(input.name, from: last)
         }
-        fillIn(given, number)
+        try deriving(number) {
+            try DerivedValues(inputs: inputs, given: given, kept: kept, values: values).fillIn(call: number)
+        }
         try instance.run(point, values: values, step: step(given, number), keepsNonFinite: true)
         let text = results.compactMap { result in
-            NamedValues.text(of: result, in: values).map { "\(NamedValues.quoted(result.name)): \($0)" }
+            NamedValues.text(of: result, in: values, isUnblocked: shorthand.isUnblocked(kept, result)).map {
+                "\(NamedValues.quoted(result.name)): \($0)"
+            }
         }
         if firstNonFinite == nil, let result = results.first(where: { !NamedValues.isFinite($0, in: values) }) {
             firstNonFinite =
@@ -59,83 +70,86 @@ final class HookCaller {
         for name in names
         where !known.contains(name) && NameRegistry.training.match(name.replacing("@prev", with: "")) == nil {
             let reads = inputs.isEmpty ? "nothing" : inputs.map(\.description).joined(separator: ", ")
+            let hint = Suggestion.hint(for: name, among: known.sorted(), otherwise: "")
             throw TrainingError(
                 "\(source): call \(number) gives '\(name)', which \(point.rawValue) of \(instance.name) does not read; "
-                    + "it reads \(reads)")
+                    + (hint.isEmpty ? "" : hint + " ") + "it reads \(reads)")
         }
     }
 
     private func set(
-        _ input: HookArgument, to node: NamedValues.Node?, _ number: Int, suffix: String = "",
+        _ input: HookArgument, to node: NamedValues.Node?, _ number: Int, _ blocks: Int, suffix: String = "",
         in store: ValueStore? = nil
     ) throws {
         guard let node else { return }
         do {
-            try NamedValues.set(input, to: node, in: store ?? values)
+            try NamedValues.set(
+                input, to: CallShorthand.full(node, for: input, blocks: blocks), in: store ?? values)
         } catch let error as NamedValues.Mismatch {
             throw TrainingError(
                 "\(source): call \(number), '\(input.name)\(suffix)': \(error.reason); expected \(input.type)")
         }
     }
 
-    // MARK: - What the trainer would derive
+    private func deriving(_ number: Int, _ body: () throws -> Void) throws {
+        do { try body() } catch let error as NamedValues.Mismatch {
+            throw TrainingError("\(source): call \(number), \(error.reason)")
+        }
+    }
 
     private func step(_ given: [String: NamedValues.Node], _ number: Int) -> Int {
         if case .integer(let step)? = given["step"], let step = Int(exactly: step) { step } else { number }
     }
+}
 
-    /// Fills in what the file leaves out and the trainer would know: weights start at the multipliers, a block has one
-    /// parameter, objectives come in the order in which the hook names them.
-    private func fillIn(_ given: [String: NamedValues.Node], _ number: Int) {
-        if given["step"] == nil { values.set("step", Int64(number)) }
-        if values.integer("seed") == nil { values.set("seed", Int64(0)) }
-        let gram = values.array("gram").map(\.shape)
-        let gradients = values.array("grads").map(\.shape)
-        guard let objectives = gram?.last ?? gradients?.first else { return }
-        let blocks = gram?.first ?? values.array("numel")?.shape.first ?? 1
-        if values.array("numel") == nil {
-            values.set("numel", .filled([Int64](repeating: 1, count: blocks), .i64, [blocks]))
+/// What a file may leave unsaid where it can mean one thing only.
+struct CallShorthand {
+    let inputs: [HookArgument]
+
+    /// `loss` is `loss.retention` where that is the only loss the hook reads.
+    func named(_ given: [String: NamedValues.Node]) -> [String: NamedValues.Node] {
+        var named: [String: NamedValues.Node] = [:]
+        for (key, node) in given {
+            let base = key.replacing("@prev", with: "")
+            let isKnown = inputs.contains { $0.name == base } || NameRegistry.training.match(base) != nil
+            let meant = isKnown ? [] : Set(inputs.map(\.name).filter { $0.hasPrefix(base + ".") })
+            if let name = meant.first, meant.count == 1, given[name] == nil {
+                named[key == base ? name : name + "@prev"] = node
+            } else {
+                named[key] = node
+            }
         }
-        let rows = inputs.filter { $0.name.hasPrefix("index.") && $0.type.element == .i64 && !$0.isPrevious }
-        var taken = Set(rows.compactMap { values.integer($0.name) })
-        for row in rows where values.integer(row.name) == nil {
-            guard let free = (0..<Int64(objectives)).first(where: { !taken.contains($0) }) else { continue }
-            values.set(row.name, free)
-            taken.insert(free)
-        }
-        guard values.array("weights") == nil else { return }
-        var multipliers = [Double](repeating: 1, count: objectives)
-        for row in rows {
-            guard let index = values.integer(row.name).flatMap({ Int(exactly: $0) }),
-                multipliers.indices.contains(index),
-                let lambda = values.double("lambda." + row.name.dropFirst("index.".count))
+        return named
+    }
+
+    /// The number of blocks: of the first array that has the axis.
+    func blocks(_ given: [String: NamedValues.Node]) -> Int {
+        for input in inputs where Self.hasBlocks(input) {
+            guard let node = given[input.name], node.depth == input.type.axes?.count, case .list(let nodes) = node
             else { continue }
-            multipliers[index] = lambda
+            return nodes.count
         }
-        values.set(
-            "weights",
-            .filled([[Double]](repeating: multipliers, count: blocks).flatMap(\.self), .f64, [blocks, objectives]))
-    }
-}
-
-extension ArrayView {
-    /// An array that owns a copy of `elements`.
-    fileprivate static func filled<Element: BitwiseCopyable>(
-        _ elements: [Element], _ element: ElementType, _ shape: [Int]
-    ) -> ArrayView {
-        let memory = FilledMemory(elements)
-        return ArrayView(pointer: memory.pointer, element: element, shape: shape, owner: memory)
-    }
-}
-
-private final class FilledMemory<Element: BitwiseCopyable> {
-    let pointer: UnsafeMutableRawPointer
-
-    init(_ elements: [Element]) {
-        let typed = UnsafeMutablePointer<Element>.allocate(capacity: max(elements.count, 1))
-        typed.initialize(from: elements, count: elements.count)
-        pointer = UnsafeMutableRawPointer(typed)
+        return 1
     }
 
-    deinit { pointer.deallocate() }
+    /// Whether the results, too, are to be without their block axis: no input was given with it.
+    func isUnblocked(_ given: [String: NamedValues.Node], _ result: HookArgument) -> Bool {
+        guard Self.hasBlocks(result) else { return false }
+        let arrays = inputs.filter { Self.hasBlocks($0) && given[$0.name] != nil }
+        return !arrays.isEmpty && arrays.allSatisfy { given[$0.name]?.depth == ($0.type.axes?.count ?? 0) - 1 }
+    }
+
+    /// Without the block axis a value is that of every block; one order is that of every objective.
+    static func full(_ node: NamedValues.Node, for input: HookArgument, blocks: Int) -> NamedValues.Node {
+        guard let rank = input.type.axes?.count, node.depth == rank - 1 else { return node }
+        if hasBlocks(input) { return .list(Array(repeating: node, count: blocks)) }
+        if input.name == "order", case .list(let items) = node {
+            return .list(Array(repeating: node, count: items.count))
+        }
+        return node
+    }
+
+    private static func hasBlocks(_ argument: HookArgument) -> Bool {
+        NameRegistry.training.match(argument.name)?.type.axes?.first == "k"
+    }
 }

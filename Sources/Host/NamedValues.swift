@@ -10,6 +10,7 @@ enum NamedValues {
         case number(Double)
         case integer(Int64)
         case list([Node])
+        case object([String: Node])
         case other(String)
 
         init(from decoder: any Decoder) throws {
@@ -38,9 +39,28 @@ enum NamedValues {
             } else if let truth = try? value.decode(Bool.self) {
                 self = .other("\(truth)")
             } else {
-                self = .other("an object")
+                self = .object(try value.decode([String: Node].self))
             }
         }
+
+        /// How deep lists are nested, going by the first of each.
+        var depth: Int {
+            guard case .list(let nodes) = self else { return 0 }
+            return 1 + (nodes.first?.depth ?? 0)
+        }
+    }
+
+    /// `{"loss": {"retention": 1}}` as `{"loss.retention": 1}`.
+    private static func flattened(_ values: [String: Node], _ prefix: String = "") -> [String: Node] {
+        var flat: [String: Node] = [:]
+        for (key, node) in values {
+            if case .object(let inner) = node {
+                flat.merge(flattened(inner, prefix + key + ".")) { _, new in new }
+            } else {
+                flat[prefix + key] = node
+            }
+        }
+        return flat
     }
 
     /// A file of one call, or of several.
@@ -63,11 +83,11 @@ enum NamedValues {
             // JSON5 knows NaN and Infinity, which Python's json module writes.
             decoder.allowsJSON5 = true
             if let one = try? decoder.decode([String: Node].self, from: data) {
-                (calls, isList) = ([one], false)
+                (calls, isList) = ([flattened(one)], false)
                 return
             }
             do {
-                (calls, isList) = (try decoder.decode([[String: Node]].self, from: data), true)
+                (calls, isList) = (try decoder.decode([[String: Node]].self, from: data).map { flattened($0) }, true)
             } catch {
                 throw TrainingError(
                     "\(name): expected a JSON object of values by name, or a list of such objects: \(Self.reason(error))"
@@ -103,6 +123,7 @@ enum NamedValues {
             case (_, .integer(let number)): values.set(argument.name, Double(number))
             case (_, .number(let number)): values.set(argument.name, number)
             case (_, .list): throw Mismatch(reason: "it is a list")
+            case (_, .object): throw Mismatch(reason: "it is an object")
             case (_, .other(let text)): throw Mismatch(reason: "it is \(text)")
             case (_, .null): break
             }
@@ -154,6 +175,7 @@ enum NamedValues {
                 number = Double(value)
             case .null: throw Mismatch(reason: "element \(index) is null")
             case .list: throw Mismatch(reason: "element \(index) is a list")
+            case .object: throw Mismatch(reason: "element \(index) is an object")
             case .other(let text): throw Mismatch(reason: "element \(index) is \(text)")
             }
             switch element {
@@ -171,7 +193,9 @@ enum NamedValues {
     // MARK: - Writing
 
     /// A result as JSON; nil when the hook left it out.
-    static func text(of result: HookArgument, in values: ValueStore) -> String? {
+    ///
+    /// - Parameter isUnblocked: whether an array's first axis is left out where it is 1.
+    static func text(of result: HookArgument, in values: ValueStore, isUnblocked: Bool = false) -> String? {
         if let number = values.double(result.name) { return text(number) }
         if let number = values.integer(result.name) { return String(number) }
         guard let view = values.array(result.name) else { return nil }
@@ -181,7 +205,7 @@ enum NamedValues {
             case .f64: view.doubles.map { text($0) }
             case .i64: view.integers.map { String($0) }
             }
-        return nested(elements[...], view.shape[...])
+        return nested(elements[...], view.shape.dropFirst(isUnblocked && view.shape.first == 1 ? 1 : 0))
     }
 
     /// Whether a result, if there is one, holds finite numbers only.

@@ -18,8 +18,13 @@ extension Plugins {
                 last step's value. A list of objects is a list of steps of one instance: a name that an object leaves out \
                 keeps its value, a result such as lambda.X included, and "name@prev" is what the step before left.
 
-                What the trainer derives may be left out: numel is 1 for each block, index.X the objectives in the order the \
-                hook names them, weights 1 or lambda.X where it is known, step the number of the call from 0, seed 0.
+                What can mean one thing only may be short: {"loss": {"retention": 1}} is "loss.retention", so is "loss" where the \
+                hook reads no other; an array without its block axis is that of every block, and results then come without \
+                it too. What the trainer derives may be left out: numel is 1 for each block, index.X the objectives in the \
+                order the hook names them (row 0 is action's where it is not named), weights 1 or lambda.X where it is known, \
+                loss.X its element of losses, gram the products of grads, step the number of the call from 0, seed 0.
+
+                Random draws are the plugin's own unless order or uniforms is given (craft plugins names).
 
                 Numbers come back in full precision; what is not finite as "inf", "-inf" or "nan", followed by an error, \
                 because training ends there.
@@ -28,7 +33,9 @@ extension Plugins {
         @Argument(help: ArgumentHelp("Plugin name or .so file, with settings: NAME:key=value.", valueName: "plugin"))
         var plugin: String
 
-        @Argument(help: ArgumentHelp("plan, pre_backward, gradient_combine or post_step.", valueName: "hook"))
+        @Argument(
+            help: ArgumentHelp(
+                "Where it is called: plan, pre_backward, gradient_combine or post_step.", valueName: "hook"))
         var hook: String
 
         @Option(help: ArgumentHelp("File with the values; - reads the standard input.", valueName: "file"))
@@ -46,6 +53,8 @@ extension Plugins {
         @Option(help: ArgumentHelp("Where its state goes after the last call.", valueName: "file"))
         var saveState: String?
 
+        @OptionGroup var assignments: SettingAssignments
+
         @Option(help: ArgumentHelp("Folders to search first, separated by colons.", valueName: "folders"))
         var pluginPath: String?
 
@@ -55,19 +64,32 @@ extension Plugins {
             }
         }
 
+        /// `post_step`, however it is written: `post-step`, `postStep`, `step`.
+        private static func point(_ text: String) throws -> HookPoint {
+            func letters(_ text: String) -> String { String(text.lowercased().filter(\.isLetter)) }
+            let word = letters(text)
+            let matches = HookPoint.allCases.filter { letters($0.rawValue) == word }
+            let near = HookPoint.allCases.filter { !word.isEmpty && letters($0.rawValue).contains(word) }
+            if let point = matches.first ?? (near.count == 1 ? near.first : nil) { return point }
+            let known = HookPoint.allCases.map(\.rawValue)
+            throw TrainingError(
+                "there is no hook '\(text)'; "
+                    + Suggestion.hint(for: text, among: known, otherwise: "there are \(known.joined(separator: ", "))"))
+        }
+
         func run() throws {
             let requests = try PluginRequest.parseList(plugin)
-            guard let request = requests.first, requests.count == 1 else {
+            guard requests.count == 1 else {
                 throw TrainingError("'\(plugin)' names \(requests.count) plugins; call takes one")
             }
-            guard let point = HookPoint(rawValue: hook) else {
-                let known = HookPoint.allCases.map(\.rawValue).joined(separator: ", ")
-                throw TrainingError("there is no hook '\(hook)'; there are \(known)")
-            }
+            let request = try assignments.apply(to: [requests])[0][0]
+            let point = try Self.point(hook)
             let path = try PluginSearch(paths: Installation.pluginPath(pluginPath)).locate(request.name)
             let instance = try PluginInstance(library: PluginLibrary(path: path), request: request)
             guard !instance.arguments(at: point).isEmpty else {
-                throw TrainingError("\(request.name) has no hook at \(hook); craft plugins inspect lists its hooks")
+                let others = HookPoint.allCases.filter { !instance.arguments(at: $0).isEmpty }.map(\.rawValue)
+                throw TrainingError(
+                    "\(request.name) has no hook at \(point.rawValue); it has some at \(others.joined(separator: ", "))")
             }
             if let file = loadState ?? state.flatMap({ FileManager.default.fileExists(atPath: $0) ? $0 : nil }) {
                 guard let data = FileManager.default.contents(atPath: file) else {

@@ -34,7 +34,7 @@ struct Pretrain: ParsableCommand {
         let trainer: Trainer
         if let resume {
             try options.checkForResume()
-            trainer = try Trainer(resuming: resume, steps: options.steps)
+            trainer = try Trainer(resuming: resume, steps: options.steps, revise: options.revisePlugins)
         } else {
             var defaults = RunSettings()
             defaults.task = .questions

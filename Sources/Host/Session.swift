@@ -2,32 +2,8 @@ import Foundation
 import Glibc
 import Models
 import PluginRuntime
-import Synchronization
 import Tensors
 import Training
-
-private let interruptions = Atomic<Int>(0)
-
-// A signal handler may do little more than count.
-private func noteInterruption(_: Int32) {
-    if interruptions.add(1, ordering: .relaxed).newValue > 1 { _exit(130) }
-}
-
-/// Whether Ctrl-C has been pressed: the first asks for a checkpoint, the second ends the process.
-enum Interruption {
-    static var isRequested: Bool { interruptions.load(ordering: .relaxed) > 0 }
-
-    static func install() {
-        // A parent may have started us with these blocked; then Ctrl-C would never arrive.
-        var signals = sigset_t()
-        sigemptyset(&signals)
-        sigaddset(&signals, SIGINT)
-        sigaddset(&signals, SIGTERM)
-        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
-        signal(SIGINT, noteInterruption)
-        signal(SIGTERM, noteInterruption)
-    }
-}
 
 /// Names for runs that were given none.
 enum RunNames {
@@ -64,6 +40,8 @@ enum Session {
             advice:
                 "Checkpoints of \(trainer.run.path) are whole: craft train --resume \(trainer.run.path) goes on from the "
                 + "last. craft plugins check looks for the mistake in a plugin.")
+        let watch = HookWatch()
+        defer { watch.stop() }
         let isTerminal = isatty(STDERR_FILENO) == 1 && !quiet && progressEvery == nil
         describe(trainer)
         var lastLine = Date.distantPast
@@ -145,6 +123,7 @@ enum Session {
             "run \(trainer.run.path): \(settings.plugins.map(\.instance).joined(separator: ",")) (objectives: \(objectives))"
         )
         let anchor = trainer.step.anchorSource.map { ", anchors \($0.rawValue)" } ?? ""
+        for note in trainer.step.composition.plan.notes { print("note: \(note)") }
         let from = trainer.stepsDone == 0 ? "" : ", continuing from step \(trainer.stepsDone)"
         print(
             "\(trainer.model.parameters.trainableCount) trainable values, batch \(settings.batchSize) x "

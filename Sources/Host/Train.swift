@@ -26,6 +26,9 @@ struct Train: ParsableCommand {
             "Continue from the checkpoint of this step instead; later ones are set aside.", valueName: "step"))
     var resumeStep: Int?
 
+    @Flag(help: "Let --resume go on with other plugins, settings of plugins or plugin files than the run began with.")
+    var allowPluginChanges = false
+
     @Option(
         help: ArgumentHelp(
             "Print a progress line every N steps. Default: one every few seconds.", valueName: "steps"))
@@ -48,10 +51,15 @@ struct Train: ParsableCommand {
         guard resume != nil || resumeStep == nil else {
             throw TrainingError("--resume-step is given without --resume; name the run too")
         }
+        guard resume != nil || !allowPluginChanges else {
+            throw TrainingError("--allow-plugin-changes is for --resume; a new run has nothing to change")
+        }
         if let resume {
             guard out == nil else { throw TrainingError("--resume continues in the run's own folder; leave --out out") }
             try options.checkForResume()
-            trainer = try Trainer(resuming: resume, from: resumeStep, steps: options.steps)
+            trainer = try Trainer(
+                resuming: resume, from: resumeStep, steps: options.steps, allowsPluginChanges: allowPluginChanges,
+                revise: options.revisePlugins)
         } else {
             trainer = try Trainer(
                 settings: try options.settings(over: TrainingOptions.trainDefaults), at: out ?? RunNames.fresh("train"))

@@ -28,6 +28,8 @@ struct TrainingOptions: ParsableArguments {
             valueName: "list"))
     var plugins: String?
 
+    @OptionGroup var assignments: SettingAssignments
+
     @Option(
         help: ArgumentHelp(
             "Folders to search for plugins, separated by colons. CRAFT_PLUGIN_PATH and the executable's own folder come after.",
@@ -142,7 +144,21 @@ struct TrainingOptions: ParsableArguments {
     var questionLimit: Int?
 
     /// `base` with the given flags in place.
-    func settings(over base: RunSettings) throws -> RunSettings {
+    ///
+    /// - Parameter others: further plugin lists that `--set` is for; they come back with its values in place.
+    func settings(
+        over base: RunSettings, and others: [[PluginRequest]]
+    ) throws -> (settings: RunSettings, others: [[PluginRequest]]) {
+        var settings = try self.settings(over: base, isAssigning: false)
+        let lists = try assignments.apply(to: [settings.plugins] + others)
+        settings.plugins = lists[0]
+        return (settings, Array(lists.dropFirst()))
+    }
+
+    /// `base` with the given flags in place.
+    ///
+    /// - Parameter isAssigning: whether `--set` is one of them.
+    func settings(over base: RunSettings, isAssigning: Bool = true) throws -> RunSettings {
         var settings = base
         if let model { settings.model = model }
         if let data {
@@ -151,6 +167,7 @@ struct TrainingOptions: ParsableArguments {
         }
         if let dataset { settings.dataset = dataset }
         if let plugins { settings.plugins = try PluginRequest.parseList(plugins) }
+        if isAssigning { settings.plugins = try assignments.apply(to: [settings.plugins])[0] }
         settings.pluginPath = Installation.pluginPath(pluginPath)
         if let steps { settings.steps = steps }
         if let seed { settings.seed = seed }
@@ -199,16 +216,25 @@ struct TrainingOptions: ParsableArguments {
         return settings
     }
 
-    /// Refuses settings beside `--resume`: a run goes on with those it began with.
+    /// Refuses settings beside `--resume`: a run goes on with those it began with. Plugins and their settings may be named;
+    /// whether they are the run's is found when it is opened.
     func checkForResume() throws {
         var untouched = RunSettings()
-        untouched.pluginPath = Installation.pluginPath(nil)
+        untouched.pluginPath = Installation.pluginPath(pluginPath)
+        if let plugins { untouched.plugins = try PluginRequest.parseList(plugins) }
         if let steps { untouched.steps = steps }
-        guard try settings(over: untouched) == untouched else {
+        guard try settings(over: untouched, isAssigning: false) == untouched else {
             throw TrainingError(
-                "--resume continues with the settings in the run's config.json and takes --steps alone; leave the other "
-                    + "settings out, or start a new run with --out")
+                "--resume continues with the settings in the run's config.json; give --steps, and --plugins or --set to change "
+                    + "plugins, leave the other settings out, or start a new run with --out")
         }
+    }
+
+    /// Puts what is said about plugins into the settings of a run that is resumed.
+    func revisePlugins(of settings: inout RunSettings) throws {
+        if let plugins { settings.plugins = try PluginRequest.parseList(plugins) }
+        settings.plugins = try assignments.apply(to: [settings.plugins])[0]
+        if pluginPath != nil { settings.pluginPath = Installation.pluginPath(pluginPath) }
     }
 
     private func choice<Choice: RawRepresentable & CaseIterable>(

@@ -43,6 +43,12 @@ public func pluginTable<P: Plugin>(of type: P.Type) -> UnsafePointer<craft_plugi
         table.load = load
         table.reset = reset
     }
+    var card = craft_card()
+    card.struct_size = UInt32(MemoryLayout<craft_card>.size)
+    card.formula = cString(P.description.formula)
+    card.reference = cString(P.description.reference)
+    PluginLibraryState.card = permanent([card])
+    table.extension = pluginExtension
     PluginLibraryState.table = permanent([table])
     return PluginLibraryState.table
 }
@@ -51,6 +57,7 @@ public func pluginTable<P: Plugin>(of type: P.Type) -> UnsafePointer<craft_plugi
 /// library, and only read afterwards.
 private enum PluginLibraryState {
     nonisolated(unsafe) static var table: UnsafePointer<craft_plugin>?
+    nonisolated(unsafe) static var card: UnsafePointer<craft_card>?
     nonisolated(unsafe) static var make: ((Settings) throws -> any Plugin)?
 }
 
@@ -79,6 +86,13 @@ private let runHook: craft_frame_function = { pointer, context, slots, error in
         let hook = Unmanaged<ErasedHook>.fromOpaque(context).takeUnretainedValue()
         try hook.body(try Instance.at(pointer), slots)
     }
+}
+
+private func pluginExtension(_ id: UnsafePointer<CChar>?) -> UnsafeRawPointer? {
+    guard let id else { return nil }
+    let name = Array(CRAFT_CARD_ID.utf8) + [0]
+    for (index, byte) in name.enumerated() where UInt8(bitPattern: id[index]) != byte { return nil }
+    return UnsafeRawPointer(PluginLibraryState.card)
 }
 
 private func create(

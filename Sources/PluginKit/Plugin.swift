@@ -45,15 +45,24 @@ public struct PluginDescription: Sendable {
     let id: StaticString
     let version: StaticString
     let summary: StaticString
+    let formula: StaticString
+    let reference: StaticString
 
     /// - Parameters:
     ///   - id: unique and never changed: `org.example.my-rule`.
     ///   - version: of the plugin.
     ///   - summary: one sentence.
-    public init(id: StaticString, version: StaticString, summary: StaticString) {
+    ///   - formula: the rule, in lines.
+    ///   - reference: where it comes from.
+    public init(
+        id: StaticString, version: StaticString, summary: StaticString, formula: StaticString = "",
+        reference: StaticString = ""
+    ) {
         self.id = id
         self.version = version
         self.summary = summary
+        self.formula = formula
+        self.reference = reference
     }
 }
 

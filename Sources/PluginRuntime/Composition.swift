@@ -185,6 +185,17 @@ public final class Composition {
         return states
     }
 
+    /// Restores what ``saveState()`` gave, of the instances in `names`; the others stay as they are. Throws
+    /// ``PluginStateError`` when a state is missing or damaged.
+    public func loadState(_ states: [String: Data], of names: Set<String>) throws {
+        for instance in instances where names.contains(instance.name) {
+            guard let state = states[instance.name] else {
+                throw PluginStateError(plugin: instance.name, message: "the checkpoint has no state of it")
+            }
+            try instance.loadState(state)
+        }
+    }
+
     /// Restores what ``saveState()`` gave. The states must be those of exactly these instances. Throws
     /// ``PluginStateError``.
     public func loadState(_ states: [String: Data]) throws {
@@ -193,12 +204,7 @@ public final class Composition {
             throw PluginStateError(
                 plugin: extra, message: "the checkpoint has its state, but it is not in this run's plugin list")
         }
-        for instance in instances {
-            guard let state = states[instance.name] else {
-                throw PluginStateError(plugin: instance.name, message: "the checkpoint has no state of it")
-            }
-            try instance.loadState(state)
-        }
+        try loadState(states, of: names)
     }
 
     /// Every instance back to the state right after creation. Throws ``PluginStateError``.

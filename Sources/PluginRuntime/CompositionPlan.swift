@@ -27,6 +27,8 @@ public struct CompositionPlan: Sendable, Codable, Equatable {
     public let abi: String
     public let plugins: [LoadedPlugin]
     public let points: [Point]
+    /// What a user may not have meant, a sentence each: plugins that are about something that nobody provides.
+    public let notes: [String]
 
     init(
         plugins: [LoadedPlugin], order: [HookPoint: [CompositionResolver.Node]], resolver: CompositionResolver,
@@ -55,6 +57,28 @@ public struct CompositionPlan: Sendable, Codable, Equatable {
             }
             return Point(point: point, hooks: hooks)
         }
+        notes = Self.notes(resolver, registry)
+    }
+
+    /// A plugin that can do without a value may be left with nothing to do: a multiplier rule without its objective. That is
+    /// a legal run, and a likely slip.
+    private static func notes(_ resolver: CompositionResolver, _ registry: NameRegistry) -> [String] {
+        var notes: [String] = []
+        for node in resolver.nodes {
+            let hook = resolver[node]
+            for argument in hook.inputs + hook.results {
+                // "none" is how a setting says that it names nothing.
+                guard let match = registry.match(argument.name), !match.captures.values.contains("none"),
+                    let root = match.entry.requires?.filled(with: match.captures), resolver.providers[root] == nil
+                else { continue }
+                let near = Suggestion.hint(for: root, among: resolver.providers.keys.sorted(), otherwise: "")
+                let note =
+                    "\(resolver.instance(node)) is about '\(root)', which no plugin in the list provides: it has nothing to do "
+                    + "there" + (near.isEmpty ? "" : "; \(near)")
+                if !notes.contains(note) { notes.append(note) }
+            }
+        }
+        return notes
     }
 
     private static func value(
@@ -130,6 +154,7 @@ extension CompositionPlan: CustomStringConvertible {
             }
             text += rows.render(indent: "  ") + "\n"
         }
+        for note in notes { text += "\nnote: \(note)\n" }
         return text
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// Names who was being called when a fatal signal arrives.
 ///
@@ -59,15 +60,43 @@ package enum CrashReport {
         return pointer
     }()
 
+    /// Counts beginnings and ends of calls; odd while one is going on.
+    private static let calls = Atomic<Int>(0)
+
     /// Notes that a call into a plugin begins.
     static func enter(_ label: Label, step: Int = -1) {
         guard let base = label.bytes.baseAddress else { return }
         record.pointee.step = step
         memcpy(record.pointee.label, base, labelCapacity)
+        calls.add(1, ordering: .releasing)
     }
 
     /// Notes that it is over.
-    static func leave() { record.pointee.label.storeBytes(of: 0, as: UInt8.self) }
+    static func leave() {
+        calls.add(1, ordering: .releasing)
+        record.pointee.label.storeBytes(of: 0, as: UInt8.self)
+    }
+
+    /// The call that is going on, for another thread to show: its number, and "plugin X, post_step hook, step 3". `nil`
+    /// between calls.
+    package static func currentCall() -> (number: Int, text: String)? {
+        let number = calls.load(ordering: .acquiring)
+        guard number % 2 == 1 else { return nil }
+        let label = String(cString: record.pointee.label.assumingMemoryBound(to: CChar.self))
+        let step = record.pointee.step
+        // The label may have changed while it was read.
+        guard calls.load(ordering: .acquiring) == number else { return nil }
+        return (number, step >= 0 ? "\(label), step \(step)" : label)
+    }
+
+    /// Writes "plugin X, post_step hook, step 3" to standard error, between two texts; nothing between calls. For signal
+    /// handlers.
+    package static func writeCurrentCall(_ before: StaticString, _ after: StaticString) {
+        guard record.pointee.label.load(as: UInt8.self) != 0 else { return }
+        put(before)
+        putCall()
+        put(after)
+    }
 
     /// Runs a call that is no hook: `create`, `save` and the like.
     static func during<Result>(_ text: String, _ body: () -> Result) -> Result {
@@ -134,11 +163,7 @@ package enum CrashReport {
     fileprivate static func write(signal: Int32, address: UInt?) {
         guard record.pointee.label.load(as: UInt8.self) != 0 else { return }
         put("Error: ")
-        put(record.pointee.label.assumingMemoryBound(to: CChar.self))
-        if record.pointee.step >= 0 {
-            put(", step ")
-            put(number: UInt(record.pointee.step))
-        }
+        putCall()
         put(": crashed with ")
         put(name(ofSignal: signal))
         if let address { putPlace(address) }
@@ -147,6 +172,13 @@ package enum CrashReport {
             put(advice)
             put("\n")
         }
+    }
+
+    private static func putCall() {
+        put(record.pointee.label.assumingMemoryBound(to: CChar.self))
+        guard record.pointee.step >= 0 else { return }
+        put(", step ")
+        put(number: UInt(record.pointee.step))
     }
 
     /// Where in guarded memory the access was.

@@ -31,6 +31,21 @@ extension PluginLibrary {
         return PluginTable.row(at: words, size: Int(size))
     }
 
+    /// What the plugin's card says (the extension "craft.card/1"); empty texts when it has none.
+    static func readCard(
+        _ table: craft_plugin, _ path: String
+    ) throws(PluginLoadError) -> (formula: String, reference: String) {
+        guard let address = table.extension?(CRAFT_CARD_ID) else { return ("", "") }
+        let size = address.loadUnaligned(as: UInt32.self)
+        guard size >= UInt32(MemoryLayout<craft_card>.size) else {
+            throw PluginLoadError(
+                .structSize, path, "its card says it has \(size) bytes, at least \(MemoryLayout<craft_card>.size) are needed",
+                hint: "set struct_size to sizeof(craft_card)")
+        }
+        let card: craft_card = PluginTable.row(at: address, size: Int(size))
+        return (card.formula.map { String(cString: $0) } ?? "", card.reference.map { String(cString: $0) } ?? "")
+    }
+
     static func readParameters(_ table: craft_plugin, _ path: String) throws(PluginLoadError) -> [Parameter] {
         let rows: [craft_parameter] = try rows(
             UnsafeRawPointer(table.parameters), table.parameter_count, table.parameter_size,

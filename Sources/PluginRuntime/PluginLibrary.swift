@@ -1,13 +1,14 @@
 import Foundation
 import Glibc
 import PluginAPI
+import Synchronization
 
 /// Why a file cannot be used as a plugin.
 public struct PluginLoadError: Error, Equatable, CustomStringConvertible {
     /// One case per distinct cause.
     public enum Cause: String, Sendable {
-        case missingFile, notALibrary, openFailed, missingEntry, abiMajor, abiMinor, structSize, table, signature
-        case signatureHash
+        case missingFile, notALibrary, openFailed, changed, missingEntry, abiMajor, abiMinor, structSize, table
+        case signature, signatureHash
     }
 
     public let cause: Cause
@@ -27,7 +28,8 @@ public struct PluginLoadError: Error, Equatable, CustomStringConvertible {
 
 /// A plugin file, opened and checked. Creating instances is ``PluginInstance``'s part.
 ///
-/// The library stays loaded until the process ends: unloading Swift code leaves the runtime with dangling metadata.
+/// The library stays loaded until the process ends: unloading Swift code leaves the runtime with dangling metadata. What
+/// becomes of its file meanwhile does not matter (``DetachedMapping``).
 public final class PluginLibrary {
     /// A hook as declared, before names are filled in.
     public struct Hook: Sendable {
@@ -47,7 +49,7 @@ public final class PluginLibrary {
     }
 
     public let path: String
-    /// SHA-256 of the file, in hexadecimal.
+    /// SHA-256 of the file as it was opened, in hexadecimal.
     public let sha256: String
     public let id: String
     public let version: String
@@ -57,6 +59,9 @@ public final class PluginLibrary {
     public let stateVersion: UInt32
     public let parameters: [Parameter]
     public let hooks: [Hook]
+    /// The rule and where it comes from, as the plugin's card has them; empty when it says nothing.
+    public let formula: String
+    public let reference: String
 
     let table: craft_plugin
     private let entry: @convention(c) () -> UnsafePointer<craft_plugin>?
@@ -103,6 +108,8 @@ public final class PluginLibrary {
                 .missingEntry, path, "it is a shared library but not a craft plugin: no symbol 'craft_plugin_entry'",
                 hint: "export it, in C with CRAFT_PLUGIN_ENTRY, in Swift with @c(craft_plugin_entry) public func")
         }
+        DetachedMapping.detach(libraryOf: symbol)
+        try Self.checkUnchanged(path, sha256, handle)
         typealias Entry = @convention(c) () -> UnsafePointer<craft_plugin>?
         entry = unsafeBitCast(symbol, to: Entry.self)
         guard let pointer = entry() else {
@@ -116,6 +123,7 @@ public final class PluginLibrary {
         summary = try Self.text(table.summary, "summary", path)
         parameters = try Self.readParameters(table, path)
         hooks = try Self.readHooks(table, path)
+        (formula, reference) = try Self.readCard(table, path)
     }
 
     /// Checks what holds only over several calls: the entry always returns the same table, and an extension nobody knows
@@ -129,6 +137,25 @@ public final class PluginLibrary {
                 .table, path, "its extension function gives a table for an id that nobody knows",
                 hint: "return NULL for every id but your own")
         }
+    }
+
+    /// SHA-256 of the libraries of this process by their handle.
+    private static let opened = Mutex<[UInt: String]>([:])
+
+    /// The hash has to be that of the code in memory: the file may have been written to between hashing and opening it, and
+    /// a library that is already open is not read again.
+    private static func checkUnchanged(
+        _ path: String, _ hash: String, _ handle: UnsafeMutableRawPointer
+    ) throws(PluginLoadError) {
+        let known = opened.withLock { $0[UInt(bitPattern: handle)] }
+        var now = known
+        if now == nil { now = try checkFile(path) }
+        guard now == hash else {
+            throw PluginLoadError(
+                .changed, path, "the file changed \(known == nil ? "while" : "after") this process opened it",
+                hint: "start again when it is complete")
+        }
+        opened.withLock { $0[UInt(bitPattern: handle)] = hash }
     }
 
     /// Hashes the file after checking that it can be a shared library at all.

@@ -99,6 +99,15 @@ extension NameRegistry {
                 "The objectives' gradients in full, n parameters in block order, numel of each: takes m more copies of the trainable parameters' memory."
         ),
         Entry(
+            "order", type: "i64[m,m]", readable: [.gradientCombine], producible: [.gradientCombine], provider: .plugin,
+            doc:
+                "Random orders to use instead of a strategy's own: row i says in which order objective i meets the others, a permutation of all rows in which i itself is passed over."
+        ),
+        Entry(
+            "uniforms", type: "f64[n]", readable: [.gradientCombine], producible: [.gradientCombine], provider: .plugin,
+            cost: .cheap,
+            doc: "Random numbers in [0, 1) to use instead of a strategy's own, one for each coordinate of grads."),
+        Entry(
             "combined", type: "f32[n]", producible: [.gradientCombine], provider: .plugin, cost: .expensive,
             doc:
                 "The gradient the optimizer follows, in the order of grads. It replaces the sum of weights times gradients."

@@ -9,7 +9,11 @@ import PluginKit
 final class AGEM: GramStrategy {
     static let description = PluginDescription(
         id: "craft.AGEM", version: "1.0.0",
-        summary: "Projects the gradient off a reference gradient it conflicts with; the reference is not followed.")
+        summary: "Projects the gradient off a reference gradient it conflicts with; the reference is not followed.",
+        formula: """
+            g = sum_{i != ref} w_i g_i        d = g - min(<g, g_ref>, 0) / |g_ref|^2 * g_ref
+            """,
+        reference: "Chaudhry et al., Efficient Lifelong Learning with A-GEM (arXiv 1812.00420).")
 
     static let objective = Parameter("objective", default: "action", "The objective that is followed, with all others.")
     static let constraint = Parameter("constraint", default: "retention", "The objective of the reference gradient.")

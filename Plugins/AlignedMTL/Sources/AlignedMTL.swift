@@ -13,7 +13,11 @@ final class AlignedMTL: GramStrategy {
 
     static let description = PluginDescription(
         id: "craft.AlignedMTL", version: "1.0.0",
-        summary: "Scales the gradients' principal components to one length before combining them.")
+        summary: "Scales the gradients' principal components to one length before combining them.",
+        formula: """
+            G = V L V'         w = sqrt(scale) V L^(-1/2) V' u
+            """,
+        reference: "Senushkin et al., Independent Component Alignment for Multi-Task Learning (arXiv 2305.19000).")
 
     static let scaleMode = Parameter(
         "scale_mode", default: ScaleMode.min,

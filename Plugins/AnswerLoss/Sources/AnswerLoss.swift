@@ -9,7 +9,12 @@ import PluginKit
 /// Computed in Double, with each row's maximum subtracted first.
 final class AnswerLoss: Plugin {
     static let description = PluginDescription(
-        id: "craft.AnswerLoss", version: "1.0.0", summary: "Cross-entropy of answers to questions about images.")
+        id: "craft.AnswerLoss", version: "1.0.0",
+        summary: "Cross-entropy of answers to questions about images.",
+        formula: """
+            L        = 1/n * sum_i ( log sum_v exp z_iv  -  z_i,y_i )
+            dL/dz_iv = ( softmax(z_i)_v - [v = y_i] ) / n
+            """)
 
     static let objective = Parameter("objective", default: "answer", "Name of the objective.")
     static let weight = Parameter(

@@ -13,7 +13,13 @@ final class AugmentedLagrangian: Plugin {
 
     static let description = PluginDescription(
         id: "craft.AugmentedLagrangian", version: "1.0.0",
-        summary: "Keeps an objective within a budget by a multiplier and a growing quadratic penalty.")
+        summary: "Keeps an objective within a budget by a multiplier and a growing quadratic penalty.",
+        formula: """
+            weight in the step:    max(0, lambda + rho (L_t - budget))              of this step's own violation
+            after it:              lambda <- clip(lambda + rho (L_t - budget), 0, max)
+            then, if L_t - budget > tolerance:      rho <- min(rho * growth + increment, max_penalty)
+            """,
+        reference: "Bertsekas, Constrained Optimization and Lagrange Multiplier Methods (1982); Cooper (arXiv 2504.01212).")
 
     static let objective = Parameter("objective", default: "retention", "The objective that has the budget.")
     static let budget = Parameter("budget", default: 0.1, minimum: 0, "Largest value the objective should have.")
@@ -42,26 +48,30 @@ final class AugmentedLagrangian: Plugin {
             lambda.value = rule.initial
         },
         Hook<AugmentedLagrangian>(
-            .gradientCombine, Input<ArrayView<Double>>("weights[k,m]"), Input<Int>("index.{objective}"),
-            Input<Double>("loss.{objective}"), Input<Double>("lambda.{objective}"),
-            Output<MutableArrayView<Double>>("weights[k,m]"), Output<Double>("metric.{objective}_effective_lambda")
+            .gradientCombine, Input<ArrayView<Double>>("weights[k,m]"), Input<Int?>("index.{objective}"),
+            Input<Double?>("loss.{objective}"), Input<Double?>("lambda.{objective}"),
+            Output<MutableArrayView<Double>>("weights[k,m]"), Output<Double?>("metric.{objective}_effective_lambda")
         ) { rule, weights, index, loss, lambda, combined, metric in
+            combined.assign(weights)
+            // Without the objective there is no constraint.
+            guard let index, let loss else { return }
+            let lambda = lambda ?? rule.initial
             let size = weights.shape[1]
             guard (0..<size).contains(index) else {
                 throw PluginError("the objective's row is \(index), but there are \(size) objectives")
             }
             let effective = try rule.next(lambda, loss: loss)
-            combined.assign(weights)
             // Added to what a strategy earlier in the list may have put on top of the multiplier.
             for block in 0..<weights.shape[0] { combined[block * size + index] += effective - lambda }
             metric.value = effective
         },
         Hook<AugmentedLagrangian>(
-            .postStep, Input<Double>("loss.{objective}"), Input<Double>("lambda.{objective}"),
-            Output<Double>("lambda.{objective}"), Output<Double>("metric.{objective}_budget"),
-            Output<Double>("metric.{objective}_penalty"), Output<Double?>("metric.{objective}_over_budget")
+            .postStep, Input<Double?>("loss.{objective}"), Input<Double?>("lambda.{objective}"),
+            Output<Double?>("lambda.{objective}"), Output<Double?>("metric.{objective}_budget"),
+            Output<Double?>("metric.{objective}_penalty"), Output<Double?>("metric.{objective}_over_budget")
         ) { rule, loss, lambda, next, budget, coefficient, ratio in
-            next.value = try rule.next(lambda, loss: loss)
+            guard let loss else { return }
+            next.value = try rule.next(lambda ?? rule.initial, loss: loss)
             budget.value = rule.budget
             coefficient.value = rule.coefficient
             if rule.budget > 0 { ratio.value = loss / rule.budget }

@@ -8,7 +8,13 @@ import PluginKit
 /// Sums accumulate in Double; sign(0) = 0.
 final class BaselineL1: Plugin {
     static let description = PluginDescription(
-        id: "craft.BaselineL1", version: "1.0.0", summary: "Mean absolute error on normalised action chunks.")
+        id: "craft.BaselineL1", version: "1.0.0",
+        summary: "Mean absolute error on normalised action chunks.",
+        formula: """
+            L     = 1/n * sum |p - t|            n = B * H * A
+            dL/dp = sign(p - t) / n              sign(0) = 0
+            """,
+        reference: "VLA-Adapter's L1 regression head (arXiv 2509.09372) and OpenVLA-OFT (arXiv 2502.19645).")
 
     static let objective = Parameter("objective", default: "action", "Name of the objective.")
     static let weight = Parameter(

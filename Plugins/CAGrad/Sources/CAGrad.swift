@@ -10,7 +10,11 @@ import PluginKit
 final class CAGrad: GramStrategy {
     static let description = PluginDescription(
         id: "craft.CAGrad", version: "1.0.0",
-        summary: "Finds, near the mean gradient, the step whose worst objective improves most.")
+        summary: "Finds, near the mean gradient, the step whose worst objective improves most.",
+        formula: """
+            max_d  min_i <g_i, d>     subject to    |d - g_0| <= c |g_0|,       g_0 = sum_i u_i g_i
+            """,
+        reference: "Liu et al., Conflict-Averse Gradient Descent (arXiv 2110.14048).")
 
     static let radius = Parameter(
         "c", default: 0.5, minimum: 0, "Radius of the search around the mean gradient, in its length.")

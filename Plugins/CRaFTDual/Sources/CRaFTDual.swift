@@ -20,7 +20,12 @@ final class CRaFTDual: Plugin {
 
     static let description = PluginDescription(
         id: "craft.CRaFTDual", version: "1.0.0",
-        summary: "Adapts a multiplier so that its objective stays within a budget.")
+        summary: "Adapts a multiplier so that its objective stays within a budget.",
+        formula: """
+            ascent       lambda <- clip( lambda + lr * (L - budget),                    0, max )
+            normalised   lambda <- clip( lambda + lr * clip(L / budget - 1, -1, 1),     0, max )
+            """,
+        reference: "Projected gradient ascent on the Lagrangian, as in CRaFT; Gallego-Posada et al., Cooper (arXiv 2504.01212).")
 
     static let objective = Parameter("objective", default: "retention", "The objective that has the budget.")
     static let budget = Parameter("budget", default: 0.1, minimum: 0, "Largest value the objective should have.")
@@ -36,13 +41,15 @@ final class CRaFTDual: Plugin {
     static let hooks = [
         Hook<CRaFTDual>(.plan, Output<Double>("lambda.{objective}")) { dual, lambda in lambda.value = dual.initial },
         Hook<CRaFTDual>(
-            .postStep, Input<Double>("loss.{objective}"), Input<Double>("lambda.{objective}"),
+            .postStep, Input<Double?>("loss.{objective}"), Input<Double?>("lambda.{objective}"),
             Input<Double?>("metric.{objective}_anchor_variance"),
-            Output<Double>("lambda.{objective}"), Output<Double>("metric.{objective}_budget"),
+            Output<Double?>("lambda.{objective}"), Output<Double?>("metric.{objective}_budget"),
             Output<Double?>("metric.{objective}_over_budget")
         ) { dual, loss, lambda, variance, next, budget, ratio in
+            // Without the objective there is no constraint.
+            guard let loss else { return }
             let limit = try dual.limit(anchorVariance: variance)
-            next.value = try dual.next(lambda, loss: loss, limit: limit)
+            next.value = try dual.next(lambda ?? dual.initial, loss: loss, limit: limit)
             budget.value = limit
             if limit > 0 { ratio.value = loss / limit }
         },

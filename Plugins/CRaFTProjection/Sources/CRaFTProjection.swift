@@ -28,7 +28,11 @@ final class CRaFTProjection: Plugin {
 
     static let description = PluginDescription(
         id: "craft.CRaFTProjection", version: "1.0.0",
-        summary: "Removes the component of the action gradient that conflicts with a constraint.")
+        summary: "Removes the component of the action gradient that conflicts with a constraint.",
+        formula: """
+            if <g_a, g_c> < 0:    g_a' = g_a - <g_a, g_c> / |g_c|^2 * g_c        otherwise g_a' = g_a
+            """,
+        reference: "CRaFT; A-GEM (Chaudhry et al., arXiv 1812.00420) and PCGrad (Yu et al., arXiv 2001.06782) use the same projection.")
 
     static let objective = Parameter("objective", default: "action", "The objective whose gradient is projected.")
     static let constraint = Parameter("constraint", default: "retention", "The objective that is protected.")
@@ -43,7 +47,7 @@ final class CRaFTProjection: Plugin {
             .gradientCombine,
             Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
             Input<ArrayView<Int64>>("numel[k]"),
-            Input<Int>("index.{objective}"), Input<Int?>("index.{constraint}"), Input<Double?>("lambda.{constraint}"),
+            Input<Int?>("index.{objective}"), Input<Int?>("index.{constraint}"), Input<Double?>("lambda.{constraint}"),
             Output<MutableArrayView<Double>>("weights[k,m]"),
             Output<Double?>("metric.{prefix}conflict_ratio"), Output<Double?>("metric.{prefix}conflict_ratio_numel"),
             Output<Double?>("metric.{prefix}gradient_cosine"), Output<Double?>("metric.{prefix}gradient_norm_ratio"),
@@ -52,8 +56,8 @@ final class CRaFTProjection: Plugin {
             plugin, gram, weights, numel, action, constraint, lambda, combined, ratio, ratioNumel, cosine, norms,
             headroom in
             combined.assign(weights)
-            // Without the constraint there is nothing to protect and nothing to measure.
-            guard let constraint else { return }
+            // Without one of the two there is nothing to protect and nothing to measure.
+            guard let action, let constraint else { return }
             if let lambda, !lambda.isFinite {
                 throw PluginError("lambda.\(plugin.constraint) is \(lambda): the multiplier must be finite")
             }

@@ -11,7 +11,12 @@ final class ClipGradNorm: Plugin {
 
     static let description = PluginDescription(
         id: "craft.ClipGradNorm", version: "1.0.0",
-        summary: "Shortens the combined gradient, or each objective's, to a largest length.")
+        summary: "Shortens the combined gradient, or each objective's, to a largest length.",
+        formula: """
+            per=step         w   <- w   * min(1, max_norm / |sum_i w_i g_i|)
+            per=objective    w_i <- w_i * min(1, max_norm / |w_i g_i|)             each objective by itself
+            """,
+        reference: "Pascanu et al., On the difficulty of training recurrent neural networks (arXiv 1211.5063).")
 
     static let maxNorm = Parameter("max_norm", default: 1.0, minimum: 0, "Largest length, over all parameters.")
     static let kind = Parameter("per", default: Kind.step, "What is clipped: the combined step, or each objective.")

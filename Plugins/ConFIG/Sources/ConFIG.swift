@@ -11,7 +11,11 @@ import PluginKit
 final class ConFIG: GramStrategy {
     static let description = PluginDescription(
         id: "craft.ConFIG", version: "1.0.0",
-        summary: "Takes the direction whose cosines with all gradients are proportional to the weights.")
+        summary: "Takes the direction whose cosines with all gradients are proportional to the weights.",
+        formula: """
+            u = U^+ w,       d = (sum_i <g_i, u / |u|>) u / |u|            U: the gradients divided by their lengths
+            """,
+        reference: "Liu et al., ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks (arXiv 2408.11104).")
 
     static var parameters: [any AnyParameter] { [BlockScope.parameter] }
     static let hooks = gramHooks

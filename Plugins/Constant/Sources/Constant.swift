@@ -5,7 +5,12 @@ import PluginKit
 /// Fixed weights: `d = sum_i w_i g_i`.
 final class Constant: GramStrategy {
     static let description = PluginDescription(
-        id: "craft.Constant", version: "1.0.0", summary: "Combines the objectives' gradients with fixed weights.")
+        id: "craft.Constant", version: "1.0.0",
+        summary: "Combines the objectives' gradients with fixed weights.",
+        formula: """
+            d = sum_i w_i g_i
+            """,
+        reference: "Linear scalarisation; `Constant` in TorchJD.")
 
     static let values = Parameter(
         "weights", default: "1", "Weights in the order of the gradients' rows, separated by spaces; one for all alike.")

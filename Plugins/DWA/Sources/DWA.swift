@@ -10,7 +10,12 @@ import PluginKit
 /// the incoming weights.
 final class DWA: LossStrategy {
     static let description = PluginDescription(
-        id: "craft.DWA", version: "1.0.0", summary: "Weighs objectives by how slowly their losses fall.")
+        id: "craft.DWA", version: "1.0.0",
+        summary: "Weighs objectives by how slowly their losses fall.",
+        formula: """
+            factor_i = m softmax(r / T)_i,       r_i = L_i(e - 1) / L_i(e - 2)
+            """,
+        reference: "Liu et al., End-to-End Multi-Task Learning with Attention (arXiv 1803.10704).")
 
     static let temperature = Parameter(
         "temperature", default: 2.0, minimum: 1e-3, maximum: 1e9, "Evenness of the weights; the larger, the more even.")

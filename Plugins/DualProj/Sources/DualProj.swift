@@ -8,7 +8,11 @@ import PluginKit
 final class DualProj: GramStrategy {
     static let description = PluginDescription(
         id: "craft.DualProj", version: "1.0.0",
-        summary: "Projects the weighted sum to the nearest vector that conflicts with no gradient.")
+        summary: "Projects the weighted sum to the nearest vector that conflicts with no gradient.",
+        formula: """
+            d = argmin_d |d - sum_i u_i g_i|^2    subject to    <g_j, d> >= 0 for all j
+            """,
+        reference: "Lopez-Paz and Ranzato, Gradient Episodic Memory (arXiv 1706.08840).")
 
     static let preference = Parameter(
         "preference", default: Preference.weights, "What u is: the incoming weights, or these over their sum.")

@@ -14,7 +14,13 @@ import PluginKit
 final class FAMO: LossStrategy {
     static let description = PluginDescription(
         id: "craft.FAMO", version: "1.0.0",
-        summary: "Weighs objectives so that all losses fall at the same relative rate.")
+        summary: "Weighs objectives so that all losses fall at the same relative rate.",
+        formula: """
+            z = softmax(xi)        factor_i = (z_i / (L_i - b)) / sum_j (z_j / (L_j - b))
+            delta_i = log(L_i(t - 1) - b) - log(L_i(t) - b)
+            xi <- xi - lr * (z .* (delta - <z, delta>) + decay * xi)                b = min_loss
+            """,
+        reference: "Liu et al., FAMO (arXiv 2306.03792).")
 
     static let rate = Parameter("lr", default: 0.025, minimum: 0, maximum: 1e6, "Step size of the logits.")
     static let decay = Parameter("decay", default: 0.001, minimum: 0, maximum: 1e6, "Pull of the logits towards 0.")

@@ -9,7 +9,12 @@ import PluginKit
 /// alpha = 1 is the Nash bargaining solution; larger ones favour the objective that gains least.
 final class FairGrad: GramStrategy {
     static let description = PluginDescription(
-        id: "craft.FairGrad", version: "1.0.0", summary: "Shares the step's gain among the objectives alpha-fairly.")
+        id: "craft.FairGrad", version: "1.0.0",
+        summary: "Shares the step's gain among the objectives alpha-fairly.",
+        formula: """
+            (G w)_i = w_i^(-1/alpha),    w > 0
+            """,
+        reference: "Ban and Ji, Fair Resource Allocation in Multi-Task Learning (arXiv 2402.15638).")
 
     static let alpha = Parameter(
         "alpha", default: 1.0, minimum: 0.1, maximum: 100,

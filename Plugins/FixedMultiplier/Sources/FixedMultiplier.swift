@@ -4,7 +4,12 @@ import PluginKit
 /// A multiplier that never changes: the control for every rule that adapts one.
 final class FixedMultiplier: Plugin {
     static let description = PluginDescription(
-        id: "craft.FixedMultiplier", version: "1.0.0", summary: "Keeps an objective's multiplier at one value.")
+        id: "craft.FixedMultiplier", version: "1.0.0",
+        summary: "Keeps an objective's multiplier at one value.",
+        formula: """
+            lambda = value
+            """,
+        reference: "Penalty method with a fixed coefficient.")
 
     static let objective = Parameter("objective", default: "retention", "The objective that has the multiplier.")
     static let value = Parameter("value", default: 0.1, minimum: 0, "The multiplier.")

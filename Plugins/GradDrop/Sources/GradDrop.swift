@@ -7,12 +7,17 @@ import PluginKit
 ///     P_c = 1/2 (1 + sum_i g_ic / sum_i |g_ic|),     U_c uniform in [0, 1)
 ///     d_c = sum_i g_ic [P_c > U_c and g_ic > 0, or P_c < U_c and g_ic < 0]
 ///
-/// `g_i` is the objective's gradient times its incoming weight. A draw depends on seed, step and coordinate alone, so that
+/// `g_i` is the objective's gradient times its incoming weight. A draw is that of `uniforms` where somebody gives it; else it depends on seed, step and coordinate alone, so that
 /// a resumed run draws what an uninterrupted one does.
 final class GradDrop: Plugin {
     static let description = PluginDescription(
         id: "craft.GradDrop", version: "1.0.0",
-        summary: "Keeps, coordinate by coordinate, the gradients of one sign, drawn by the purity of the signs.")
+        summary: "Keeps, coordinate by coordinate, the gradients of one sign, drawn by the purity of the signs.",
+        formula: """
+            P_c = 1/2 (1 + sum_i g_ic / sum_i |g_ic|),     U_c uniform in [0, 1)
+            d_c = sum_i g_ic [P_c > U_c and g_ic > 0, or P_c < U_c and g_ic < 0]
+            """,
+        reference: "Chen et al., Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout (arXiv 2010.06808).")
 
     static let leak = Parameter(
         "leak", default: 0.0, minimum: 0, maximum: 1, "Share of every gradient that is kept whatever its sign.")
@@ -24,10 +29,14 @@ final class GradDrop: Plugin {
         Hook<GradDrop>(.plan, Output<Int>("block_scope")) { _, scope in scope.value = 3 },
         Hook<GradDrop>(
             .gradientCombine, Input<ArrayView<Float>>("grads[m,n]"), Input<ArrayView<Double>>("weights[1,m]"),
-            Input<Int?>("step"), Input<Int?>("seed"), Output<MutableArrayView<Float>>("combined[n]")
-        ) { strategy, gradients, weights, step, seed, combined in
+            Input<Int?>("step"), Input<Int?>("seed"), Input<ArrayView<Double>?>("uniforms[n]"),
+            Output<MutableArrayView<Float>>("combined[n]")
+        ) { strategy, gradients, weights, step, seed, uniforms, combined in
+            if let bad = uniforms?.elements.first(where: { !($0 >= 0 && $0 < 1) }) {
+                throw PluginError("uniforms has \(bad): expected numbers from 0 to below 1")
+            }
             strategy.combine(
-                gradients, weights,
+                gradients, weights, draws: uniforms,
                 key: mixed(
                     UInt64(bitPattern: Int64((seed ?? 0) &+ strategy.seed))
                         ^ mixed(UInt64(bitPattern: Int64(step ?? 0)))),
@@ -44,7 +53,8 @@ final class GradDrop: Plugin {
     }
 
     private func combine(
-        _ gradients: ArrayView<Float>, _ weights: ArrayView<Double>, key: UInt64, into combined: MutableArrayView<Float>
+        _ gradients: ArrayView<Float>, _ weights: ArrayView<Double>, draws: ArrayView<Double>?, key: UInt64,
+        into combined: MutableArrayView<Float>
     ) {
         let (m, n) = (gradients.shape[0], gradients.shape[1])
         let factors = (0..<m).map { Float(weights[$0]) }
@@ -63,7 +73,7 @@ final class GradDrop: Plugin {
                 continue
             }
             let purity = 0.5 * (1 + sum / magnitude)
-            let draw = Float(Self.mixed(key &+ UInt64(column)) >> 40) * 0x1p-24
+            let draw = draws.map { Float($0[column]) } ?? Float(Self.mixed(key &+ UInt64(column)) >> 40) * 0x1p-24
             var kept: Float = 0
             for row in 0..<m {
                 let value = factors[row] * values[row * n + column]

@@ -13,7 +13,12 @@ import PluginKit
 final class GradNorm: Plugin {
     static let description = PluginDescription(
         id: "craft.GradNorm", version: "1.0.0",
-        summary: "Learns weights that balance gradient lengths by how fast each loss falls.")
+        summary: "Learns weights that balance gradient lengths by how fast each loss falls.",
+        formula: """
+            r_i = (L_i / L_i(0)) / mean_j (L_j / L_j(0))        n_i = w_i |g_i|        n = mean_j n_j
+            w_i <- w_i - lr * sign(n_i - n r_i^alpha) |g_i| / n        then scaled to sum up to the number of objectives
+            """,
+        reference: "Chen et al., GradNorm (arXiv 1711.02257).")
 
     static let alpha = Parameter(
         "alpha", default: 1.5, minimum: 0, maximum: 100,

@@ -18,7 +18,16 @@ final class GradVac: GramStrategy {
 
     static let description = PluginDescription(
         id: "craft.GradVac", version: "1.0.0",
-        summary: "Turns each gradient towards the others until their cosines are the usual ones.")
+        summary: "Turns each gradient towards the others until their cosines are the usual ones.",
+        formula: """
+            d_i = g_i;   for j in order:
+                phi = cos(d_i, g_j)
+                if phi < target_ij:
+                    d_i += |d_i| (target sqrt(1 - phi^2) - phi sqrt(1 - target^2)) / (|g_j| sqrt(1 - target^2)) * g_j
+                target_ij = (1 - beta) target_ij + beta phi
+            d = sum_i w_i d_i                                   w: the incoming weights
+            """,
+        reference: "Wang et al., Gradient Vaccine (arXiv 2010.05874).")
 
     static let beta = Parameter(
         "beta", default: 0.5, minimum: 0, maximum: 1, "How fast the targets follow the cosines; 1 keeps no memory.")
@@ -31,8 +40,9 @@ final class GradVac: GramStrategy {
         scopeHook,
         Hook<GradVac>(
             .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Input<Int?>("step"), Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { strategy, gram, weights, step, combined in
+            Input<Int?>("step"), Input<ArrayView<Int64>?>("order[m,m]"),
+            Output<MutableArrayView<Double>>("weights[k,m]")
+        ) { strategy, gram, weights, step, order, combined in
             let count = gram.elements.count
             if strategy.targets.isEmpty { strategy.targets = [Double](repeating: 0, count: count) }
             guard strategy.targets.count == count else {
@@ -41,6 +51,7 @@ final class GradVac: GramStrategy {
                         + "it was saved with other objectives or another scope")
             }
             strategy.step = step ?? 0
+            strategy.given = try order.map { try GivenOrders($0) }
             try strategy.combine(gram, weights, into: combined)
         },
     ]
@@ -50,6 +61,7 @@ final class GradVac: GramStrategy {
     private let order: Order
     private let seed: Int
     private var step = 0
+    private var given: GivenOrders?
     /// `[K,M,M]`; empty before the first step.
     private var targets: [Double] = []
 
@@ -66,7 +78,7 @@ final class GradVac: GramStrategy {
             var others = gram.rows.indices.filter { $0 != position }
             if order == .random {
                 var draw = VisitOrder(seed: seed, place: [step, block, row])
-                others = draw.shuffled(others)
+                others = given?.others(of: row, in: gram) ?? draw.shuffled(others)
             }
             // In units of the gradients' lengths.
             var turned = [Double](repeating: 0, count: gram.rows.count)

@@ -8,7 +8,11 @@ import PluginKit
 final class IMTLG: GramStrategy {
     static let description = PluginDescription(
         id: "craft.IMTLG", version: "1.0.0",
-        summary: "Takes the direction whose projections on all gradients' directions are equal.")
+        summary: "Takes the direction whose projections on all gradients' directions are equal.",
+        formula: """
+            w = v / sum(v),       v = G^+ sqrt(diag G)
+            """,
+        reference: "Liu et al., Towards Impartial Multi-task Learning (ICLR 2021).")
 
     static var parameters: [any AnyParameter] { [BlockScope.parameter] }
     static let hooks = gramHooks

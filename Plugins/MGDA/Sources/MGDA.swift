@@ -7,7 +7,12 @@ import PluginKit
 ///     min  |sum_i a_i g_i|^2    subject to    a >= 0,  sum_i a_i = 1
 final class MGDA: GramStrategy {
     static let description = PluginDescription(
-        id: "craft.MGDA", version: "1.0.0", summary: "Takes the shortest vector in the gradients' convex hull.")
+        id: "craft.MGDA", version: "1.0.0",
+        summary: "Takes the shortest vector in the gradients' convex hull.",
+        formula: """
+            min  |sum_i a_i g_i|^2     subject to     a >= 0,   sum_i a_i = 1
+            """,
+        reference: "Desideri, MGDA (2012); Sener and Koltun (arXiv 1810.04650).")
 
     static var parameters: [any AnyParameter] { [BlockScope.parameter] }
     static let hooks = gramHooks

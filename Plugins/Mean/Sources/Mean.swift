@@ -5,7 +5,12 @@ import PluginKit
 /// The mean of the gradients, whatever the multipliers say: `d = 1/m sum_i g_i`.
 final class Mean: GramStrategy {
     static let description = PluginDescription(
-        id: "craft.Mean", version: "1.0.0", summary: "Averages the objectives' gradients.")
+        id: "craft.Mean", version: "1.0.0",
+        summary: "Averages the objectives' gradients.",
+        formula: """
+            d = 1/m sum_i g_i
+            """,
+        reference: "Linear scalarisation; `Mean` in TorchJD.")
 
     static var parameters: [any AnyParameter] { [BlockScope.parameter] }
     static let hooks = gramHooks

@@ -13,7 +13,14 @@ final class MultiplierSchedule: Plugin {
 
     static let description = PluginDescription(
         id: "craft.MultiplierSchedule", version: "1.0.0",
-        summary: "Moves an objective's multiplier from one value to another over the steps.")
+        summary: "Moves an objective's multiplier from one value to another over the steps.",
+        formula: """
+            linear         from + (to - from) x                        x = (t - begin) / (end - begin), within 0 ... 1
+            cosine         from + (to - from) (1 - cos(pi x)) / 2
+            exponential    from (to / from)^x                          both above 0
+            step           from before `end`, to after
+            """,
+        reference: "Annealed penalties, as for the KL term in Bowman et al. (arXiv 1511.06349).")
 
     static let objective = Parameter("objective", default: "retention", "The objective that has the multiplier.")
     static let shape = Parameter("shape", default: Shape.linear, "Course between the two values.")

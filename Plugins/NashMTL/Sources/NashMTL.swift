@@ -10,7 +10,11 @@ import PluginKit
 final class NashMTL: GramStrategy {
     static let description = PluginDescription(
         id: "craft.NashMTL", version: "1.0.0",
-        summary: "Maximises the product of the objectives' first-order gains.")
+        summary: "Maximises the product of the objectives' first-order gains.",
+        formula: """
+            (G w)_i = 1 / w_i,    w > 0
+            """,
+        reference: "Navon et al., Multi-Task Learning as a Bargaining Game (arXiv 2202.01017).")
 
     static let maxNorm = Parameter(
         "max_norm", default: 1.0, minimum: 0, "Largest length of a block's combined gradient; 0 for no limit.")

@@ -14,7 +14,12 @@ final class PCGrad: GramStrategy {
 
     static let description = PluginDescription(
         id: "craft.PCGrad", version: "1.0.0",
-        summary: "Projects each gradient off those it conflicts with, then adds them.")
+        summary: "Projects each gradient off those it conflicts with, then adds them.",
+        formula: """
+            d_i = g_i;   for j in order:   if <d_i, g_j> < 0:   d_i -= <d_i, g_j> / |g_j|^2 * g_j
+            d = sum_i w_i d_i                                   w: the incoming weights
+            """,
+        reference: "Yu et al., Gradient Surgery for Multi-Task Learning (arXiv 2001.06782).")
 
     static let order = Parameter(
         "order", default: Order.random, "In which order a gradient meets the others: drawn per step, by row, or all.")
@@ -25,9 +30,11 @@ final class PCGrad: GramStrategy {
         scopeHook,
         Hook<PCGrad>(
             .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Input<Int?>("step"), Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { strategy, gram, weights, step, combined in
+            Input<Int?>("step"), Input<ArrayView<Int64>?>("order[m,m]"),
+            Output<MutableArrayView<Double>>("weights[k,m]")
+        ) { strategy, gram, weights, step, order, combined in
             strategy.step = step ?? 0
+            strategy.given = try order.map { try GivenOrders($0) }
             try strategy.combine(gram, weights, into: combined)
         },
     ]
@@ -36,6 +43,7 @@ final class PCGrad: GramStrategy {
     private let order: Order
     private let seed: Int
     private var step = 0
+    private var given: GivenOrders?
 
     /// The average goes through every order: 720 for each of seven gradients.
     private static let largestAverage = 7
@@ -55,7 +63,7 @@ final class PCGrad: GramStrategy {
             case .ascending: added = project(gram.cosines, position, others)
             case .random:
                 var draw = VisitOrder(seed: seed, place: [step, block, row])
-                added = project(gram.cosines, position, draw.shuffled(others))
+                added = project(gram.cosines, position, given?.others(of: row, in: gram) ?? draw.shuffled(others))
             case .average: added = try average(gram.cosines, position, others)
             }
             for other in others where added[other] != 0 {

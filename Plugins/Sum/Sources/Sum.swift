@@ -5,7 +5,12 @@ import PluginKit
 /// Every gradient once, whatever the multipliers say: `d = sum_i g_i`.
 final class Sum: GramStrategy {
     static let description = PluginDescription(
-        id: "craft.Sum", version: "1.0.0", summary: "Adds the objectives' gradients, each with the weight 1.")
+        id: "craft.Sum", version: "1.0.0",
+        summary: "Adds the objectives' gradients, each with the weight 1.",
+        formula: """
+            d = sum_i g_i
+            """,
+        reference: "Linear scalarisation; `Sum` in TorchJD.")
 
     static var parameters: [any AnyParameter] { [BlockScope.parameter] }
     static let hooks = gramHooks

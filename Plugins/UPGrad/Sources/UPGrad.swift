@@ -9,7 +9,11 @@ import PluginKit
 final class UPGrad: GramStrategy {
     static let description = PluginDescription(
         id: "craft.UPGrad", version: "1.0.0",
-        summary: "Projects each gradient to the nearest vector that conflicts with none, then adds them.")
+        summary: "Projects each gradient to the nearest vector that conflicts with none, then adds them.",
+        formula: """
+            d = sum_i u_i p(g_i),       p(g) = argmin_d |d - g|^2   subject to   <g_j, d> >= 0 for all j
+            """,
+        reference: "Quinton and Rey, Jacobian Descent for Multi-Objective Optimization (arXiv 2406.16232).")
 
     static let preference = Parameter(
         "preference", default: Preference.weights, "What u is: the incoming weights, or these over their sum.")

@@ -11,7 +11,13 @@ import PluginKit
 /// incoming weights.
 final class UW: LossStrategy {
     static let description = PluginDescription(
-        id: "craft.UW", version: "1.0.0", summary: "Weighs objectives by a learned uncertainty of each.")
+        id: "craft.UW", version: "1.0.0",
+        summary: "Weighs objectives by a learned uncertainty of each.",
+        formula: """
+            min over s   sum_i  1/2 exp(-s_i) L_i + 1/2 s_i
+            factor_i = 1/2 exp(-s_i)            s_i <- s_i - lr * 1/2 (1 - exp(-s_i) L_i)
+            """,
+        reference: "Kendall et al., Multi-Task Learning Using Uncertainty to Weigh Losses (arXiv 1705.07115).")
 
     static let rate = Parameter("lr", default: 0.025, minimum: 0, maximum: 1e6, "Step size of the log-variances.")
     static let initial = Parameter(

@@ -25,7 +25,13 @@ final class NuPI: Plugin {
 
     static let description = PluginDescription(
         id: "craft.nuPI", version: "1.0.0",
-        summary: "Adapts a multiplier to a budget with a PI controller, which damps oscillation.")
+        summary: "Adapts a multiplier to a budget with a PI controller, which damps oscillation.",
+        formula: """
+            e_t     = L_t - budget                             violation=relative:  L_t / budget - 1
+            xi_t    = nu xi_(t-1) + (1 - nu) e_t
+            lambda <- clip(lambda + lr (ki e_t + kp (xi_t - xi_(t-1))), 0, max)
+            """,
+        reference: "Sohrabi et al., On PI Controllers for Updating Lagrange Multipliers (arXiv 2406.04558); Cooper (arXiv 2504.01212).")
 
     static let objective = Parameter("objective", default: "retention", "The objective that has the budget.")
     static let budget = Parameter("budget", default: 0.1, minimum: 0, "Largest value the objective should have.")
@@ -45,11 +51,13 @@ final class NuPI: Plugin {
     static let hooks = [
         Hook<NuPI>(.plan, Output<Double>("lambda.{objective}")) { rule, lambda in lambda.value = rule.initial },
         Hook<NuPI>(
-            .postStep, Input<Double>("loss.{objective}"), Input<Double>("lambda.{objective}"),
-            Output<Double>("lambda.{objective}"), Output<Double>("metric.{objective}_budget"),
+            .postStep, Input<Double?>("loss.{objective}"), Input<Double?>("lambda.{objective}"),
+            Output<Double?>("lambda.{objective}"), Output<Double?>("metric.{objective}_budget"),
             Output<Double?>("metric.{objective}_over_budget")
         ) { rule, loss, lambda, next, budget, ratio in
-            next.value = try rule.next(lambda, loss: loss)
+            // Without the objective there is no constraint.
+            guard let loss else { return }
+            next.value = try rule.next(lambda ?? rule.initial, loss: loss)
             budget.value = rule.budget
             if rule.budget > 0 { ratio.value = loss / rule.budget }
         },

@@ -67,6 +67,10 @@ pub trait Plugin: Hooks + Sized + 'static {
     const VERSION: &'static str;
     /// One sentence.
     const SUMMARY: &'static str;
+    /// The rule, in lines.
+    const FORMULA: &'static str = "";
+    /// Where it comes from.
+    const REFERENCE: &'static str = "";
 
     /// The settings it takes, in the order tools list them.
     fn parameters() -> Vec<ParameterRow> {

@@ -113,6 +113,16 @@ pub struct Hook {
     pub context: *mut c_void,
 }
 
+pub const CARD_ID: &[u8] = b"craft.card/1";
+
+#[repr(C)]
+pub struct Card {
+    pub struct_size: u32,
+    pub reserved: u32,
+    pub formula: *const c_char,
+    pub reference: *const c_char,
+}
+
 #[repr(C)]
 pub struct Plugin {
     pub struct_size: u32,

@@ -4,7 +4,7 @@ use crate::hook::Frame;
 use crate::settings::{ParameterRow, Settings};
 use crate::state::{Reader, Writer};
 use crate::{raw, Error, Plugin, Result};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::raw::{c_char, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
@@ -74,8 +74,27 @@ fn make<P: Plugin>() -> Result<*mut raw::Plugin> {
         save: if has_state { Some(save::<P>) } else { None },
         load: if has_state { Some(load::<P>) } else { None },
         reset: if has_state { Some(reset::<P>) } else { None },
-        extension: None,
+        extension: Some(extension::<P>),
     })))
+}
+
+/// The card; made once, as the table is.
+unsafe extern "C" fn extension<P: Plugin>(id: *const c_char) -> *const c_void {
+    static CARD: AtomicPtr<raw::Card> = AtomicPtr::new(ptr::null_mut());
+    if id.is_null() || CStr::from_ptr(id).to_bytes() != raw::CARD_ID {
+        return ptr::null();
+    }
+    if CARD.load(Ordering::Acquire).is_null() {
+        let (formula, reference) = match (c_string(P::FORMULA), c_string(P::REFERENCE)) {
+            (Ok(formula), Ok(reference)) => (formula, reference),
+            _ => return ptr::null(),
+        };
+        let size = std::mem::size_of::<raw::Card>() as u32;
+        let card = Box::into_raw(Box::new(raw::Card { struct_size: size, reserved: 0, formula, reference }));
+        // A library holds one plugin, and the host asks from one thread at a time; a second card would be lost, no more.
+        CARD.store(card, Ordering::Release);
+    }
+    CARD.load(Ordering::Acquire).cast()
 }
 
 fn parameter(row: &ParameterRow) -> Result<raw::Parameter> {

@@ -13,17 +13,19 @@ extension Plugins {
             discussion: """
                 craft plugins check ./libMyRule.so
                 craft plugins check MyRule:budget=0.1 --seed 7 --json
+                craft plugins check build/*.so
 
                 Each check runs in a process of its own with a time limit: a plugin that crashes or hangs fails that check.
                 Values are made up from the seed, which is printed; the same seed makes the same ones.
 
-                Exit codes: 0 every check passed, 1 some failed, 2 the file is no plugin.
+                Exit codes: 0 every check passed, 1 some failed, 2 a file is no plugin.
                 """)
 
-        @Argument(help: ArgumentHelp("Plugin name or .so file, with settings: NAME:key=value.", valueName: "plugin"))
-        var plugin: String
+        @Argument(
+            help: ArgumentHelp("Plugin names or .so files, each with settings: NAME:key=value.", valueName: "plugin"))
+        var plugins: [String]
 
-        @Flag(help: "Print the result as JSON.")
+        @Flag(help: "Print the result as JSON: an object for one plugin, a list of them for several.")
         var json = false
 
         @Option(help: ArgumentHelp("Seed of the values. Default: a new one each time.", valueName: "n"))
@@ -35,6 +37,11 @@ extension Plugins {
         @Option(help: ArgumentHelp("Only these checks, separated by commas. Default: all.", valueName: "checks"))
         var only: String?
 
+        @Option(help: ArgumentHelp("Checks at a time. Default: the processors of the machine.", valueName: "n"))
+        var jobs = ProcessInfo.processInfo.activeProcessorCount
+
+        @OptionGroup var assignments: SettingAssignments
+
         @Option(help: ArgumentHelp("Folders to search first, separated by colons.", valueName: "folders"))
         var pluginPath: String?
 
@@ -42,35 +49,49 @@ extension Plugins {
             guard timeLimit > 0, timeLimit <= 86400 else {
                 throw TrainingError("--time-limit is \(timeLimit); give seconds between 0 and 86400")
             }
-            let requests = try PluginRequest.parseList(plugin)
-            guard var request = requests.first, requests.count == 1 else {
-                throw TrainingError("'\(plugin)' names \(requests.count) plugins; check takes one")
-            }
-            let path = try PluginSearch(paths: Installation.pluginPath(pluginPath)).locate(request.name)
-            request.name = path
-            let process = CheckProcess(
-                plugin: request.listText, seed: seed ?? UInt64.random(in: 0..<1_000_000_000), timeLimit: timeLimit)
-            if !json {
-                print("\(path), seed \(process.seed) (--seed \(process.seed) makes the same values again)")
-            }
+            guard (1...256).contains(jobs) else { throw TrainingError("--jobs is \(jobs); expected 1 to 256") }
             let checks = try selectedChecks()
-            let report = try ValidationReport(process, path: path, checks: checks) { line in
-                if !json { print(Self.text(line)) }
+            let seed = seed ?? UInt64.random(in: 0..<1_000_000_000)
+            let search = PluginSearch(paths: Installation.pluginPath(pluginPath))
+            let lists = try assignments.apply(to: plugins.map { try PluginRequest.parseList($0) })
+            let processes = try lists.flatMap(\.self).map { request in
+                var request = request
+                request.name = try search.locate(request.name)
+                return CheckProcess(
+                    plugin: request.listText, path: request.name, seed: seed, timeLimit: timeLimit)
+            }
+            let pool = CheckPool(jobs: jobs)
+            // All are started; they are shown in the order in which they were named.
+            let runs = processes.map { PendingValidation($0, checks: checks, pool: pool) }
+            let reports = try runs.map { run in
+                if !json { print("\(run.path), seed \(seed) (--seed \(seed) makes the same values again)") }
+                let report = try run.report { if !json { print(Self.text($0)) } }
+                if !json { print(Self.summary(report) + (runs.count > 1 ? "\n" : "")) }
+                return report
             }
             if json {
                 let encoder = JSONEncoder()
                 encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-                print(String(decoding: try encoder.encode(report), as: UTF8.self))
-            } else {
-                let failed = report.checks.filter { $0.status == .failed }
-                let name = report.id.map { "\($0) \(report.version ?? "")" } ?? path
+                let data = try reports.count == 1 ? encoder.encode(reports[0]) : encoder.encode(reports)
+                print(String(decoding: data, as: UTF8.self))
+            } else if reports.count > 1 {
+                let failed = reports.filter { !$0.passed }
                 print(
                     failed.isEmpty
-                        ? "\(name): all \(report.checks.count) checks passed"
-                        : "\(name): \(failed.count) of \(report.checks.count) checks failed: "
-                            + failed.map(\.check).joined(separator: ", "))
+                        ? "all \(reports.count) plugins passed"
+                        : "\(failed.count) of \(reports.count) plugins failed: \(failed.map(\.plugin).joined(separator: ", "))"
+                )
             }
-            if !report.passed { throw ExitCode(1) }
+            if !reports.allSatisfy(\.passed) { throw ExitCode(1) }
+        }
+
+        private static func summary(_ report: ValidationReport) -> String {
+            let failed = report.checks.filter { $0.status == .failed }
+            let name = report.id.map { "\($0) \(report.version ?? "")" } ?? report.plugin
+            return failed.isEmpty
+                ? "\(name): all \(report.checks.count) checks passed"
+                : "\(name): \(failed.count) of \(report.checks.count) checks failed: "
+                    + failed.map(\.check).joined(separator: ", ")
         }
 
         private func selectedChecks() throws -> [PluginCheck] {

@@ -2,7 +2,6 @@ import Dispatch
 import Foundation
 import Glibc
 import PluginRuntime
-import Synchronization
 
 /// What a check process writes for the one that started it.
 struct CheckMessage: Codable {
@@ -20,8 +19,10 @@ struct CheckMessage: Codable {
 
 /// Runs one check in a process of its own: whatever the plugin does there ends that process and no other.
 struct CheckProcess {
-    /// Path of the plugin, its settings as in a plugin list (":key=value"), and the seed of the values.
+    /// The plugin by its path, with settings as in a plugin list (":key=value").
     let plugin: String
+    let path: String
+    /// Of the values.
     let seed: UInt64
     let timeLimit: Double
 
@@ -87,82 +88,5 @@ struct CheckProcess {
         let report = printed.split(separator: "\n").last { $0.contains(": crashed with SIG") }
         if let report, let start = report.range(of: "Error: ") { return String(report[start.upperBound...]) }
         return "crashed with \(CrashReport.name(ofSignal: signal)) outside of its hooks, while it was opened or at exit"
-    }
-}
-
-/// One line of the result.
-struct CheckReport: Codable {
-    enum Status: String, Codable { case passed, failed, skipped }
-
-    var check: String
-    var title: String
-    var status: Status
-    /// What is wrong, or a remark.
-    var message: String?
-    var seconds: Double
-}
-
-/// All of a plugin's checks.
-struct ValidationReport: Codable {
-    var plugin: String
-    var id: String?
-    var version: String?
-    var seed: UInt64
-    var passed: Bool
-    var checks: [CheckReport]
-
-    /// Runs the checks, one process after the other. Throws ``CheckProblem`` when the file is no plugin.
-    init(
-        _ process: CheckProcess, path: String, checks selected: [PluginCheck] = PluginCheck.allCases,
-        progress: (CheckReport) -> Void = { _ in }
-    ) throws {
-        plugin = path
-        seed = process.seed
-        passed = true
-        checks = []
-        var isLoaded = true
-        for check in PluginCheck.allCases where check == .load || selected.contains(check) {
-            var report = CheckReport(check: check.rawValue, title: check.title, status: .skipped, seconds: 0)
-            if isLoaded {
-                let start = ContinuousClock.now
-                let message = try Self.run(check, process)
-                report.seconds = Double((ContinuousClock.now - start) / .milliseconds(1)) / 1000
-                if message.isNoPlugin, let problem = message.problem { throw CheckProblem(problem) }
-                report.status = message.problem == nil ? .passed : .failed
-                report.message = message.problem ?? message.note
-                if check == .load {
-                    (id, version) = (message.id, message.version)
-                    isLoaded = message.problem == nil
-                }
-            }
-            if report.status == .failed { passed = false }
-            checks.append(report)
-            progress(report)
-        }
-    }
-
-    private static func run(_ check: PluginCheck, _ process: CheckProcess) throws -> CheckMessage {
-        func once() throws -> CheckMessage {
-            switch try process.run(check) {
-            case .finished(let message): message
-            case .died(let how): CheckMessage(problem: how)
-            }
-        }
-        var message = try once()
-        switch check {
-        case .scan:
-            // A busy machine is not the plugin's fault: the best of three counts.
-            for _ in 0..<2 where message.problem != nil { message = try once() }
-        case .determinism where message.problem == nil:
-            let other = try once()
-            if other.problem != nil { return other }
-            if other.digest != message.digest {
-                message.problem =
-                    "two processes with the same input and seed get different results: "
-                    + "no process id, no addresses, no environment"
-            }
-        default: break
-        }
-        return message
     }
 }

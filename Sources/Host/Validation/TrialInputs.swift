@@ -133,6 +133,15 @@ struct TrialInputs {
         let shape = axes.map { sizes[$0] ?? 1 }
         let count = shape.reduce(1, *)
         switch input.type.element {
+        case .i64 where family == "order":
+            // Permutations, as somebody who gives orders would make them.
+            let width = shape.last ?? 0
+            let numbers = (0..<count / max(width, 1)).flatMap { _ -> [Int64] in
+                var row = (0..<Int64(width)).map { $0 }
+                for last in row.indices.reversed() { row.swapAt(last, Int(random.next() % UInt64(last + 1))) }
+                return row
+            }
+            return .array(bytes: numbers.withUnsafeBytes { Array($0) }, shape: shape)
         case .i64:
             let limit = family == "answer_ids" ? vocabulary(hook, sizes, trial) : 1000
             let numbers = (0..<count).map { _ in
@@ -206,6 +215,7 @@ struct TrialInputs {
         let count = shape.reduce(1, *)
         switch family {
         case "gram" where shape.count == 3 && shape[1] == shape[2]: return gram(shape, trial, &random)
+        case "uniforms": return (0..<count).map { _ in random.uniform() }
         case "weights":
             return (0..<count).map { _ in trial.variation % 2 == 0 ? 1 : 2 * random.uniform() }
         default: return (0..<count).map { _ in random.normal() * trial.kind.scale }

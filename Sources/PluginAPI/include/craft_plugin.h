@@ -79,6 +79,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -331,9 +332,18 @@ typedef struct craft_plugin {
     int32_t (*load)(void *self, const craft_input *input, uint32_t state_version, craft_error *error);
     /* (0) Back to the state right after create. [main]{idle} */
     int32_t (*reset)(void *self, craft_error *error);
-    /* (0) A static table for an extension id such as "craft.metrics/1"; NULL for an id it does not know. [any] */
+    /* (0) A static table for an extension id such as "craft.card/1"; NULL for an id it does not know. [any] */
     const void *(*extension)(const char *id);
 } craft_plugin;
+
+/* The extension "craft.card/1": what the summary has no room for. Shown by `craft plugins inspect`. Lifetime: static. */
+#define CRAFT_CARD_ID "craft.card/1"
+typedef struct craft_card {
+    uint32_t struct_size;  /* sizeof(craft_card) as the plugin was compiled */
+    uint32_t reserved;     /* 0 */
+    const char *formula;   /* (0) the rule, in lines */
+    const char *reference; /* (0) where it comes from */
+} craft_card;
 
 /* The one symbol of a plugin. Always returns the same pointer. [main]{load} */
 CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
@@ -474,6 +484,13 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
 #define CRAFT_NO_TABLE(type) NULL, 0, (uint32_t)sizeof(type)
 #define CRAFT_PLUGIN_HEADER(state_version) (uint32_t)sizeof(craft_plugin), CRAFT_ABI_MAJOR, 0u, state_version
 
+/* Defines `function`, for the table's member `extension`, of a plugin whose only extension is its card. */
+#define CRAFT_CARD(function, formula_text, reference_text)                                                  \
+    static const void *function(const char *id) {                                                           \
+        static const craft_card card = {(uint32_t)sizeof(craft_card), 0, formula_text, reference_text};     \
+        return strcmp(id, CRAFT_CARD_ID) == 0 ? &card : NULL;                                               \
+    }
+
 /* Defines craft_plugin_entry for the table `plugin` whose hooks are the array `hooks`. */
 #define CRAFT_PLUGIN_ENTRY(plugin, hooks)                                       \
     CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void) {                 \
@@ -568,6 +585,13 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
  * grads: f32[m,n]      gradient_combine | -
  *     The objectives' gradients in full, n parameters in block order, numel of each: takes m more copies of the
  *     trainable parameters' memory.
+ *
+ * order: i64[m,m]      gradient_combine | gradient_combine
+ *     Random orders to use instead of a strategy's own: row i says in which order objective i meets the others, a
+ *     permutation of all rows in which i itself is passed over.
+ *
+ * uniforms: f64[n]      gradient_combine | gradient_combine
+ *     Random numbers in [0, 1) to use instead of a strategy's own, one for each coordinate of grads.
  *
  * combined: f32[n]      - | gradient_combine
  *     The gradient the optimizer follows, in the order of grads. It replaces the sum of weights times gradients.

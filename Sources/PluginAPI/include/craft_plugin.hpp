@@ -107,6 +107,8 @@ struct description {
     const char *id;      /* unique and never changed: "org.example.my-rule" */
     const char *version; /* of the plugin */
     const char *summary; /* one sentence */
+    const char *formula = "";   /* the rule, in lines */
+    const char *reference = ""; /* where it comes from */
 };
 
 struct text {}; /* parameter<text>: a string, of which settings give a std::string */
@@ -540,6 +542,12 @@ std::int32_t reset(void *self, craft_error *error) noexcept {
     return guarded(error, [&] { static_cast<P *>(self)->reset(); });
 }
 
+template <class P>
+const void *extension(const char *id) noexcept {
+    static const craft_card card{sizeof(craft_card), 0, P::about.formula, P::about.reference};
+    return std::string_view(id) == CRAFT_CARD_ID ? &card : nullptr;
+}
+
 template <class P, auto... Method>
 const craft_plugin *make_table(const hook<Method> &...hooks) noexcept {
     static_assert((std::is_base_of_v<typename hook<Method>::owner, P> && ...), "every hook is a member of the plugin's class");
@@ -564,6 +572,7 @@ const craft_plugin *make_table(const hook<Method> &...hooks) noexcept {
             t.hook_size = sizeof(craft_hook);
             t.create = create<P>;
             t.destroy = destroy<P>;
+            t.extension = extension<P>;
             if constexpr (requires { P::state_version; }) {
                 static_assert(has_state<P>, "state_version is at least 1 and comes with save, load and reset");
                 t.state_version = P::state_version;

@@ -15,11 +15,24 @@ public struct AblationGrid: Sendable {
         }
     }
 
-    /// A flag of `craft train`: its name without dashes, the value as the user wrote it, and the argument it becomes.
+    /// A flag of `craft train`: its name without dashes, the value as the user wrote it, and the argument it becomes. A
+    /// name with a dot, `CRaFTDual.budget`, is a plugin's setting.
     public struct Flag: Sendable, Equatable {
         public var name: String
         public var value: String
         public var argument: String
+
+        /// The plugin and its setting; `nil` for a flag.
+        var assignment: PluginAssignment? {
+            guard let dot = name.lastIndex(of: ".") else { return nil }
+            return PluginAssignment(
+                instance: String(name[..<dot]), key: String(name[name.index(after: dot)...]), value: value)
+        }
+
+        /// Whether it says something about runs with these plugins.
+        func concerns(_ plugins: [PluginRequest]) -> Bool {
+            assignment.map { assignment in plugins.contains { $0.instance == assignment.instance } } ?? true
+        }
 
         /// - Parameter isSwitch: whether `value` is a plain true or false, for flags that take no value.
         public init(_ name: String, _ value: String, isSwitch: Bool = false) {
@@ -31,8 +44,7 @@ public struct AblationGrid: Sendable {
         }
     }
 
-    /// One varied setting. A name with a dot, `CRaFTDual.budget`, is a plugin's: combinations without that instance do
-    /// not vary by it.
+    /// One varied setting. Combinations without the plugin whose setting it is do not vary by it.
     public struct Axis: Sendable {
         public var values: [Flag]
         public init(values: [Flag]) { self.values = values }
@@ -106,12 +118,11 @@ public struct AblationGrid: Sendable {
                 "'\(flag.name)' is not a setting of a grid: combinations give plugins, seeds the seeds, --out the folder"
             )
         }
-        for axis in axes {
-            let name = axis.values.first?.name ?? ""
-            guard let dot = name.firstIndex(of: ".") else { continue }
-            guard combinations.contains(where: { $0.plugins.contains { $0.instance == name[..<dot] } }) else {
-                throw TrainingError("sweep: '\(name)' is the setting of a plugin that no combination has")
-            }
+        var lists = combinations.map(\.plugins)
+        for flag in flags + overrides + axes.flatMap(\.values) { try flag.assignment?.apply(to: &lists) }
+        for combination in combinations {
+            var own = [combination.plugins]
+            for flag in combination.flags { try flag.assignment?.apply(to: &own) }
         }
         var rows: [Row] = []
         for combination in combinations {
@@ -132,32 +143,22 @@ public struct AblationGrid: Sendable {
     private func choices(for combination: Combination) -> [[Flag]] {
         var choices: [[Flag]] = [[]]
         for axis in axes {
-            guard let name = axis.values.first?.name else { continue }
-            if let dot = name.firstIndex(of: "."),
-                !combination.plugins.contains(where: { $0.instance == name[..<dot] })
-            {
-                continue
-            }
+            guard axis.values.first?.concerns(combination.plugins) == true else { continue }
             choices = choices.flatMap { choice in axis.values.map { choice + [$0] } }
         }
         return choices
     }
 
     private func row(_ combination: Combination, _ choice: [Flag]) throws -> Row {
-        var plugins = combination.plugins
+        var plugins = [combination.plugins]
         var chosen: [String: Flag] = [:]
-        for flag in flags + combination.flags { chosen[flag.name] = flag }
-        for flag in choice {
-            guard let dot = flag.name.firstIndex(of: ".") else {
+        for flag in flags + combination.flags + choice + overrides where flag.concerns(combination.plugins) {
+            if let assignment = flag.assignment {
+                try assignment.apply(to: &plugins)
+            } else {
                 chosen[flag.name] = flag
-                continue
-            }
-            let key = String(flag.name[flag.name.index(after: dot)...])
-            for index in plugins.indices where plugins[index].instance == flag.name[..<dot] {
-                plugins[index].settings[key] = flag.value
             }
         }
-        for flag in overrides { chosen[flag.name] = flag }
         var steps = 200
         if let flag = chosen["steps"] {
             guard let number = Int(flag.value), number > 0 else {
@@ -168,7 +169,7 @@ public struct AblationGrid: Sendable {
             chosen["steps"] = Flag("steps", "\(steps)")
         }
         let arguments =
-            ["--plugins=\(plugins.map(\.text).joined(separator: ","))"]
+            ["--plugins=\(plugins[0].map(\.listText).joined(separator: ","))"]
             + chosen.values.sorted { $0.name < $1.name }.map(\.argument)
         let title = ([combination.name] + choice.map { "\($0.name)=\($0.value)" }).joined(separator: " ")
         return Row(
@@ -186,19 +187,5 @@ public struct AblationGrid: Sendable {
         let letters = title.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") ? $0 : "-" }.prefix(40)
         let digits = String(hash, radix: 16)
         return String(letters) + "-" + String((String(repeating: "0", count: 16) + digits).suffix(8))
-    }
-}
-
-extension PluginRequest {
-    /// What ``parseList(_:)`` reads this from. Settings in the order of their names.
-    public var text: String {
-        func escaped(_ text: String) -> String {
-            text.map { "\\,:".contains($0) ? "\\\($0)" : String($0) }.joined()
-        }
-        let isDefault = PluginRequest(name: name).instance == instance
-        return
-            ([(isDefault ? "" : instance + "=") + escaped(name)]
-            + settings.sorted { $0.key < $1.key }.map { "\(escaped($0.key))=\(escaped($0.value))" }).joined(
-                separator: ":")
     }
 }

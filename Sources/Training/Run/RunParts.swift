@@ -35,8 +35,14 @@ struct RunParts {
     let modelHash: String
     /// Backbone tensors that no file holds: drawn from the seed, written to the run for its anchors.
     private let fresh: [String]
+    /// How the plugins differ from those the resumed run began with, in sentences.
+    private(set) var pluginChanges: [String] = []
 
-    init(settings: RunSettings, resuming: (run: RunDirectory, checkpoint: CheckpointFolders.Checkpoint)?) throws {
+    /// - Parameter allowsPluginChanges: whether a run may be resumed with other plugins than it began with.
+    init(
+        settings: RunSettings, resuming: (run: RunDirectory, checkpoint: CheckpointFolders.Checkpoint)?,
+        allowsPluginChanges: Bool = false
+    ) throws {
         let search = PluginSearch(paths: settings.pluginPath)
         composition = try Composition(settings.plugins, search: search, registry: .training)
         var choices = ModelFolder.Choices()
@@ -92,15 +98,17 @@ struct RunParts {
                     model: model0, source: choice, folder: folderForAnchor, initial: initial,
                     isResuming: resuming != nil && settings.startsFresh)
             })
-        if let resuming { try restore(resuming.checkpoint, run: resuming.run) }
+        if let resuming {
+            let changes = try PluginChanges(of: composition, since: resuming.run)
+            if !allowsPluginChanges { try changes.refuse(of: resuming.run) }
+            try restore(resuming.checkpoint, run: resuming.run, statesOf: changes.kept)
+            pluginChanges = changes.sentences
+        }
     }
 
     /// Writes what a run needs from its start: the plan and the tensors that were drawn for it.
     func writeStart(to run: RunDirectory) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write([UInt8](try encoder.encode(composition.planJSON)) + [10], to: run.planPath)
-        try AtomicFile.write(composition.planText + "\n", to: run.path + "/plan.txt")
+        try writePlan(to: run)
         let tensors = fresh.compactMap { name in
             model.parameters.id(of: name).map {
                 SafetensorsWriter.Tensor(name, shape: model.parameters[$0].shape, pointer: model.parameters.values($0))
@@ -110,14 +118,32 @@ struct RunParts {
         if !statistics.isEmpty { try DatasetStatistics.save(statistics, to: run.path + "/dataset_statistics.json") }
     }
 
-    private func restore(_ checkpoint: CheckpointFolders.Checkpoint, run: RunDirectory) throws {
+    /// Records the plan of a run that goes on from `step` with other plugins; the one until then is kept beside it.
+    func replacePlan(of run: RunDirectory, from step: Int) throws {
+        for kind in ["json", "txt"] {
+            guard let old = FileManager.default.contents(atPath: "\(run.path)/plan.\(kind)") else { continue }
+            try AtomicFile.write([UInt8](old), to: "\(run.path)/plan-until-step-\(step).\(kind)")
+        }
+        try writePlan(to: run)
+    }
+
+    private func writePlan(to run: RunDirectory) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        try AtomicFile.write([UInt8](try encoder.encode(composition.planJSON)) + [10], to: run.planPath)
+        try AtomicFile.write(composition.planText + "\n", to: run.path + "/plan.txt")
+    }
+
+    /// - Parameter kept: the instances that go on with their saved state.
+    private func restore(
+        _ checkpoint: CheckpointFolders.Checkpoint, run: RunDirectory, statesOf kept: Set<String>
+    ) throws {
         let state = try TrainerState.read(checkpoint.file("trainer_state.json"))
         guard state.modelHash == modelHash else {
             throw TrainingError(
                 "\(folder.path)/model.safetensors has changed since the run began (SHA-256 \(modelHash.prefix(12))…, then "
                     + "\(state.modelHash.prefix(12))…); anchor features would differ, so the run cannot continue")
         }
-        try comparePlugins(run)
         let absent = try ModelFolder(path: checkpoint.path).load(into: model).filter { name in
             // A low-rank run keeps its frozen base in the model folder, a question run has no head to keep.
             model.parameters.id(of: name).map { model.parameters[$0].isTrainable && !model.isHeadParameter(name) }
@@ -130,28 +156,9 @@ struct RunParts {
         step.optimizer.updates = state.updates
         step.skippedSteps = state.skippedSteps
         step.multipliers = state.multipliers
-        try composition.loadState(state.plugins)
+        try composition.loadState(state.plugins, of: kept)
         try step.values.loadPrevious(state.previousValues)
         try source.restore(cursor: state.dataCursor)
-    }
-
-    /// A run continues with the plugins it began with, to the byte.
-    private func comparePlugins(_ run: RunDirectory) throws {
-        guard let data = FileManager.default.contents(atPath: run.planPath),
-            let plan = try? JSONDecoder().decode(RecordedPlan.self, from: data)
-        else { throw TrainingError("\(run.planPath): not the plan of a run") }
-        let now = composition.plugins.map { RecordedPlan.Plugin(instance: $0.instance, sha256: $0.sha256) }
-        guard plan.plugins.map(\.instance) == now.map(\.instance) else {
-            throw TrainingError(
-                "\(run.path) began with the plugins \(plan.plugins.map(\.instance).joined(separator: ",")), not "
-                    + "\(now.map(\.instance).joined(separator: ",")); start a new run with --out")
-        }
-        let changed = zip(plan.plugins, now).filter { $0.sha256 != $1.sha256 }.map(\.1.instance)
-        guard changed.isEmpty else {
-            throw TrainingError(
-                "the plugin file\(changed.count == 1 ? "" : "s") of \(changed.joined(separator: ", ")) changed since "
-                    + "\(run.path) began; put the old one back or start a new run with --out")
-        }
     }
 
     private static func data(
@@ -191,14 +198,6 @@ struct RunParts {
             let statistics = Dictionary(uniqueKeysWithValues: parts.map { ($0.dataset.name, $0.statistics) })
             return (DemonstrationSource(reader, prompts: prompts), statistics, evaluation)
         }
-    }
-
-    private struct RecordedPlan: Decodable {
-        struct Plugin: Decodable {
-            var instance: String
-            var sha256: String
-        }
-        var plugins: [Plugin]
     }
 }
 

@@ -46,6 +46,7 @@ public final class Trainer {
     private let evaluationData: EvaluationData
     private let statistics: [String: DatasetStatistics]
     private let modelHash: String
+    private let pluginChanges: [String]
     private let metrics: MetricsLog
     private let board: TensorBoardWriter
     /// Steps done.
@@ -67,9 +68,17 @@ public final class Trainer {
     /// Continues a run from its last checkpoint, or from that of `step`, up to `steps` steps in all.
     ///
     /// Checkpoints after `step` are set aside: the run is about to make others in their place.
-    public convenience init(resuming path: String, from step: Int? = nil, steps: Int?) throws {
+    ///
+    /// - Parameters:
+    ///   - revise: changes the run's settings; plugins and where they are found.
+    ///   - allowsPluginChanges: whether plugins and their settings may be others than the run began with.
+    public convenience init(
+        resuming path: String, from step: Int? = nil, steps: Int?, allowsPluginChanges: Bool = false,
+        revise: (inout RunSettings) throws -> Void = { _ in }
+    ) throws {
         let run = try RunDirectory.resume(at: path)
         var settings = try RunSettings.read(run.configPath)
+        try revise(&settings)
         if let steps { settings.steps = steps }
         try settings.check()
         guard let checkpoint = try step.map({ try run.checkpoints.checkpoint(atStep: $0) }) ?? run.checkpoints.latest()
@@ -83,7 +92,9 @@ public final class Trainer {
                 "--resume-step is \(checkpoint.step), but the run is to end at step \(settings.steps); give more --steps"
             )
         }
-        let parts = try RunParts(settings: settings, resuming: (run, checkpoint))
+        let parts = try RunParts(
+            settings: settings, resuming: (run, checkpoint), allowsPluginChanges: allowsPluginChanges)
+        if !parts.pluginChanges.isEmpty { try parts.replacePlan(of: run, from: checkpoint.step) }
         try settings.write(to: run.configPath)
         try run.checkpoints.setAside(after: checkpoint.step)
         try self.init(settings: settings, run: run, parts: parts, stepsDone: checkpoint.step)
@@ -99,6 +110,7 @@ public final class Trainer {
         folder = parts.folder
         statistics = parts.statistics
         modelHash = parts.modelHash
+        pluginChanges = parts.pluginChanges
         evaluationData = parts.evaluationData
         evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
         metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
@@ -114,6 +126,7 @@ public final class Trainer {
     public func train(
         shouldStop: () -> Bool = { false }, report: (TrainingEvent) -> Void = { _ in }
     ) throws -> RunSummary {
+        for change in pluginChanges { report(.note("changed plugins: \(change)")) }
         var evaluations: [String: Double] = [:]
         if stepsDone == 0 { try evaluate("before", into: &evaluations, report) }
         let first = stepsDone
