@@ -10,6 +10,7 @@ struct Bench: ParsableCommand {
         abstract: "Time training steps, inference and data loading on this machine.",
         discussion: """
             craft bench
+            craft bench --hooks
             craft bench --model medium --plugins "BaselineL1; BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual"
 
             Steps run on a fixed random batch, the plugin lists in turns, so that what else the machine does falls on all \
@@ -57,6 +58,12 @@ struct Bench: ParsableCommand {
     @Option(help: "float32, or bf16 to round the operands of large matrix products to bfloat16.")
     var matmulPrecision = "float32"
 
+    @Flag(
+        help:
+            "Time hook calls instead of steps: those of --plugins and their native and frame form, and all of a step against the same arithmetic in the host."
+    )
+    var hooks = false
+
     @Option(help: ArgumentHelp("Write the figures as JSON too.", valueName: "file"))
     var json: String?
 
@@ -97,6 +104,7 @@ struct Bench: ParsableCommand {
         let lists = plugins.split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }
         guard !lists.isEmpty else { throw TrainingError("--plugins names no list; give BaselineL1 for instance") }
+        if hooks { return try runHooks(lists) }
         let benchmarks = try assignments.apply(to: lists.map { try PluginRequest.parseList($0) }).map {
             try StepBenchmark(settings, plugins: $0)
         }
@@ -129,6 +137,20 @@ struct Bench: ParsableCommand {
         if wait { try Self.printLine(report) } else { print(report.text) }
         if let json {
             try AtomicFile.write([UInt8](try Self.encoder([.prettyPrinted]).encode(report)) + [10], to: json)
+        }
+    }
+
+    /// Times hooks; a list's plugins one by one, each once.
+    private func runHooks(_ lists: [String]) throws {
+        var requests: [PluginRequest] = []
+        for request in try assignments.apply(to: lists.map { try PluginRequest.parseList($0) }).flatMap(\.self)
+        where !requests.contains(request) { requests.append(request) }
+        let benchmark = try HookBenchmark(
+            requests, search: PluginSearch(paths: Installation.pluginPath(pluginPath)), blocks: 100,
+            repetitions: 100 * steps)
+        print(HookReport.text(of: benchmark))
+        if let json {
+            try AtomicFile.write([UInt8](try Self.encoder([.prettyPrinted]).encode(benchmark)) + [10], to: json)
         }
     }
 

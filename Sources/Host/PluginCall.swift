@@ -89,7 +89,8 @@ extension Plugins {
             guard !instance.arguments(at: point).isEmpty else {
                 let others = HookPoint.allCases.filter { !instance.arguments(at: $0).isEmpty }.map(\.rawValue)
                 throw TrainingError(
-                    "\(request.name) has no hook at \(point.rawValue); it has some at \(others.joined(separator: ", "))")
+                    "\(request.name) has no hook at \(point.rawValue); it has some at \(others.joined(separator: ", "))"
+                )
             }
             if let file = loadState ?? state.flatMap({ FileManager.default.fileExists(atPath: $0) ? $0 : nil }) {
                 guard let data = FileManager.default.contents(atPath: file) else {

@@ -129,7 +129,8 @@ struct PluginReport: Encodable {
         lines += [settings.isEmpty ? "settings: none" : "settings"]
         for setting in settings {
             let type = [setting.type, setting.range].filter { !$0.isEmpty }.joined(separator: ", ")
-            lines.append("  \(setting.name) = \(setting.value.isEmpty ? "(empty)" : setting.value)  (\(type)) \(setting.doc)")
+            let value = setting.value.isEmpty ? "(empty)" : setting.value
+            lines.append("  \(setting.name) = \(value)  (\(type)) \(setting.doc)")
         }
         lines.append("hooks")
         for hook in hooks {

@@ -71,7 +71,9 @@ public struct CompositionPlan: Sendable, Codable, Equatable {
                 guard let match = registry.match(argument.name), !match.captures.values.contains("none"),
                     let root = match.entry.requires?.filled(with: match.captures), resolver.providers[root] == nil
                 else { continue }
-                let near = Suggestion.hint(for: root, among: resolver.providers.keys.sorted(), otherwise: "")
+                let family = registry.match(root)?.entry.pattern
+                let others = resolver.providers.keys.filter { registry.match($0)?.entry.pattern == family }
+                let near = Suggestion.hint(for: root, among: others.sorted(), otherwise: "")
                 let note =
                     "\(resolver.instance(node)) is about '\(root)', which no plugin in the list provides: it has nothing to do "
                     + "there" + (near.isEmpty ? "" : "; \(near)")

@@ -20,16 +20,26 @@ enum DetachedMapping {
         let isAnonymous: Bool
     }
 
-    /// Detaches the library that has `symbol`. Does nothing when that is done already.
+    /// Detaches the library that has `symbol` from the file at `path`. Does nothing when that is done already.
     ///
     /// Returns false when the system refuses, as hardened ones can for memory that holds code: the library then depends on
     /// its file, as every other does.
     @discardableResult
-    static func detach(libraryOf symbol: UnsafeMutableRawPointer) -> Bool {
+    static func detach(libraryOf symbol: UnsafeMutableRawPointer, from path: String) -> Bool {
         let all = mappings()
         let address = UInt(bitPattern: symbol)
         guard let own = all.first(where: { $0.range.contains(address) }) else { return false }
-        return own.isAnonymous || all.filter { $0.file == own.file }.allSatisfy(replace)
+        if own.isAnonymous { return true }
+        return hold(path) && all.filter { $0.file == own.file }.allSatisfy(replace)
+    }
+
+    /// Keeps the file's place on the disk taken: the dynamic linker knows libraries by device and inode, and would take a new
+    /// file that was given the number of a deleted one for the old library.
+    private static func hold(_ path: String) -> Bool {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return false }
+        defer { close(file) }
+        return mmap(nil, sysconf(Int32(_SC_PAGESIZE)), PROT_NONE, MAP_PRIVATE, file, 0) != MAP_FAILED
     }
 
     private static func replace(_ mapping: Mapping) -> Bool {

@@ -47,7 +47,8 @@ public struct PluginAssignment: Sendable, Equatable {
             others.isEmpty
             ? Suggestion.hint(
                 for: instance, among: instances,
-                otherwise: instances.isEmpty ? "the list is empty" : "in the list: \(instances.joined(separator: ", "))")
+                otherwise: instances.isEmpty ? "the list is empty" : "in the list: \(instances.joined(separator: ", "))"
+            )
             : "it is there under the name \(others.joined(separator: ", "))"
         return "'\(instance).\(key)': there is no plugin '\(instance)' in the list; \(hint)"
     }

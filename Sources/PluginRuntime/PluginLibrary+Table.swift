@@ -39,7 +39,8 @@ extension PluginLibrary {
         let size = address.loadUnaligned(as: UInt32.self)
         guard size >= UInt32(MemoryLayout<craft_card>.size) else {
             throw PluginLoadError(
-                .structSize, path, "its card says it has \(size) bytes, at least \(MemoryLayout<craft_card>.size) are needed",
+                .structSize, path,
+                "its card says it has \(size) bytes, at least \(MemoryLayout<craft_card>.size) are needed",
                 hint: "set struct_size to sizeof(craft_card)")
         }
         let card: craft_card = PluginTable.row(at: address, size: Int(size))

@@ -108,7 +108,7 @@ public final class PluginLibrary {
                 .missingEntry, path, "it is a shared library but not a craft plugin: no symbol 'craft_plugin_entry'",
                 hint: "export it, in C with CRAFT_PLUGIN_ENTRY, in Swift with @c(craft_plugin_entry) public func")
         }
-        DetachedMapping.detach(libraryOf: symbol)
+        DetachedMapping.detach(libraryOf: symbol, from: openPath)
         try Self.checkUnchanged(path, sha256, handle)
         typealias Entry = @convention(c) () -> UnsafePointer<craft_plugin>?
         entry = unsafeBitCast(symbol, to: Entry.self)

@@ -29,6 +29,11 @@ extension HostTests {
             (["--progress-every", "0"], ["--progress-every"]),
             (["--resume-step", "3"], ["--resume-step", "--resume"]),
             (["--no-such-flag"], ["no-such-flag"]),
+            (["--set", "BaselinL1.weight=1"], ["BaselinL1", "did you mean 'BaselineL1'?"]),
+            (["--set", "BaselineL1.wieght=1"], ["wieght", "did you mean 'weight'?"]),
+            (["--set", "BaselineL1.weight=-1"], ["weight", "out of range"]),
+            (["--set", "BaselineL1.weight"], ["PLUGIN.key=value"]),
+            (["--allow-plugin-changes"], ["--allow-plugin-changes", "--resume"]),
         ]
 
         @Test(arguments: cases.indices) func saysWhatIsWrong(_ index: Int) throws {

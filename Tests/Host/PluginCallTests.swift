@@ -71,6 +71,43 @@ extension HostTests {
             for word in words { #expect(result.standardError.contains(word), "\(json): \(result.standardError)") }
         }
 
+        /// What can mean one thing only may be short.
+        @Test(arguments: [
+            ("UPGrad", "gradient-combine", #"{"gram": [[1, -1], [-1, 2]]}"#, #"{"weights": [2.0, 1.5]}"#),
+            ("UPGrad", "combine", #"{"grads": [[1, 0], [-1, 1]], "weights": [1, 1]}"#, #"{"weights": [2.0, 1.5]}"#),
+            (
+                "PCGrad", "combine", #"{"gram": [[[1, -1], [-1, 2]], [[1, 0], [0, 1]]], "weights": [1, 1]}"#,
+                #"{"weights": [[2.0, 1.5], [1.0, 1.0]]}"#
+            ),
+            // Row 0 is the action objective's.
+            (
+                "UPGrad", "combine", #"{"gram": [[1, 0], [0, 1]], "lambda": {"retention": 0.5}}"#,
+                #"{"weights": [1.0, 0.5]}"#
+            ),
+            ("UW", "combine", #"{"loss.action": 1, "loss.retention": 2}"#, #"{"weights": [[0.5, 0.5]]}"#),
+            ("FAMO", "combine", #"{"losses": [1, 2]}"#, #"{"weights": [[0.6666666666666666, 0.3333333333333333]]}"#),
+            (
+                "AugmentedLagrangian", "combine", #"{"loss": 0.2, "lambda": 0.1, "weights": [1, 0.1]}"#,
+                #"{"weights": [1.0, 0.2], "metric.retention_effective_lambda": 0.2}"#
+            ),
+            (
+                "PCGrad", "combine", #"{"gram": [[1, -1, 0], [-1, 2, -0.5], [0, -0.5, 1]], "order": [2, 1, 0]}"#,
+                #"{"weights": [2.25, 1.75, 1.5]}"#
+            ),
+        ])
+        func shortForms(_ plugin: String, _ hook: String, _ json: String, _ expected: String) throws {
+            let result = try call(plugin, hook, json)
+            #expect(result.standardOutput == expected + "\n", "\(result.output)")
+        }
+
+        /// Every strategy and rule on the pinned cases, as another program would try them.
+        @Test func pinnedCasesThroughTheCommand() throws {
+            let script = BuildFolder.repository.appendingPathComponent("scripts/check_strategies.py").path
+            let result = try Command.run(["python3", script, "--craft", BuildFolder.craft])
+            #expect(result.status == 0, "\(result.output)")
+            #expect(result.output.contains("UPGrad_exact") && result.output.contains("nuPI"), "\(result.output)")
+        }
+
         /// Results that training would refuse are shown, and then refused.
         @Test func notANumberIsShownAndReported() throws {
             let result = try call(

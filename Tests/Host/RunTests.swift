@@ -44,6 +44,122 @@ extension HostTests {
             #expect(metrics.split(separator: "\n").count == 4, "one line a step, none twice:\n\(metrics)")
         }
 
+        /// A run goes on with the plugins it began with; with others when told, and then says which.
+        @Test func changedPluginsAreRefusedUnlessAllowed() throws {
+            let folder = try TemporaryFolder()
+            let run = folder.path("run")
+            var result = try CraftCommand.run(
+                CraftCommand.trainArguments("BaselineL1,AnchorVariants,CRaFTDual", steps: 2, out: run))
+            #expect(result.status == 0, "\(result.output)")
+            let resume = ["train", "--resume", run, "--quiet", "--steps"]
+            let before = try CraftCommand.files(in: run)
+            for (arguments, words) in [
+                (["--set", "CRaFTDual.budget=0.5"], "CRaFTDual had budget=0.1, now 0.5"),
+                (["--plugins", "BaselineL1,AnchorVariants"], "CRaFTDual is not in the list any more"),
+                (["--plugins", "BaselineL1,CRaFTDual,AnchorVariants"], "the list has another order"),
+                (["--plugins", "BaselineL1,AnchorVariants,CRaFTDual=nuPI"], "CRaFTDual was craft.CRaFTDual"),
+            ] {
+                let refused = try CraftCommand.run(resume + ["3"] + arguments)
+                CraftCommand.expectRefusal(refused, words, "--allow-plugin-changes")
+            }
+            #expect(try CraftCommand.files(in: run) == before)
+            // Naming the same ones is no change.
+            result = try CraftCommand.run(
+                resume + ["3", "--plugins", "BaselineL1,AnchorVariants,CRaFTDual:budget=0.1"])
+            #expect(result.status == 0 && !result.output.contains("changed plugins"), "\(result.output)")
+            result = try CraftCommand.run(
+                resume + [
+                    "4", "--allow-plugin-changes", "--plugins", "BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual",
+                    "--set", "CRaFTDual.lr=0.5",
+                ])
+            #expect(result.status == 0, "\(result.output)")
+            for words in ["CRaFTProjection was not in the list", "CRaFTDual had lr=0.01, now 0.5"] {
+                #expect(result.output.contains("changed plugins: " + words), "\(result.output)")
+            }
+            #expect(CraftCommand.exists(run + "/plan-until-step-3.json"))
+            // From here on these are the run's plugins.
+            result = try CraftCommand.run(resume + ["5"])
+            #expect(result.status == 0 && !result.output.contains("changed plugins"), "\(result.output)")
+        }
+
+        /// Any subset of the four plugins is a run as long as it has an objective.
+        @Test(arguments: 1..<16) func everySubsetOfTheMethod(_ bits: Int) throws {
+            let names = ["BaselineL1", "AnchorVariants", "CRaFTProjection", "CRaFTDual"]
+            let chosen = names.indices.filter { bits >> $0 & 1 == 1 }.map { names[$0] }
+            let folder = try TemporaryFolder()
+            let run = folder.path("run")
+            let hasObjective = bits & 3 != 0
+            // The plan says as much as a step would, faster; the new ones train.
+            let trains = [0b1001, 0b1101, 0b1110].contains(bits) || !hasObjective
+            let list = chosen.joined(separator: ",")
+            let result = try CraftCommand.run(
+                trains
+                    ? CraftCommand.trainArguments(list, steps: 2, out: run) : ["plan", "--plugins", list])
+            guard hasObjective else {
+                CraftCommand.expectRefusal(result, "no plugin in the list provides a loss", "BaselineL1")
+                #expect(!CraftCommand.exists(run))
+                return
+            }
+            #expect(result.status == 0, "\(result.output)")
+            let isIdle = chosen.contains("CRaFTDual") && !chosen.contains("AnchorVariants")
+            #expect(result.output.contains("note: CRaFTDual is about 'loss.retention'") == isIdle, "\(result.output)")
+            guard bits == 0b1001 else { return }
+            // Nothing to do is nothing done.
+            let plain = try CraftCommand.run(
+                CraftCommand.trainArguments("BaselineL1", steps: 2, out: folder.path("plain")))
+            #expect(plain.status == 0, "\(plain.output)")
+            let models = try [run, folder.path("plain")].map {
+                try Data(contentsOf: URL(fileURLWithPath: $0 + "/checkpoints/step-000002/model.safetensors"))
+            }
+            #expect(models[0] == models[1])
+        }
+
+        /// A hook that does not return is named when the run is interrupted.
+        @Test func aHookThatHangsIsNamed() throws {
+            let folder = try TemporaryFolder()
+            let source = folder.path("Hang.c")
+            try Data(
+                """
+                #include <craft_plugin.h>
+                #include <unistd.h>
+                #define IN(X) X(i64, step, "step", "")
+                CRAFT_HOOK(hang, IN, CRAFT_NONE) { while (step == 1) sleep(1); return CRAFT_OK; }
+                static craft_hook hooks[] = {CRAFT_HOOK_ENTRY("post_step", hang)};
+                static const craft_plugin plugin = {CRAFT_PLUGIN_HEADER(0), "org.example.hang", "1.0.0", "Hangs.",
+                    CRAFT_NO_TABLE(craft_parameter), CRAFT_TABLE(hooks), NULL, NULL, NULL, NULL, NULL, NULL};
+                CRAFT_PLUGIN_ENTRY(plugin, hooks)
+                """.utf8
+            ).write(to: URL(fileURLWithPath: source))
+            let library = folder.path("libHang.so")
+            let include = BuildFolder.repository.appendingPathComponent("Sources/PluginAPI/include").path
+            let built = try Command.run(["cc", "-shared", "-fPIC", "-I", include, source, "-o", library])
+            try #require(built.status == 0, "\(built.output)")
+
+            let run = folder.path("run")
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: BuildFolder.craft)
+            process.arguments = CraftCommand.trainArguments(
+                "BaselineL1,\(library)", steps: 5, out: run, ["--save-every", "1"])
+            process.environment = ProcessInfo.processInfo.environment.merging(CraftCommand.environment) { _, new in new
+            }
+            process.standardOutput = FileHandle.nullDevice
+            let errors = Pipe()
+            process.standardError = errors
+            try process.run()
+            #expect(CraftCommand.waitForCheckpoint(in: run))
+            Thread.sleep(forTimeInterval: 3)
+            for _ in 0..<2 {
+                kill(process.processIdentifier, SIGINT)
+                Thread.sleep(forTimeInterval: 0.3)
+            }
+            process.waitUntilExit()
+            #expect(process.terminationStatus == 130)
+            let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            let call = "plugin Hang, post_step hook, step 1"
+            #expect(text.contains("which is inside of \(call)") && text.contains("ended inside of \(call)"), "\(text)")
+            try expectWhole(run + "/checkpoints/step-000001")
+        }
+
         @Test func interruptionSavesAndTheRunGoesOn() throws {
             let folder = try TemporaryFolder()
             let run = folder.path("run")

@@ -101,6 +101,20 @@ extension HostTests {
             #expect(reports.count == names.count && reports.allSatisfy(\.passed))
         }
 
+        /// Several are checked in one go, each with its own result.
+        @Test func severalAtOnce() throws {
+            let folder = try TemporaryFolder()
+            let arguments = ["Sum", try build("results", in: folder), "--seed", "1", "--only", "results,zero"]
+            let text = try CraftCommand.run(["plugins", "check"] + arguments + ["--jobs", "2"])
+            #expect(text.status == 1)
+            #expect(text.standardOutput.contains("craft.Sum 1.0.0: all 3 checks passed"), "\(text.output)")
+            #expect(text.standardOutput.contains("1 of 2 plugins failed: "), "\(text.output)")
+            let json = try CraftCommand.run(["plugins", "check"] + arguments + ["--json", "--jobs", "1"])
+            let reports = try JSONDecoder().decode([Report].self, from: Data(json.standardOutput.utf8))
+            #expect(reports.map(\.passed) == [true, false])
+            CraftCommand.expectRefusal(try CraftCommand.run(["plugins", "check", "Sum", "--jobs", "0"]), "--jobs")
+        }
+
         @Test func whatIsNoPluginIsRefused() throws {
             let folder = try TemporaryFolder()
             let text = folder.path("libtext.so")

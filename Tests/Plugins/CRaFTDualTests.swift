@@ -106,14 +106,21 @@ import Testing
         #expect(composition.objectives == ["retention", "answer"])
     }
 
-    @Test func withoutItsLossItSaysWhoProvidesIt() throws {
-        let problems = try problems("BaselineL1,CRaFTDual")
-        #expect(problems.count == 1)
-        #expect(problems[0].kind == .missingProvider)
-        #expect(problems[0].name == "loss.retention")
-        #expect(problems[0].neededBy == "CRaFTDual")
-        #expect(problems[0].point == .postStep)
-        #expect(problems[0].hint == "add AnchorVariants to the plugins: it provides 'loss.retention'")
+    /// Any subset of the four is a run; what has nothing to do is told.
+    @Test func withoutItsObjectiveItDoesNothing() throws {
+        let composition = try compose("BaselineL1,CRaFTDual")
+        #expect(
+            composition.plan.notes == [
+                "CRaFTDual is about 'loss.retention', which no plugin in the list provides: it has nothing to do there"
+            ])
+        #expect(composition.plan.description.contains("note: CRaFTDual is about"))
+        let values = ValueStore()
+        values.set("loss.action", 0.5)
+        try composition.run(.postStep, values: values, step: 0)
+        #expect(values.names == ["loss.action"])
+        let typo = try compose("BaselineL1,AnchorVariants,CRaFTDual:objective=retntion")
+        #expect(typo.plan.notes.first?.hasSuffix("did you mean 'loss.retention'?") == true, "\(typo.plan.notes)")
+        #expect(try compose("BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual,DWA").plan.notes.isEmpty)
     }
 
     @Test(arguments: [

@@ -19,6 +19,26 @@ import Testing
         return withExtendedLifetime((matrix, weights)) { Array(result.floats) }
     }
 
+    @Test func givenDrawsAreUsed() throws {
+        let composition = try compose("BaselineL1,AnchorVariants,GradDrop")
+        let values = ValueStore()
+        let arrays = (
+            TestArray([Float(3), 3, -1, -1], shape: [2, 2]), TestArray([1.0, 1], shape: [1, 2]),
+            TestArray([0.74, 0.76], shape: [2])
+        )
+        values.set("grads", arrays.0.view)
+        values.set("weights", arrays.1.view)
+        values.set("uniforms", arrays.2.view)
+        try composition.run(.gradientCombine, values: values, step: 0)
+        // The purity of both is 3/4.
+        #expect(try #require(values.array("combined")).floats.elementsEqual([3, -1]))
+        arrays.2[1] = 1
+        let failure = try #require(throws: PluginFailure.self) {
+            try composition.run(.gradientCombine, values: values, step: 0)
+        }
+        #expect(failure.message.contains("uniforms has 1.0"), "\(failure)")
+    }
+
     @Test func agreeingSignsAreSummed() throws {
         #expect(try combine([[1, -2, 0, 3], [0.5, -1, 0, 0]]) == [1.5, -3, 0, 3])
     }

@@ -37,6 +37,11 @@ import Testing
             #expect(!parameter.doc.isEmpty)
         }
         #expect(library.id == "craft.\(name)")
+        let prose = readme.replacing("\n", with: " ").lowercased()
+        #expect(!library.reference.isEmpty)
+        #expect(prose.contains("reference: \(library.reference.lowercased())"), "\(library.reference)")
+        let lines = library.formula.split(separator: "\n")
+        #expect(!lines.isEmpty && lines.allSatisfy { readme.contains($0) }, "\(library.formula)")
     }
 
     @Test func searchFindsThem() {

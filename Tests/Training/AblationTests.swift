@@ -20,7 +20,7 @@ import Training
 
     @Test func settingsSweepsAndOverrides() throws {
         var grid = try grid("A; A+B")
-        grid.flags = [.init("lr", "0.1"), .init("augment", "false", isSwitch: true)]
+        grid.flags = [.init("lr", "0.1"), .init("augment", "false", isSwitch: true), .init("B.other_key", "1")]
         grid.axes = [
             .init(values: [.init("batch_size", "2"), .init("batch_size", "4")]),
             .init(values: [.init("B.key", "x:y"), .init("B.key", "z")]),
@@ -33,7 +33,9 @@ import Training
                 "A+B batch-size=4 B.key=x:y", "A+B batch-size=4 B.key=z",
             ])
         #expect(
-            rows[2].arguments == ["--plugins=A,B:key=x\\:y", "--no-augment", "--batch-size=2", "--lr=0.1", "--steps=7"])
+            rows[2].arguments == [
+                "--plugins=A,B:key=x\\:y:other_key=1", "--no-augment", "--batch-size=2", "--lr=0.1", "--steps=7",
+            ])
         #expect(try PluginRequest.parseList("A,B:key=x\\:y")[1].settings["key"] == "x:y")
         // A row's folder depends on its own arguments only: adding to a grid reruns nothing.
         grid.combinations.append(try AblationGrid.combinations(parsing: "C")[0])
@@ -54,13 +56,16 @@ import Training
         func refusal(_ change: (inout AblationGrid) -> Void) throws -> String {
             var grid = try grid("A")
             change(&grid)
-            return try "\(#require(throws: TrainingError.self) { try grid.rows() })"
+            return try "\(#require(throws: (any Error).self) { try grid.rows() })"
         }
         #expect(try refusal { $0.seeds = [1, 1] }.contains("all different"))
         #expect(try refusal { $0.seeds = [] }.contains("one or more"))
         #expect(try refusal { $0.flags = [.init("seed", "3")] }.contains("'seed' is not a setting of a grid"))
         #expect(try refusal { $0.overrides = [.init("steps", "0")] }.contains("above 0"))
-        #expect(try refusal { $0.axes = [.init(values: [.init("B.key", "1")])] }.contains("no combination has"))
+        let absent = "'B.key': there is no plugin 'B' in the list; in the list: A"
+        #expect(try refusal { $0.axes = [.init(values: [.init("B.key", "1")])] } == absent)
+        #expect(try refusal { $0.flags = [.init("B.key", "1")] } == absent)
+        #expect(try refusal { $0.combinations[0].flags = [.init("B.key", "1")] } == absent)
         #expect(try refusal { $0.combinations = [] }.contains("no combinations"))
     }
 

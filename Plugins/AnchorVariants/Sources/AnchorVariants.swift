@@ -28,7 +28,10 @@ final class AnchorVariants: Plugin {
         formula: """
             f = [ visual ; query ]         L = 1/N * sum (f - f~)^2         dL/df = 2/N * (f - f~)
             """,
-        reference: "CRaFT's representation constraint; feature distillation as in Romero et al., FitNets (arXiv 1412.6550); linear CKA as in Kornblith et al. (arXiv 1905.00414).")
+        reference: """
+            CRaFT's representation constraint; feature distillation as in Romero et al., FitNets (arXiv 1412.6550); \
+            linear CKA as in Kornblith et al. (arXiv 1905.00414).
+            """)
 
     static let objective = Parameter("objective", default: "retention", "Name of the objective.")
     static let kind = Parameter("type", default: Kind.concat, "Which features: visual, action queries, or both.")

@@ -14,6 +14,10 @@ final class AnswerLoss: Plugin {
         formula: """
             L        = 1/n * sum_i ( log sum_v exp z_iv  -  z_i,y_i )
             dL/dz_iv = ( softmax(z_i)_v - [v = y_i] ) / n
+            """,
+        reference: """
+            The language model's loss on answer tokens, as in visual instruction tuning (Liu et al., arXiv \
+            2304.08485).
             """)
 
     static let objective = Parameter("objective", default: "answer", "Name of the objective.")

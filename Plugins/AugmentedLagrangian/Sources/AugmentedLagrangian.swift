@@ -19,7 +19,9 @@ final class AugmentedLagrangian: Plugin {
             after it:              lambda <- clip(lambda + rho (L_t - budget), 0, max)
             then, if L_t - budget > tolerance:      rho <- min(rho * growth + increment, max_penalty)
             """,
-        reference: "Bertsekas, Constrained Optimization and Lagrange Multiplier Methods (1982); Cooper (arXiv 2504.01212).")
+        reference: """
+            Bertsekas, Constrained Optimization and Lagrange Multiplier Methods (1982); Cooper (arXiv 2504.01212).
+            """)
 
     static let objective = Parameter("objective", default: "retention", "The objective that has the budget.")
     static let budget = Parameter("budget", default: 0.1, minimum: 0, "Largest value the objective should have.")

@@ -25,7 +25,10 @@ final class CRaFTDual: Plugin {
             ascent       lambda <- clip( lambda + lr * (L - budget),                    0, max )
             normalised   lambda <- clip( lambda + lr * clip(L / budget - 1, -1, 1),     0, max )
             """,
-        reference: "Projected gradient ascent on the Lagrangian, as in CRaFT; Gallego-Posada et al., Cooper (arXiv 2504.01212).")
+        reference: """
+            Projected gradient ascent on the Lagrangian, as in CRaFT; Gallego-Posada et al., Cooper (arXiv \
+            2504.01212).
+            """)
 
     static let objective = Parameter("objective", default: "retention", "The objective that has the budget.")
     static let budget = Parameter("budget", default: 0.1, minimum: 0, "Largest value the objective should have.")

@@ -32,7 +32,10 @@ final class CRaFTProjection: Plugin {
         formula: """
             if <g_a, g_c> < 0:    g_a' = g_a - <g_a, g_c> / |g_c|^2 * g_c        otherwise g_a' = g_a
             """,
-        reference: "CRaFT; A-GEM (Chaudhry et al., arXiv 1812.00420) and PCGrad (Yu et al., arXiv 2001.06782) use the same projection.")
+        reference: """
+            CRaFT; A-GEM (Chaudhry et al., arXiv 1812.00420) and PCGrad (Yu et al., arXiv 2001.06782) use the same \
+            projection.
+            """)
 
     static let objective = Parameter("objective", default: "action", "The objective whose gradient is projected.")
     static let constraint = Parameter("constraint", default: "retention", "The objective that is protected.")

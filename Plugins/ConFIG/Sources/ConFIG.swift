@@ -15,7 +15,10 @@ final class ConFIG: GramStrategy {
         formula: """
             u = U^+ w,       d = (sum_i <g_i, u / |u|>) u / |u|            U: the gradients divided by their lengths
             """,
-        reference: "Liu et al., ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks (arXiv 2408.11104).")
+        reference: """
+            Liu et al., ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks (arXiv \
+            2408.11104).
+            """)
 
     static var parameters: [any AnyParameter] { [BlockScope.parameter] }
     static let hooks = gramHooks

@@ -7,8 +7,8 @@ import PluginKit
 ///     P_c = 1/2 (1 + sum_i g_ic / sum_i |g_ic|),     U_c uniform in [0, 1)
 ///     d_c = sum_i g_ic [P_c > U_c and g_ic > 0, or P_c < U_c and g_ic < 0]
 ///
-/// `g_i` is the objective's gradient times its incoming weight. A draw is that of `uniforms` where somebody gives it; else it depends on seed, step and coordinate alone, so that
-/// a resumed run draws what an uninterrupted one does.
+/// `g_i` is the objective's gradient times its incoming weight. A draw is that of `uniforms` where somebody gives it; else
+/// it depends on seed, step and coordinate alone, so that a resumed run draws what an uninterrupted one does.
 final class GradDrop: Plugin {
     static let description = PluginDescription(
         id: "craft.GradDrop", version: "1.0.0",
@@ -17,7 +17,10 @@ final class GradDrop: Plugin {
             P_c = 1/2 (1 + sum_i g_ic / sum_i |g_ic|),     U_c uniform in [0, 1)
             d_c = sum_i g_ic [P_c > U_c and g_ic > 0, or P_c < U_c and g_ic < 0]
             """,
-        reference: "Chen et al., Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout (arXiv 2010.06808).")
+        reference: """
+            Chen et al., Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout (arXiv \
+            2010.06808).
+            """)
 
     static let leak = Parameter(
         "leak", default: 0.0, minimum: 0, maximum: 1, "Share of every gradient that is kept whatever its sign.")

@@ -31,7 +31,10 @@ final class NuPI: Plugin {
             xi_t    = nu xi_(t-1) + (1 - nu) e_t
             lambda <- clip(lambda + lr (ki e_t + kp (xi_t - xi_(t-1))), 0, max)
             """,
-        reference: "Sohrabi et al., On PI Controllers for Updating Lagrange Multipliers (arXiv 2406.04558); Cooper (arXiv 2504.01212).")
+        reference: """
+            Sohrabi et al., On PI Controllers for Updating Lagrange Multipliers (arXiv 2406.04558); Cooper (arXiv \
+            2504.01212).
+            """)
 
     static let objective = Parameter("objective", default: "retention", "The objective that has the budget.")
     static let budget = Parameter("budget", default: 0.1, minimum: 0, "Largest value the objective should have.")

@@ -118,6 +118,7 @@ public struct AblationGrid: Sendable {
                 "'\(flag.name)' is not a setting of a grid: combinations give plugins, seeds the seeds, --out the folder"
             )
         }
+        // Settings of plugins that no combination, or not their own, has.
         var lists = combinations.map(\.plugins)
         for flag in flags + overrides + axes.flatMap(\.values) { try flag.assignment?.apply(to: &lists) }
         for combination in combinations {
