@@ -123,6 +123,21 @@ import Testing
         try expectRefusal(try plugins.build("Bad", table(Self.useHook + change)), .table, words)
     }
 
+    @Test func cards() throws {
+        func source(_ card: String) -> String {
+            CPlugin.sum(["x"], "out.y")
+                .replacing("static const craft_plugin plugin", with: card + "\nstatic const craft_plugin plugin")
+                .replacing("NULL, NULL, NULL, NULL, NULL, NULL}", with: "NULL, NULL, NULL, NULL, NULL, card}")
+        }
+        let whole = source(#"CRAFT_CARD(card, "y = x + 1", "Peano (1889).")"#)
+        let library = try PluginLibrary(path: plugins.build("Card", whole))
+        #expect(library.formula == "y = x + 1" && library.reference == "Peano (1889).")
+        try library.checkEntry()
+        let short = source(
+            "static const void *card(const char *id) { static const uint32_t size = 8; return id ? &size : 0; }")
+        try expectRefusal(plugins.build("Short", short), .structSize, "card says it has 8 bytes")
+    }
+
     /// A later minor may append to the table and to its rows.
     @Test func longerTablesAreAccepted() throws {
         let change = """

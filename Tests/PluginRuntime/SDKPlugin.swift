@@ -150,7 +150,8 @@ enum SDKLanguage: String, CaseIterable, CustomTestStringConvertible {
             #include <craft_plugin.hpp>
             #include <cmath>
             struct Counter {
-                static constexpr craft::description about{"org.example.counter", "1.0.0", "A test."};
+                static constexpr craft::description about{
+                    "org.example.counter", "1.0.0", "A test.", "n <- n + 1", "Peano (1889)."};
                 static constexpr craft::parameter<double> rate{"rate", 0.5, 0, 10, "Per step."};
                 static constexpr craft::parameter<std::int64_t> start{"start", 3, "First."};
                 static constexpr craft::parameter<bool> loud{"loud", false, "Whether."};
@@ -191,6 +192,8 @@ enum SDKLanguage: String, CaseIterable, CustomTestStringConvertible {
                 const ID: &'static str = "org.example.counter";
                 const VERSION: &'static str = "1.0.0";
                 const SUMMARY: &'static str = "A test.";
+                const FORMULA: &'static str = "n <- n + 1";
+                const REFERENCE: &'static str = "Peano (1889).";
                 const STATE_VERSION: u32 = 2;
                 fn parameters() -> Vec<ParameterRow> { vec![RATE.row(), START.row(), LOUD.row(), MODE.row()] }
                 fn new(s: &Settings) -> Result<Self> {

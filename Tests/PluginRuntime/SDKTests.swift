@@ -48,6 +48,8 @@ import Testing
         #expect(library.parameters.map(\.name) == ["rate", "start", "loud", "mode"])
         #expect(library.parameters.map(\.defaultText) == ["0.5", "3", "false", "count"])
         #expect(library.parameters[3].choices == ["count", "throw", "odd"])
+        #expect(library.formula == "n <- n + 1" && library.reference == "Peano (1889).")
+        try library.checkEntry()
 
         func run(_ composition: Composition, _ x: Double) throws -> (Double?, Int64?) {
             let values = ValueStore()

@@ -40,6 +40,9 @@ extension Plugins {
         @Option(help: ArgumentHelp("Checks at a time. Default: the processors of the machine.", valueName: "n"))
         var jobs = ProcessInfo.processInfo.activeProcessorCount
 
+        @Flag(help: "Run the checks in this process, for a debugger: the first crash ends them.")
+        var inProcess = false
+
         @OptionGroup var assignments: SettingAssignments
 
         @Option(help: ArgumentHelp("Folders to search first, separated by colons.", valueName: "folders"))
@@ -60,6 +63,7 @@ extension Plugins {
                 return CheckProcess(
                     plugin: request.listText, path: request.name, seed: seed, timeLimit: timeLimit)
             }
+            if inProcess { return try runInProcess(processes, checks) }
             let pool = CheckPool(jobs: jobs)
             // All are started; they are shown in the order in which they were named.
             let runs = processes.map { PendingValidation($0, checks: checks, pool: pool) }
@@ -83,6 +87,24 @@ extension Plugins {
                 )
             }
             if !reports.allSatisfy(\.passed) { throw ExitCode(1) }
+        }
+
+        /// Every check here, one after the other, with its line as soon as it is over.
+        private func runInProcess(_ processes: [CheckProcess], _ checks: [PluginCheck]) throws {
+            var hasPassed = true
+            for process in processes {
+                var report = ValidationReport(process)
+                guard let request = try PluginRequest.parseList(process.plugin).first else { continue }
+                print("\(process.path), seed \(process.seed), in this process")
+                for check in PluginCheck.allCases where check == .load || checks.contains(check) {
+                    let message = RunCheck.message(check, request, process.seed)
+                    print(Self.text(report.add(check, message, seconds: 0)))
+                    if check == .load, !report.passed { break }
+                }
+                print(Self.summary(report))
+                hasPassed = hasPassed && report.passed
+            }
+            if !hasPassed { throw ExitCode(1) }
         }
 
         private static func summary(_ report: ValidationReport) -> String {
@@ -159,7 +181,8 @@ extension Plugins {
             setrlimit(__rlimit_resource_t(RLIMIT_DATA.rawValue), &some)
         }
 
-        private static func message(_ check: PluginCheck, _ request: PluginRequest, _ seed: UInt64) -> CheckMessage {
+        fileprivate static func message(_ check: PluginCheck, _ request: PluginRequest, _ seed: UInt64) -> CheckMessage
+        {
             var message = CheckMessage()
             do {
                 let start = ContinuousClock.now

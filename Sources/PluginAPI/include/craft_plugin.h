@@ -26,8 +26,8 @@
  *     result array            craft_array *             result array?         NULL when an absent input leaves an axis unknown
  *
  * Tags on every function:  [main]  called on the thread that runs training, never concurrently with another call into
- * the same instance;  [any] any thread, any time.  {load} before any instance exists;  {idle} between training steps;
- * {step} inside one.  Lifetimes: "static" = valid until the process ends; "call" = valid until the function returns.
+ * the same instance;  [any] any thread, any time, as all that this header itself defines.  {load} before any instance
+ * exists;  {idle} between training steps;  {step} inside one.  Lifetimes: "static" = valid until the process ends; "call" = valid until the function returns.
  *
  * Requirements, and what enforces each: "compile" this header's macros and the SDKs; "load" the host when it opens the
  * file; "compose" the host before the first step; "call" the host at every call, naming the plugin; "check X" the check X
@@ -196,7 +196,7 @@ typedef struct craft_parameter {
     const char *doc;            /* one sentence, with the unit where there is one */
 } craft_parameter;
 
-/* One resolved setting. */
+/* One resolved setting. Lifetime, of the texts too: call. */
 typedef struct craft_setting {
     const char *name;
     int32_t type;
