@@ -119,7 +119,10 @@ extension HostTests {
                 lr: 0.01
                 plugins:
                   - BaselineL1
-                  - AnchorVariants: {type: aq_only}
+                  - AnchorVariants: {type: raw_only, pooling: none}
+                set:
+                  AnchorVariants: {type: aq_only}
+                  AnchorVariants.pooling: mean
                 """
             try Data(yaml.utf8).write(to: URL(fileURLWithPath: path))
             let (one, two) = (folder.path("one"), folder.path("two"))
@@ -129,8 +132,8 @@ extension HostTests {
             #expect(result.status == 0, "\(result.output)")
             result = try CraftCommand.run(
                 CraftCommand.trainArguments(
-                    "BaselineL1,AnchorVariants:type=aq_only", steps: 1, out: two,
-                    ["--no-augment", "--seed", "7", "--lr", "0.002"]))
+                    "BaselineL1,AnchorVariants:type=raw_only:pooling=mean", steps: 1, out: two,
+                    ["--no-augment", "--seed", "7", "--lr", "0.002", "--set", "AnchorVariants.type=aq_only"]))
             #expect(result.status == 0, "\(result.output)")
             let settings = [one, two].map { FileManager.default.contents(atPath: $0 + "/config.json") }
             #expect(settings[0] == settings[1])

@@ -62,7 +62,7 @@ import Training
         #expect(try refusal { $0.seeds = [] }.contains("one or more"))
         #expect(try refusal { $0.flags = [.init("seed", "3")] }.contains("'seed' is not a setting of a grid"))
         #expect(try refusal { $0.overrides = [.init("steps", "0")] }.contains("above 0"))
-        let absent = "'B.key': there is no plugin 'B' in the list; in the list: A"
+        let absent = "'B.key': there is no plugin 'B' in the list; did you mean 'A'? in the list: A"
         #expect(try refusal { $0.axes = [.init(values: [.init("B.key", "1")])] } == absent)
         #expect(try refusal { $0.flags = [.init("B.key", "1")] } == absent)
         #expect(try refusal { $0.combinations[0].flags = [.init("B.key", "1")] } == absent)

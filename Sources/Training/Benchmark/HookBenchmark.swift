@@ -46,7 +46,12 @@ public struct HookBenchmark: Encodable {
                     let values = ValueStore()
                     try instance.run(.plan, values: Self.filled(instance.arguments(at: .plan), values, blocks), step: 0)
                     _ = Self.filled(instance.arguments(at: point), values, blocks)
-                    times[form] = try Self.nanoseconds(repetitions) { try instance.run(point, values: values, step: 1) }
+                    // Weights start anew in every step, as in training.
+                    let weights = values.array("weights")
+                    times[form] = try Self.nanoseconds(repetitions) {
+                        if let weights { values.set("weights", weights) }
+                        try instance.run(point, values: values, step: 1)
+                    }
                 }
                 calls.append(
                     Call(
@@ -69,7 +74,6 @@ public struct HookBenchmark: Encodable {
         for point in HookPoint.allCases.dropFirst() {
             for name in composition.resolvedReads(at: point) { set(name, values, blocks) }
         }
-        // Weights start anew in every step, as in training.
         let weights = [Double](repeating: 1, count: 2 * blocks)
         let arithmetic = InlinedStep(composition.resolvedReads(at: .preBackward), values, blocks: blocks)
         return try weights.withUnsafeBufferPointer { start in
