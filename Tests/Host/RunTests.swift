@@ -123,7 +123,11 @@ extension HostTests {
                 #include <craft_plugin.h>
                 #include <unistd.h>
                 #define IN(X) X(i64, step, "step", "")
-                CRAFT_HOOK(hang, IN, CRAFT_NONE) { while (step == 1) sleep(1); return CRAFT_OK; }
+                CRAFT_HOOK(hang, IN, CRAFT_NONE) {
+                    if (step == 1) fclose(fopen("\(folder.path("hanging"))", "w"));
+                    while (step == 1) sleep(1);
+                    return CRAFT_OK;
+                }
                 static craft_hook hooks[] = {CRAFT_HOOK_ENTRY("post_step", hang)};
                 static const craft_plugin plugin = {CRAFT_PLUGIN_HEADER(0), "org.example.hang", "1.0.0", "Hangs.",
                     CRAFT_NO_TABLE(craft_parameter), CRAFT_TABLE(hooks), NULL, NULL, NULL, NULL, NULL, NULL};
@@ -146,8 +150,9 @@ extension HostTests {
             let errors = Pipe()
             process.standardError = errors
             try process.run()
-            #expect(CraftCommand.waitForCheckpoint(in: run))
-            Thread.sleep(forTimeInterval: 3)
+            for _ in 0..<600 where !CraftCommand.exists(folder.path("hanging")) {
+                Thread.sleep(forTimeInterval: 0.1)
+            }
             for _ in 0..<2 {
                 kill(process.processIdentifier, SIGINT)
                 Thread.sleep(forTimeInterval: 0.3)
