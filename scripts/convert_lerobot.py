@@ -25,7 +25,8 @@ import sys
 
 import numpy as np
 
-import tfrecord
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "simulation"))
+import tfrecord  # noqa: E402
 
 FORMAT = "expected a LeRobot v3 data set"
 

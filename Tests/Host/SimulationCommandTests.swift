@@ -31,6 +31,7 @@ extension HostTests {
             CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--noise", "nan"]), "--noise")
             CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--variety", "2"]), "--variety 2")
             CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--processes", "0"]), "--processes 0")
+            CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--takes", "2"]), "--takes 2", "--noise")
         }
 
         @Test func evaluationNamesWhatIsWrong() throws {
@@ -48,7 +49,7 @@ extension HostTests {
             let folder = try TemporaryFolder()
             let script = """
                 import sys, pathlib
-                sys.path[:0] = ["\(BuildFolder.repository.path)/simulation", "\(BuildFolder.repository.path)/scripts"]
+                sys.path.insert(0, "\(BuildFolder.repository.path)/simulation")
                 import numpy as np, tfrecord, write_rlds
                 shard = next(pathlib.Path("\(CraftCommand.assets)/libero-sample").glob("*/*/*.tfrecord-00000-*"))
                 entries = dict(tfrecord.example_entries(next(tfrecord.read_records(shard))))
