@@ -26,6 +26,7 @@ SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 INIT_STATES = 50
 JPEG_QUALITY = 95  # tf.io.encode_jpeg's default, which wrote the published sets
 DONE, INCOMPLETE, FAILED, INTERRUPTED = 0, 1, 2, 130  # exit codes
+AFTER_SUCCESS = 12  # steps; training drops an episode's last 7, and what leads to success must not be among them
 STEADY_PHASES = ("descend", "close", "lower", "release", "pull", "push", "turn")
 
 
@@ -84,8 +85,8 @@ def run_episode(task, init, noise, variety, random):
     expert = Expert(task.env)
     episode = {name: [] for name in ("image", "wrist_image", "state", "joint_state", "action")}
     gripper, steps, after_success = None, 0, 0
-    # The steps after success let the gripper open and leave; the simulator's check must still hold then.
-    while steps < task.step_limit and after_success < 4:
+    # After success the gripper opens and leaves; the simulator's check must still hold then.
+    while steps < task.step_limit and after_success < AFTER_SUCCESS:
         action = expert.act().astype(np.float32)
         if expert.done:
             break
