@@ -77,8 +77,8 @@ public struct DatasetVerification: Codable, Sendable {
                 found.append(
                     DatasetProblem(
                         file: path,
-                        message: "\(path): names the data set '\(info.name)', but its files are called "
-                            + "\(info.shards[0].file), .... craft reads them, tfds does not: correct the name or rename the files."
+                        message: "\(path): names the data set '\(info.name)', but its first file is "
+                            + "\(info.shards[0].file). craft reads it, tfds does not: correct the name or rename the files."
                     ))
             }
             expected = info.shards.map { ($0.file, $0.recordCount) }
