@@ -10,10 +10,12 @@ import argparse
 import io
 import json
 import pathlib
+import sys
 
 from PIL import Image
 
-import tfrecord
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "simulation"))
+import tfrecord  # noqa: E402
 
 IMAGES = ("steps/observation/image", "steps/observation/wrist_image")
 INSTRUCTION = "steps/language_instruction"

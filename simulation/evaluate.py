@@ -15,6 +15,7 @@ import sys
 import time
 
 import parent
+import pool
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 INIT_STATES = 50
@@ -97,48 +98,71 @@ def report(result):
     print(f"Overall success rate: {result['rate']:.4f} ({100 * result['rate']:.1f}%)", flush=True)
 
 
-def evaluate(options, episodes, settings):
-    wanted = [(index, options.first_init + trial) for index in options.tasks for trial in range(options.trials)]
-    finished = {(episode["task"], episode["init"]) for episode in episodes}
-    missing = [job for job in wanted if job not in finished]
-    print(f"{len(wanted)} episodes wanted, {len(wanted) - len(missing)} done before", flush=True)
-    if not missing:
-        return
+class PolicyFailed(Exception):
+    """The server is at fault, not the policy: no episode is counted."""
+
+
+def evaluator(options):
+    """For a worker process: gives the function from (task, init state) to the episode's entry in the results.
+
+    An entry with "fatal" is no result: the server does not answer, or the simulator does not start.
+    """
     from environment import Task
     from openpi import PolicyClient, PolicyError
 
-    policy, task, current = PolicyClient(options.address), None, None
-    started = time.monotonic()
-    for count, (index, init) in enumerate(missing, 1):
+    policy = task = current = None
+
+    def perform(job):
+        nonlocal policy, task, current
+        index, init = job
         frames = [] if options.video else None
         begun, problem = time.monotonic(), None
         try:
+            policy = policy or PolicyClient(options.address)
             if current != index:
                 if task is not None:
                     task.close()
                 task, current = Task(options.suite, index), index
             success, steps = run_episode(task, init, policy, options.execute, frames)
-        except PolicyError:
-            raise
+        except PolicyError as error:
+            return {"fatal": str(error)}
         except Exception as error:  # the official evaluation counts these as failures
-            if task is None:
-                raise
-            success, steps, problem = False, 0, f"{type(error).__name__}: {error}"
+            problem = f"{type(error).__name__}: {error}"
+            if current != index:
+                return {"fatal": f"{options.suite} task {index}: {problem}"}
+            success, steps = False, 0
         seconds = time.monotonic() - begun
-        episodes.append({
-            "task": index, "instruction": task.instruction, "init": init, "success": success, "steps": steps,
-            "seconds": round(seconds, 1), **({"error": problem} if problem else {}),
-        })
-        write_json(options.out, {**settings, "overall": summary(episodes), "episodes": episodes})
         if frames:
             name = f"{options.suite}_{index:02d}_{init:02d}_{'success' if success else 'failure'}.gif"
             save_video(options.video / name, frames, max(1, steps))
+        return {
+            "task": index, "instruction": task.instruction, "init": init, "success": success, "steps": steps,
+            "seconds": round(seconds, 1), **({"error": problem} if problem else {}),
+        }
+
+    return perform
+
+
+def evaluate(options, episodes, settings):
+    """Runs what is missing and adds it to `episodes` and to the file."""
+    wanted = [(index, options.first_init + trial) for index in options.tasks for trial in range(options.trials)]
+    finished = {(episode["task"], episode["init"]) for episode in episodes}
+    missing = [job for job in wanted if job not in finished]
+    print(f"{len(wanted)} episodes wanted, {len(wanted) - len(missing)} done before", flush=True)
+    started = time.monotonic()
+    for count, (job, episode, death) in enumerate(pool.run(missing, evaluator, (options,), options.processes), 1):
+        if death or "fatal" in episode:
+            raise PolicyFailed(f"task {job[0]} init {job[1]}: {death}, twice" if death else episode["fatal"])
+        episodes.append(episode)
+        episodes.sort(key=lambda episode: (episode["task"], episode["init"]))
+        write_json(options.out, {**settings, "overall": summary(episodes), "episodes": episodes})
         so_far = summary(episodes)
         left = (time.monotonic() - started) / count * (len(missing) - count) / 60
         print(
-            f"[{count}/{len(missing)}] task {index} init {init}: {problem or ('success' if success else 'failure')},"
-            f" {steps} steps, {seconds:.0f} s; so far {so_far['successes']}/{so_far['trials']}; {left:.0f} min left",
-            flush=True)
+            f"[{count}/{len(missing)}] task {job[0]} init {job[1]}:"
+            f" {episode.get('error') or ('success' if episode['success'] else 'failure')},"
+            f" {episode['steps']} steps, {episode['seconds']:.0f} s; so far {so_far['successes']}/{so_far['trials']};"
+            f" {left:.0f} min left", flush=True)
 
 
 def main():
@@ -148,6 +172,7 @@ def main():
     parser.add_argument("--trials", type=int, required=True)
     parser.add_argument("--first-init", type=int, default=0)
     parser.add_argument("--address", required=True)
+    parser.add_argument("--processes", type=int, default=1, help="episodes at a time")
     parser.add_argument("--policy", default="", help="name of the policy, kept in the file")
     parser.add_argument("--execute", type=int, help="actions executed of each chunk; default all")
     parser.add_argument("--out", type=pathlib.Path, required=True)

@@ -9,22 +9,24 @@ Ctrl-C from what there is: DIR/<suite>_no_noops/1.0.0.
 import argparse
 import io
 import json
-import multiprocessing
 import os
 import pathlib
-import queue
 import signal
 import sys
 import time
+import typing
 
 import numpy as np
 
 import parent
+import pool
 import write_rlds
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 INIT_STATES = 50
 JPEG_QUALITY = 95  # tf.io.encode_jpeg's default, which wrote the published sets
+DONE, INCOMPLETE, FAILED, INTERRUPTED = 0, 1, 2, 130  # exit codes
+AFTER_SUCCESS = 12  # steps; training drops an episode's last 7, and what leads to success must not be among them
 STEADY_PHASES = ("descend", "close", "lower", "release", "pull", "push", "turn")
 
 
@@ -83,8 +85,8 @@ def run_episode(task, init, noise, variety, random):
     expert = Expert(task.env)
     episode = {name: [] for name in ("image", "wrist_image", "state", "joint_state", "action")}
     gripper, steps, after_success = None, 0, 0
-    # The steps after success let the gripper open and leave; the simulator's check must still hold then.
-    while steps < task.step_limit and after_success < 4:
+    # After success the gripper opens and leaves; the simulator's check must still hold then.
+    while steps < task.step_limit and after_success < AFTER_SUCCESS:
         action = expert.act().astype(np.float32)
         if expert.done:
             break
@@ -103,38 +105,69 @@ def run_episode(task, init, noise, variety, random):
     return bool(task.env.check_success()), episode, steps
 
 
-def work(jobs, results, options):
-    """A worker process: keeps one task's environment and runs the episodes it is given."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def recorder(options):
+    """For a worker process: gives the function that records one `Job` and returns (problem, steps, CPU-s).
+
+    It keeps one task's environment. `problem` is None for an episode that succeeded and is saved.
+    """
     from environment import Task
 
     task = task_index = None
-    while (job := jobs.get()) is not None:
-        index, init = job
+
+    def perform(job):
+        nonlocal task, task_index
         started = time.process_time()
         problem, steps = None, 0
         try:
-            if index != task_index:
+            if job.task != task_index:
                 if task is not None:
                     task.close()
-                task_index, task = index, Task(options.suite, index)
-            random = np.random.default_rng([options.seed, index, init])
-            success, episode, steps = run_episode(task, init, options.noise, options.variety, random)
+                task_index, task = job.task, Task(options.suite, job.task)
+            random = np.random.default_rng([options.seed, *job.key])
+            success, episode, steps = run_episode(task, job.init, options.noise, options.variety, random)
             if success:
-                write_rlds.save_episode(episode_path(options, index, init), episode)
+                write_rlds.save_episode(job.path(options), episode)
             else:
                 problem = f"the goal was not reached in {steps} steps"
         except Exception as error:
             problem, task_index = f"{type(error).__name__}: {error}", None
-        results.put((index, init, problem, steps, time.process_time() - started))
-    # Without the interpreter's clean-up, where EGL's destructors print tracebacks about a display already gone.
-    results.close()
-    results.join_thread()
-    os._exit(0)
+        return problem, steps, time.process_time() - started
+
+    return perform
 
 
-def episode_path(options, index, init):
-    return options.out / ".episodes" / f"{options.suite}_{index:02d}_{init:02d}.npz"
+class Job(typing.NamedTuple):
+    """One episode: the `take`-th from this init state, counted from 0."""
+    task: int
+    init: int
+    take: int
+
+    @property
+    def key(self):
+        """The numbers that tell it from others of the recording; a first take has no third one."""
+        return (self.task, self.init, self.take) if self.take else (self.task, self.init)
+
+    @property
+    def name(self):
+        """Its key in failed.json."""
+        return "/".join(map(str, self.key))
+
+    def path(self, options):
+        numbers = "_".join(f"{number:02d}" for number in self.key)
+        return options.out / ".episodes" / f"{options.suite}_{numbers}.npz"
+
+    def __str__(self):
+        return f"task {self.task} init {self.init}" + (f" take {self.take}" if self.take else "")
+
+
+def jobs(options):
+    """The episodes wanted. Five init states of each task in turn: a recording that is stopped holds something of every task."""
+    groups = range(0, options.episodes, 5)
+    return [
+        Job(task, options.first_init + init, take)
+        for take in range(options.takes) for group in groups for task in options.tasks
+        for init in range(group, min(group + 5, options.episodes))
+    ]
 
 
 def write_json(path, value):
@@ -149,7 +182,7 @@ def duration(seconds):
 
 
 def record(options):
-    """Runs what is missing. Returns False when it was interrupted."""
+    """Runs what is missing; returns an exit code."""
     folder = options.out / ".episodes"
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob("*.partial*"):
@@ -161,54 +194,42 @@ def record(options):
     write_json(settings_path, settings)
     failed = json.loads(failed_path.read_text()) if failed_path.exists() else {}
 
-    inits = range(options.first_init, options.first_init + options.episodes)
-    # Five init states of each task in turn: a recording that is stopped holds something of every task.
-    wanted = sorted(
-        ((index, init) for index in options.tasks for init in inits),
-        key=lambda job: ((job[1] - options.first_init) // 5, options.tasks.index(job[0]), job[1]))
-    missing = [
-        (index, init) for index, init in wanted
-        if not episode_path(options, index, init).exists() and f"{index}/{init}" not in failed
-    ]
+    wanted = jobs(options)
+    missing = [job for job in wanted if not job.path(options).exists() and job.name not in failed]
     print(f"{len(wanted)} episodes wanted, {len(wanted) - len(missing)} done before, {len(missing)} to run")
     if not missing:
-        return True
-    context = multiprocessing.get_context("spawn")
-    jobs, results = context.Queue(), context.Queue()
-    count = min(options.processes, len(missing))
-    for job in missing + [None] * count:
-        jobs.put(job)
-    workers = [context.Process(target=work, args=(jobs, results, options), daemon=True) for _ in range(count)]
-    for worker in workers:
-        worker.start()
-    started, done, core_seconds = time.monotonic(), 0, 0.0
+        return DONE
+    started, done, core_seconds, lost = time.monotonic(), 0, 0.0, 0
+    outcomes = pool.run(missing, recorder, (options,), options.processes)
     try:
-        while done < len(missing):
-            try:
-                index, init, problem, steps, seconds = results.get(timeout=2)
-            except queue.Empty:
-                if not any(worker.is_alive() for worker in workers):
-                    sys.exit(f"Error: all worker processes ended (exit code {workers[0].exitcode}); {done} episodes were done")
-                continue
-            done, core_seconds = done + 1, core_seconds + seconds
-            if problem:
-                failed[f"{index}/{init}"] = problem
-                write_json(failed_path, failed)
+        for job, result, death in outcomes:
+            done += 1
+            if death:
+                lost += 1
+                text = f"not recorded: {death}, twice"
+            else:
+                problem, steps, seconds = result
+                core_seconds += seconds
+                if problem:
+                    failed[job.name] = problem
+                    write_json(failed_path, failed)
+                text = f"{problem or f'success, {steps} steps'} ({seconds:.0f} CPU-s)"
             left = (time.monotonic() - started) / done * (len(missing) - done)
-            print(
-                f"[{done}/{len(missing)}] task {index} init {init}: {problem or f'success, {steps} steps'}"
-                f" ({seconds:.0f} CPU-s); {duration(left)} left", flush=True)
+            print(f"[{done}/{len(missing)}] {job}: {text}; {duration(left)} left", flush=True)
     except KeyboardInterrupt:
-        for worker in workers:
-            worker.terminate()
+        outcomes.close()
         print(f"\nstopped after {done} of {len(missing)} episodes; the same command goes on from here", flush=True)
-        return False
-    for worker in workers:
-        worker.join()
+        return INTERRUPTED
+    except pool.WorkersDie as error:
+        print(f"Error: {error}; {done} of {len(missing)} episodes were done, and the same command goes on from here",
+              file=sys.stderr, flush=True)
+        return FAILED
     hours = (time.monotonic() - started) / 3600
-    failures = sum(f"{index}/{init}" in failed for index, init in wanted)
+    failures = sum(job.name in failed for job in wanted)
     print(f"{core_seconds / done:.1f} CPU-s per episode, {done / hours:.0f} episodes per hour; failed: {failures} of {len(wanted)}")
-    return True
+    if lost:
+        print(f"not recorded: {lost}, whose worker processes ended; the same command tries them again", flush=True)
+    return INCOMPLETE if lost else DONE
 
 
 def refuse_unknown_tasks(suite, tasks):
@@ -233,6 +254,7 @@ def main():
     parser.add_argument("--tasks", type=indices, required=True)
     parser.add_argument("--episodes", type=int, required=True, help="init states tried per task")
     parser.add_argument("--first-init", type=int, default=0)
+    parser.add_argument("--takes", type=int, default=1, help="episodes per init state")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--noise", type=float, default=0.0)
     parser.add_argument("--variety", type=float, default=0.0)
@@ -246,15 +268,15 @@ def main():
     parent.watch()
 
     refuse_unknown_tasks(options.suite, options.tasks)
-    finished = record(options)
+    code = record(options)
     # The main process may be stopped while it writes: the data set appears by rename.
     episodes = sorted((options.out / ".episodes").glob("*.npz"))
     if episodes:
         folder = write_rlds.write(episodes, options.out, f"{options.suite}_no_noops")
         print(f"{folder}: {len(episodes)} episodes")
-    elif finished:
+    elif code == DONE:
         sys.exit("Error: no episode succeeded; see .episodes/failed.json")
-    sys.exit(0 if finished else 130)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ One line per episode (success, steps, CPU-seconds), then a table per task. Run w
 import argparse
 import time
 
-from record import INIT_STATES, SUITES, indices
+from record import AFTER_SUCCESS, INIT_STATES, SUITES, indices
 
 
 def run(task, init, verbose):
@@ -18,7 +18,7 @@ def run(task, init, verbose):
     task.reset(init)
     expert = Expert(task.env)
     steps, after_success, phase = 0, 0, None
-    while steps < task.step_limit and after_success < 4:
+    while steps < task.step_limit and after_success < AFTER_SUCCESS:
         action = expert.act()
         if expert.done:
             break

@@ -10,11 +10,9 @@ import json
 import os
 import pathlib
 import shutil
-import sys
 
 import numpy as np
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
 import tfrecord
 
 VERSION = "1.0.0"

@@ -46,7 +46,7 @@ struct Serve: ParsableCommand {
     @Option(help: "Seconds of silence, unanswered pings included, after which a connection is closed.")
     var idleTimeout = 120
 
-    @Option(help: "Data set in dataset_statistics.json. Default: the run's, or the only one.")
+    @Option(help: "Data set in dataset_statistics.json. Default: the only one.")
     var dataset: String?
 
     @Flag(

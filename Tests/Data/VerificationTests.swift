@@ -75,7 +75,7 @@ import Testing
         try FileManager.default.removeItem(at: dataset.shardURL(1, of: 2))
         let text = try messages()
         #expect(text.contains("x-train.tfrecord-00007-of-00009: is not among the 2 shards"))
-        #expect(text.contains("00000-of-00002: holds 1 records, expected 2 (shardLengths"))
+        #expect(text.contains("00000-of-00002: holds 1 record, expected 2 (shardLengths"))
         #expect(text.contains("00001-of-00002: is missing; dataset_info.json lists it with 1 records"))
     }
 

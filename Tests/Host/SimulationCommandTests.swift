@@ -31,6 +31,7 @@ extension HostTests {
             CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--noise", "nan"]), "--noise")
             CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--variety", "2"]), "--variety 2")
             CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--processes", "0"]), "--processes 0")
+            CraftCommand.expectRefusal(try record(suite + ["--episodes", "1", "--takes", "2"]), "--takes 2", "--noise")
         }
 
         @Test func evaluationNamesWhatIsWrong() throws {
@@ -48,7 +49,7 @@ extension HostTests {
             let folder = try TemporaryFolder()
             let script = """
                 import sys, pathlib
-                sys.path[:0] = ["\(BuildFolder.repository.path)/simulation", "\(BuildFolder.repository.path)/scripts"]
+                sys.path.insert(0, "\(BuildFolder.repository.path)/simulation")
                 import numpy as np, tfrecord, write_rlds
                 shard = next(pathlib.Path("\(CraftCommand.assets)/libero-sample").glob("*/*/*.tfrecord-00000-*"))
                 entries = dict(tfrecord.example_entries(next(tfrecord.read_records(shard))))
@@ -84,6 +85,43 @@ extension HostTests {
             #expect(dataset.cameras.map(\.name) == ["image", "wrist_image"])
             #expect(dataset.cameras.allSatisfy { $0.width == 96 && $0.height == 96 })
             #expect(try dataset.image(episode: 0, step: 0, camera: 1) == dataset.image(episode: 0, step: 1, camera: 0))
+        }
+
+        /// Jobs of simulation/pool.py whose worker is killed: always, once, and all of them.
+        @Test func workersMayDie() throws {
+            let folder = try TemporaryFolder()
+            let script = """
+                import os, pathlib, signal, sys
+                sys.path.insert(0, "\(BuildFolder.repository.path)/simulation")
+                import pool
+                def worker(mode):
+                    def perform(job):
+                        once = pathlib.Path("once")
+                        if mode == "all" or (mode, job) == ("always", 3) or (mode, job, once.exists()) == ("once", 3, False):
+                            once.touch()
+                            os.kill(os.getpid(), signal.SIGKILL)
+                        return 10 * job
+                    return perform
+                if __name__ == "__main__":
+                    for mode in ("always", "once", "all"):
+                        try:
+                            print(mode, sorted(pool.run(range(5), worker, (mode,), 2), key=lambda outcome: outcome[0]))
+                        except pool.WorkersDie as error:
+                            print(mode, error)
+                """
+            // Spawned workers import the script by its path.
+            let file = folder.url.appendingPathComponent("jobs.py")
+            try script.write(to: file, atomically: true, encoding: .utf8)
+            let python = BuildFolder.repository.appendingPathComponent(".venv/bin/python").path
+            let result = try Command.run([python, file.path], in: folder.url)
+            let others = "(0, 0, None), (1, 10, None), (2, 20, None), "
+            let lines = result.output.split(separator: "\n").map(String.init)
+            #expect(
+                lines == [
+                    "always [" + others + "(3, None, 'its worker process was ended by signal 9'), (4, 40, None)]",
+                    "once [" + others + "(3, 30, None), (4, 40, None)]",
+                    "all worker processes end one after the other; the last job: its worker process was ended by signal 9",
+                ])
         }
     }
 }

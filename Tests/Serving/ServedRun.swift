@@ -18,7 +18,6 @@ enum ServedRun {
             var settings = RunSettings()
             settings.model = assets + "/small-vlm"
             settings.data = assets + "/libero-sample"
-            settings.dataset = "libero_spatial_no_noops"
             settings.plugins = [PluginRequest(name: "BaselineL1")]
             settings.pluginPath = [BuildFolder.url.path]
             (settings.steps, settings.batchSize, settings.holdOutEvery) = (4, 2, 4)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.append(str(ROOT / "simulation"))
 import tfrecord  # noqa: E402
 
 OUT = ROOT / "Tests/Fixtures/data/images"

@@ -97,25 +97,41 @@ struct TFRecordFile {
     }
 
     /// One record's bytes, reused from record to record.
+    ///
+    /// Mapped, not from the heap: a file's records become small arrays that stay, and blocks of this size, freed between
+    /// them, would leave holes that nothing else fits in. Of hundreds of shards they add up to gigabytes.
     private final class Buffer {
-        var storage = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 64)
+        private var storage = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
-        func first(_ count: Int) -> UnsafeMutableRawBufferPointer {
+        /// The first `count` bytes; nil when there is no memory for them.
+        func first(_ count: Int) -> UnsafeMutableRawBufferPointer? {
             if storage.count < count {
-                storage.deallocate()
-                storage = .allocate(byteCount: count + count / 4, alignment: 64)
+                release()
+                let size = max(1 << 20, count + count / 4)
+                let address = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                guard let address, address != MAP_FAILED else { return nil }
+                storage = UnsafeMutableRawBufferPointer(start: address, count: size)
             }
             return UnsafeMutableRawBufferPointer(rebasing: storage[..<count])
         }
 
-        deinit { storage.deallocate() }
+        private func release() {
+            if let address = storage.baseAddress { munmap(address, storage.count) }
+            storage = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+        }
+
+        deinit { release() }
     }
 
     /// Reads and checks a record's payload; it is valid until the next call with the same buffer.
     private func payload(
         record index: Int, at start: Int, length: Int, into storage: Buffer
     ) throws(DataError) -> UnsafeRawBufferPointer {
-        let buffer = storage.first(length + Self.footerSize)
+        guard let buffer = storage.first(length + Self.footerSize) else {
+            throw DataError(
+                "\(file.path): there is no memory for record \(index), of \(length) bytes. Write the data set with shorter "
+                    + "episodes.")
+        }
         try file.read(at: start, into: buffer)
         let payload = UnsafeRawBufferPointer(rebasing: buffer[..<length])
         let stored = UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: length, as: UInt32.self))

@@ -14,6 +14,8 @@ struct DatasetInfo {
     /// What the file says the records' payloads add up to; nil when it says nothing (0 is how some writers say that).
     let byteCount: Int?
     let version: String?
+    /// The files have another prefix than ``name``: tfds would not find them, we do.
+    let isRenamed: Bool
 
     /// TFDS writes 64-bit numbers as strings (protobuf's JSON form); some tools write plain numbers.
     private struct Count: Decodable {
@@ -81,6 +83,7 @@ struct DatasetInfo {
         }
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         shards = Self.present(named, in: folder)
+        isRenamed = shards != named
     }
 
     private static let defaultTemplate = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -118,7 +121,8 @@ func jsonReason(_ error: any Error) -> String {
     case DecodingError.keyNotFound(let key, let context): "\(path(context)) has no \"\(key.stringValue)\""
     case DecodingError.typeMismatch(let type, let context): "\(path(context)) is not a \(type)"
     case DecodingError.valueNotFound(let type, let context): "\(path(context)) is null, expected \(type)"
-    case DecodingError.dataCorrupted(let context): "\(path(context)): \(context.debugDescription)"
+    case DecodingError.dataCorrupted(let context):
+        "\(path(context)): \(context.debugDescription.trimmingCharacters(in: CharacterSet(charactersIn: ".")))"
     default: error.localizedDescription
     }
 }

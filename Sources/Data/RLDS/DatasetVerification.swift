@@ -72,6 +72,15 @@ public struct DatasetVerification: Codable, Sendable {
                             + "\(DatasetFolder.infoFile) lists (\(info.shards[0].file), ...). It is never read: remove it, "
                             + "or restore the info file that goes with it."))
             }
+            if info.isRenamed {
+                let path = "\(folder)/\(DatasetFolder.infoFile)"
+                found.append(
+                    DatasetProblem(
+                        file: path,
+                        message: "\(path): names the data set '\(info.name)', but its first file is "
+                            + "\(info.shards[0].file). craft reads it, tfds does not: correct the name or rename the files."
+                    ))
+            }
             expected = info.shards.map { ($0.file, $0.recordCount) }
         } catch {
             found.append(DatasetProblem(file: "\(folder)/\(DatasetFolder.infoFile)", message: error.description))
@@ -167,7 +176,7 @@ private struct ShardSurvey: Sendable {
             problems.append(
                 DatasetProblem(
                     file: path,
-                    message: "\(path): holds \(records) records, expected \(expected) (shardLengths of "
+                    message: "\(path): holds \(records) \(records == 1 ? "record" : "records"), expected \(expected) (shardLengths of "
                         + "\(DatasetFolder.infoFile)). The download is incomplete or mixes versions."))
         }
     }

@@ -16,7 +16,8 @@ struct DataRecord: ParsableCommand {
 
             The expert picks, places, opens and closes drawers and turns knobs. Other tasks are refused before recording starts.
 
-            Exit codes: 0 done, 1 no episode succeeded, 2 wrong input, 130 stopped by Ctrl-C.
+            Exit codes: 0 done; 1 no episode succeeded, or worker processes were killed and episodes are missing; 2 wrong input; \
+            130 stopped by Ctrl-C.
             """)
 
     @Option(help: "libero_spatial, libero_object, libero_goal or libero_10.")
@@ -25,8 +26,11 @@ struct DataRecord: ParsableCommand {
     @Option(help: ArgumentHelp("Numbers of tasks, separated by commas. Default: all ten.", valueName: "list"))
     var tasks: String?
 
-    @Option(help: "Episodes per task, each from another init state.")
+    @Option(help: "Init states of each task, an episode from each.")
     var episodes: Int
+
+    @Option(help: "Episodes from each init state, which noise and variety make different.")
+    var takes = 1
 
     @Option(help: "The first init state; a task has 0 to 49.")
     var firstInit = 0
@@ -65,6 +69,11 @@ struct DataRecord: ParsableCommand {
         guard (1...256).contains(workers) else {
             throw TrainingError("--processes \(workers): expected 1 to 256")
         }
+        guard (1...100).contains(takes) else { throw TrainingError("--takes \(takes): expected 1 to 100") }
+        guard takes == 1 || noise > 0 || variety > 0 else {
+            throw TrainingError(
+                "--takes \(takes): without --noise or --variety all episodes from one init state are the same")
+        }
         guard seed >= 0 else { throw TrainingError("--seed \(seed): expected a whole number from 0") }
         let environment = try SimulationEnvironment()
         Interruption.install()
@@ -72,7 +81,7 @@ struct DataRecord: ParsableCommand {
         let status = try environment.run(
             script: "record.py",
             selection.arguments + [
-                "--episodes", "\(episodes)", "--out", out, "--noise", "\(noise)", "--variety", "\(variety)",
+                "--episodes", "\(episodes)", "--takes", "\(takes)", "--out", out, "--noise", "\(noise)", "--variety", "\(variety)",
                 "--processes", "\(workers)", "--seed", "\(seed)",
             ])
         if status != 0 { throw ExitCode(status) }

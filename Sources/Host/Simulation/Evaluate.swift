@@ -38,6 +38,9 @@ struct Evaluate: ParsableCommand {
     @Option(help: "Actions executed of each chunk before the policy is asked again. Default: all.")
     var execute: Int?
 
+    @Option(help: "Simulators at a time. Default: one per core.")
+    var processes: Int?
+
     @Option(help: ArgumentHelp("Folder for a GIF of every episode.", valueName: "folder"))
     var video: String?
 
@@ -49,6 +52,10 @@ struct Evaluate: ParsableCommand {
             suite: suite, tasks: tasks, episodes: trials, option: "--trials", firstInit: firstInit)
         if let execute, !(1...1000).contains(execute) {
             throw TrainingError("--execute \(execute): expected a number of actions from 1")
+        }
+        let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
+        guard (1...256).contains(workers) else {
+            throw TrainingError("--processes \(workers): expected 1 to 256")
         }
         switch (checkpoint, address) {
         case (let path?, nil):
@@ -70,8 +77,8 @@ struct Evaluate: ParsableCommand {
         defer { server?.stop() }
         var arguments =
             selection.arguments + [
-                "--trials", "\(trials)", "--address", server?.address ?? address ?? "", "--policy", policyName,
-                "--out", out ?? (checkpoint.map { $0 + "/" } ?? "") + "eval-\(suite).json",
+                "--trials", "\(trials)", "--processes", "\(workers)", "--address", server?.address ?? address ?? "",
+                "--policy", policyName, "--out", out ?? (checkpoint.map { $0 + "/" } ?? "") + "eval-\(suite).json",
             ]
         if let execute { arguments += ["--execute", "\(execute)"] }
         if let video { arguments += ["--video", video] }

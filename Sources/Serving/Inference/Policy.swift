@@ -6,7 +6,7 @@ internal import Training
 
 /// What can be said about how a checkpoint is served.
 public struct PolicyOptions: Sendable {
-    /// Key in `dataset_statistics.json`; nil takes the run's data set, or the only one.
+    /// Key in `dataset_statistics.json`; nil takes the only one.
     public var dataset: String?
     /// Whether images are cropped at the centre; nil does as the run was trained, and crops for a model folder.
     public var centreCrop: Bool?
@@ -19,9 +19,9 @@ public struct PolicyOptions: Sendable {
 
 /// A fine-tuned model that answers observations with chunks of actions.
 ///
-/// Images: JPEG round trip (quality 95) unless they come as JPEG or the options say no, Lanczos resize to the model's size, centre crop when
-/// training cropped; proprioception normalised and actions un-normalised by the training data's quantiles; the gripper
-/// as LIBERO's environments take it. This is VLA-Adapter's evaluation path but for the half turn, which the clients of
+/// Images: JPEG round trip (quality 95) unless they come as JPEG or the options say no, Lanczos resize to the model's
+/// size, centre crop when training cropped; proprioception normalised and actions un-normalised by the training data's
+/// quantiles; the gripper as LIBERO's environments take it. This is VLA-Adapter's evaluation path but for the half turn, which the clients of
 /// both protocols do themselves. Not for use by several threads at once.
 package final class Policy {
     /// What clients and pages are told.

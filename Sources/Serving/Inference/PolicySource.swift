@@ -38,7 +38,8 @@ struct PolicySource {
                 "\(statisticsPath): no such file; without the statistics of the training data actions cannot be turned "
                     + "back into metres and radians")
         }
-        if let dataset = options.dataset ?? settings?.dataset {
+        // Not by the run's own setting, which may be empty or a mixture: its file has the data sets it trained on, no others.
+        if let dataset = options.dataset {
             statistics = try DatasetStatistics.load(contentsOf: statisticsPath, dataset: dataset)
         } else if let only = try DatasetStatistics.only(contentsOf: statisticsPath) {
             statistics = only

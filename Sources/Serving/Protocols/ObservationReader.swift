@@ -1,6 +1,5 @@
 /// Takes an observation out of a message.
 struct ObservationReader {
-    /// Longest side the reader lets through; the policy checks again.
     let summary: Policy.Summary
 
     /// openpi's LIBERO keys: observation/image, observation/wrist_image, observation/state, prompt.

@@ -91,13 +91,12 @@ final class WebSocketSession: ChannelInboundHandler {
         let payload = frame.unmaskedData
         let size = (fragments?.count ?? 0) + payload.readableBytes
         guard size <= state.options.maximumMessage else { return close(.messageTooLarge, tooLarge) }
-        if frame.fin {
-            let message = (fragments ?? []) + payload.readableBytesView
-            fragments = nil
-            conversation?.receive(message, at: DispatchTime.now().uptimeNanoseconds)
-        } else {
-            fragments = (fragments ?? []) + payload.readableBytesView
-        }
+        // In place: a message may come in very many parts.
+        if isFirst { fragments = [] }
+        fragments?.append(contentsOf: payload.readableBytesView)
+        guard frame.fin, let message = fragments else { return }
+        fragments = nil
+        conversation?.receive(message, at: DispatchTime.now().uptimeNanoseconds)
     }
 
     private var tooLarge: String {

@@ -1,7 +1,7 @@
 """TFRecord framing and tf.train.Example, read and written without TensorFlow.
 
-Only what the sample makers here need: whole records in memory, the three feature kinds, raw access to map entries so
-that a feature can be copied byte for byte.
+Whole records in memory, and raw access to map entries so that a feature can be copied byte for byte. The recorder uses
+it, and the scripts that convert data sets and cut samples.
 """
 import struct
 
