@@ -7,7 +7,8 @@ import Testing
 /// Damaged files of a model folder are read or refused with a sentence; none ends the process.
 @Suite struct MutatedFileTests {
     private static let pieces = [
-        "{", "}", "[", "]", "\"", ",", "null", "-1", "0", "1e400", "2.5", "99999999999999999999", "18446744073709551615",
+        "{", "}", "[", "]", "\"", ",", "null", "-1", "0", "1e400", "2.5", "99999999999999999999",
+        "18446744073709551615",
         "[[[[", "{\"a\":{\"a\":", "\\ud800", "\"BF16\"",
     ].map { Array($0.utf8) }
 
@@ -31,7 +32,8 @@ import Testing
                 case 0: bytes[place] ^= 1 << UInt8(below(8))
                 case 1: bytes.removeSubrange(place..<min(bytes.count, place + 1 + below(9)))
                 case 2: bytes.insert(contentsOf: Self.pieces[below(Self.pieces.count)], at: place)
-                case 3: bytes.replaceSubrange(place..<min(bytes.count, place + 8), with: Array(repeating: 0xFF, count: 8))
+                case 3:
+                    bytes.replaceSubrange(place..<min(bytes.count, place + 8), with: Array(repeating: 0xFF, count: 8))
                 case 4: bytes = Array(bytes.prefix(max(1, place)))
                 default: bytes[place] = UInt8(ascii: "9")
                 }

@@ -30,8 +30,10 @@ import Training
         // Made again, it takes the place of the first.
         #expect(try WandbRun(entity: "us", project: "libero").write(of: path) == made)
         let id = try #require(made.split(separator: "-").last)
-        let records = try Self.records(of: [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(made)/run-\(id).wandb"))))
-            .map { String(decoding: $0, as: UTF8.self) }
+        let records = try Self.records(
+            of: [UInt8](try Data(contentsOf: URL(fileURLWithPath: "\(made)/run-\(id).wandb")))
+        )
+        .map { String(decoding: $0, as: UTF8.self) }
         // Header, run, two steps of history, summary, exit.
         #expect(records.count == 6)
         for word in ["us", "libero", "mine", "steps", "dataset", "\"libero\""] { #expect(records[1].contains(word)) }

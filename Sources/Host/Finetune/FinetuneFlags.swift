@@ -117,7 +117,9 @@ enum FinetuneFlags {
         .init("wandb_project", .text, "your-wandb-project", becomes: "the offline W&B run: its project"),
         .init(
             "use_wandb", .truth, "True", in: .craft,
-            becomes: "an offline W&B run in `RUN/wandb` after the last step, made by `craft wandb RUN`; `False` leaves it out"),
+            becomes:
+                "an offline W&B run in `RUN/wandb` after the last step, made by `craft wandb RUN`; `False` leaves it out"
+        ),
         .init("wandb_log_freq", .whole, "10", becomes: "`--log-every`"),
         .init(
             "console_log_freq", .whole, "10", in: .craft,

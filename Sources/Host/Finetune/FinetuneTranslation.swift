@@ -266,7 +266,8 @@ struct FinetuneTranslation {
     }
 
     private mutating func noteUpload() {
-        guard let wandb, ["use_wandb", "wandb_project", "wandb_entity"].contains(where: arguments.isGiven) else { return }
+        let names = ["use_wandb", "wandb_project", "wandb_entity"]
+        guard let wandb, names.contains(where: arguments.isGiven) else { return }
         let words = [("--project", wandb.project), ("--entity", wandb.entity)].flatMap { option, value in
             value.map { [option, $0] } ?? []
         }

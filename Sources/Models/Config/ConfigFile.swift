@@ -84,7 +84,8 @@ extension DecodingError {
         case .valueNotFound(let type, let context): return "\(path(context)) is null; expected \(Self.name(of: type))"
         case .dataCorrupted(let context):
             if !context.codingPath.isEmpty { return "\(path(context)): \(context.debugDescription)" }
-            return "not valid JSON, or a number that does not fit: sizes and counts are whole (\(context.debugDescription))"
+            return "not valid JSON, or a number that does not fit: sizes and counts are whole "
+                + "(\(context.debugDescription))"
         @unknown default: return "cannot be read: \(self)"
         }
     }

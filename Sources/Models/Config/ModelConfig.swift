@@ -113,7 +113,9 @@ public struct ModelConfig: Sendable, Equatable {
         }
         let deep =
             [("text_config.num_hidden_layers", decoder.layers), ("chunk", chunk)]
-            + towers.flatMap { [("\($0.prefix).depth", $0.depth), ("\($0.prefix).register_tokens", $0.registerTokens)] }
+            + towers.flatMap {
+                [("\($0.prefix).depth", $0.depth), ("\($0.prefix).register_tokens", $0.registerTokens)]
+            }
             + [("num_queries", queries), ("image_size / patch_size", imageSize / max(1, patchSize))]
         for (name, value) in deep where value > 1024 {
             throw fail("\(name) is \(value), which no model of this kind has; is the number right?")

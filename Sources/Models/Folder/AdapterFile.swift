@@ -17,7 +17,8 @@ public final class AdapterFile: Sendable {
                     "is a PyTorch file; turn it into safetensors with scripts/convert_checkpoint.py")
             }
             guard !FileManager.default.fileExists(atPath: folder + "/adapter_config.json") else {
-                throw FileError(path: weights, "is missing, but there is its adapter_config.json; copy both, or neither")
+                throw FileError(
+                    path: weights, "is missing, though its adapter_config.json is there; copy both or neither")
             }
             return nil
         }

@@ -37,14 +37,13 @@ package struct PositionGrid {
 
     /// [prefix + from * from, width] to [prefix + to * to, width].
     package func resampled(_ stored: [Float], as method: Method = .timm) -> [Float] {
-        let values = stored[(prefix * width)...]
         let taps = (0..<to).map { method == .timm ? antialiased($0) : fourTaps($0) }
         var rows = [Double](repeating: 0, count: to * from * width)
         for (y, tap) in taps.enumerated() {
             for (index, weight) in tap.weights.enumerated() {
-                let source = (tap.start + index) * from * width
+                let source = (prefix + (tap.start + index) * from) * width
                 let target = y * from * width
-                for i in 0..<from * width { rows[target + i] += weight * Double(values[values.startIndex + source + i]) }
+                for i in 0..<from * width { rows[target + i] += weight * Double(stored[source + i]) }
             }
         }
         var result = [Double](repeating: 0, count: to * to * width)
