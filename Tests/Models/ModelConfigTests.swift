@@ -88,7 +88,7 @@ import Testing
     static let contradictions: [(text: String, other: String, says: [String])] = [
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 2000000000", ["num_hidden_layers", "2000000000"]),
         ("\"hidden_size\": 12", "\"hidden_size\": -12", ["hidden_size", "-12"]),
-        ("\"hidden_size\": 12", "\"hidden_size\": \"12\"", ["text_config.hidden_size", "Int"]),
+        ("\"hidden_size\": 12", "\"hidden_size\": \"12\"", ["text_config.hidden_size", "a whole number"]),
         ("\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"", ["gpt2", "qwen2, llama or mistral"]),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", ["hidden_act", "gelu", "silu"]),
         ("\"mlp_bias\": false", "\"mlp_bias\": true", ["mlp_bias"]),
@@ -101,7 +101,6 @@ import Testing
         ("\"craft_small\"", "\"craft_tiny\"", ["timm_model_ids", "craft_small"]),
         ("\"text_config\": {", "\"text_config\": [", ["config.json", "JSON"]),
         ("\"rope_theta\": 10000.0", "\"rope_theta\": 0", ["rope_theta", "above 0"]),
-        ("\"hidden_size\": 12", "\"hidden_size\": \"12\"", ["text_config.hidden_size", "a whole number"]),
         ("\"register_tokens\": 0", "\"register_tokens\": 1000000", ["register_tokens", "1000000"]),
     ]
 
