@@ -1,4 +1,4 @@
-"""The policy of a `config.json` with `craft_small`, in plain PyTorch, written for speed.
+"""The policy of a `config.json`, in plain PyTorch, written for speed.
 
 What a careful PyTorch user would write for a CPU: fused qkv in the towers, scaled_dot_product_attention everywhere (the
 decoder's with is_causal, which needs no mask because prompts have one length here), no layer computed whose output is
@@ -12,6 +12,72 @@ import re
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+
+def released_tower(prefix, dim, depth, count, mlp, registers, scaled, pooled):
+    return {
+        **{"prefix": prefix, "dim": dim, "depth": depth, "heads": count, "mlp": mlp, "class_token": registers > 0},
+        **{"register_tokens": registers, "layer_scale": scaled, "attn_pool": pooled, "output_block": depth - 2},
+        "layer_norm_eps": 1e-6,
+    }
+
+
+def architecture(config):
+    """`craft_small` of a configuration; for VLA-Adapter's released one, which has none, what its code implies: two images
+    and the Pro policy."""
+    if "craft_small" in config:
+        return config["craft_small"]
+    known = ["vit_large_patch14_reg4_dinov2", "vit_so400m_patch14_siglip_224"]
+    found = [name.split(".")[0] for name in config["timm_model_ids"]]
+    if found != known:
+        raise SystemExit(f"the towers are {found}; this benchmark knows {known}, or a config.json with craft_small")
+    width = config["text_config"]["hidden_size"]
+    return {
+        **{"image_size": 224, "patch_size": 14, "cameras": 2, "num_queries": 64, "action_dim": 7, "chunk": 8},
+        **{"proprio_dim": 8, "projector_dims": [2176, 8704, width, width]},
+        "towers": [
+            released_tower("featurizer", 1024, 24, 16, 4096, 4, True, False),
+            released_tower("fused_featurizer", 1152, 27, 16, 4304, 0, False, True),
+        ],
+        "policy": {"pro": True, "dim": width, "heads": 8, "blocks": 24, "layer_norm_eps": 1e-5},
+    }
+
+
+class LoRA:
+    """Low-rank updates of linear layers and convolutions, made by `add_lora`."""
+
+    enabled = True  # off for anchor features
+    scale = 2.0  # alpha is twice the rank
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y + self.lora_B(self.lora_A(x)) * LoRA.scale if LoRA.enabled else y
+
+
+class LoRALinear(LoRA, nn.Linear):
+    pass
+
+
+class LoRAConv2d(LoRA, nn.Conv2d):
+    pass
+
+
+def add_lora(backbone, rank):
+    """Freezes all but the action queries and gives every linear layer and the patch convolutions an adapter."""
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(name == "queries")
+    for module in list(backbone.modules()):
+        if type(module) is nn.Linear:
+            down, up = nn.Linear(module.in_features, rank, bias=False), nn.Linear(rank, module.out_features, bias=False)
+            module.__class__ = LoRALinear
+        elif type(module) is nn.Conv2d:
+            down = nn.Conv2d(3, rank, module.kernel_size, module.stride, bias=False)
+            up = nn.Conv2d(rank, module.out_channels, 1, bias=False)
+            module.__class__ = LoRAConv2d
+        else:
+            continue
+        nn.init.zeros_(up.weight)
+        module.lora_A, module.lora_B = down, up
 
 
 def heads(x, count):
@@ -86,7 +152,7 @@ class Backbone(nn.Module):
 
     def __init__(self, config, prompt):
         super().__init__()
-        small, text = config["craft_small"], config["text_config"]
+        small, text = architecture(config), config["text_config"]
         self.cameras, self.tower_count, width = small["cameras"], len(small["towers"]), text["hidden_size"]
         self.towers = nn.ModuleList(Tower(t, small["image_size"], small["patch_size"]) for t in small["towers"])
         dims = small["projector_dims"]
@@ -129,22 +195,32 @@ class Backbone(nn.Module):
 
 
 class PolicyBlock(nn.Module):
-    def __init__(self, dim, count, eps):
+    def __init__(self, dim, count, eps, pro):
         super().__init__()
-        self.heads = count
+        self.heads, self.pro = count, pro
         self.q, self.o = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.kv = nn.Linear(dim, 2 * dim)
+        if pro:
+            self.kv_self, self.kv_adapter, self.kv_task = (nn.Linear(dim, 2 * dim) for _ in range(3))
+        else:
+            self.kv = nn.Linear(dim, 2 * dim)
         self.gate = nn.Parameter(torch.zeros(1))
         self.norm, self.ffn = nn.LayerNorm(dim, eps=eps), nn.Linear(dim, dim)
 
-    def forward(self, x, visual, context):
-        """One product gives keys and values of all three sources; the gate scales the visual keys."""
-        near = torch.cat((x, context), dim=1)
-        k1, v1 = self.kv(near).chunk(2, dim=-1)
-        k2, v2 = self.kv(visual).chunk(2, dim=-1)
-        k = heads(torch.cat((k1, k2 * torch.tanh(self.gate)), dim=1), self.heads)
-        v = heads(torch.cat((v1, v2), dim=1), self.heads)
-        y = F.scaled_dot_product_attention(heads(self.q(x), self.heads), k, v)
+    def forward(self, x, visual, context, rotate):
+        """The gate scales the visual keys."""
+        gate = torch.tanh(self.gate)
+        if self.pro:
+            layers = ((self.kv_self, x), (self.kv_adapter, context), (self.kv_task, visual))
+            (k0, v0), (k1, v1), (k2, v2) = (layer(source).chunk(2, dim=-1) for layer, source in layers)
+            k = torch.cat([rotate(heads(t, self.heads)) for t in (k0, k1, k2 * gate)], dim=2)
+            q, v = rotate(heads(self.q(x), self.heads)), torch.cat((v0, v1, v2), dim=1)
+        else:
+            # One product gives keys and values of all three sources.
+            k1, v1 = self.kv(torch.cat((x, context), dim=1)).chunk(2, dim=-1)
+            k2, v2 = self.kv(visual).chunk(2, dim=-1)
+            k = heads(torch.cat((k1, k2 * gate), dim=1), self.heads)
+            q, v = heads(self.q(x), self.heads), torch.cat((v1, v2), dim=1)
+        y = F.scaled_dot_product_attention(q, k, heads(v, self.heads))
         return F.relu(self.ffn(self.norm(self.o(y.transpose(1, 2).flatten(-2)) + x)))
 
 
@@ -152,15 +228,25 @@ class Policy(nn.Module):
     def __init__(self, small):
         super().__init__()
         policy, actions = small["policy"], small["action_dim"]
-        if policy["pro"]:
-            raise SystemExit("this benchmark has the base policy only; use a config.json with policy.pro = false")
         dim, eps = policy["dim"], policy["layer_norm_eps"]
         self.queries, self.start = small["num_queries"], (small["chunk"], actions * dim)
         self.noise = None  # a fixed input instead of fresh noise
         self.proprio1, self.proprio2 = nn.Linear(small["proprio_dim"], dim), nn.Linear(dim, dim)
         self.norm1, self.fc1 = nn.LayerNorm(actions * dim, eps=eps), nn.Linear(actions * dim, dim)
-        self.blocks = nn.ModuleList(PolicyBlock(dim, policy["heads"], eps) for _ in range(policy["blocks"]))
+        self.blocks = nn.ModuleList(PolicyBlock(dim, policy["heads"], eps, policy["pro"]) for _ in range(policy["blocks"]))
         self.norm2, self.fc2 = nn.LayerNorm(dim, eps=eps), nn.Linear(dim, actions)
+        visual = small["cameras"] * (small["image_size"] // small["patch_size"]) ** 2
+        head_dim = dim // policy["heads"]
+        frequency = 10000.0 ** (-torch.arange(0, head_dim, 2) / head_dim)
+        positions = torch.arange(max(visual, self.queries + 1, small["chunk"]))
+        angles = torch.outer(positions.float(), frequency).repeat(1, 2)
+        self.register_buffer("cosine", angles.cos())
+        self.register_buffer("sine", angles.sin())
+
+    def rotate(self, x):
+        """The Pro policy's: pairs of neighbours, by a table laid out in halves; see scripts/reference."""
+        partner = torch.stack((-x[..., 1::2], x[..., 0::2]), dim=-1).flatten(-2)
+        return x * self.cosine[: x.shape[2]] + partner * self.sine[: x.shape[2]]
 
     def forward(self, hidden, visual, proprio):
         # Shared by the batch, as in training.
@@ -170,12 +256,13 @@ class Policy(nn.Module):
         for block, states in zip(self.blocks, hidden[1:], strict=True):
             # Both windows are one position left of what they name; see scripts/reference.
             context = torch.cat((states[:, -self.queries - 1 : -1], token), dim=1)
-            x = block(x, states[:, :visual], context)
+            x = block(x, states[:, :visual], context, self.rotate)
         return self.fc2(self.norm2(x))
 
 
 # Names of a checkpoint's tensors, as patterns, and of the parameters above; (k, v) are rows of one parameter.
 NAMES = [
+    (r"^base_model\.model\.", ""),
     (r"vision_backbone\.fused_featurizer\.", "towers.1."),
     (r"vision_backbone\.featurizer\.", "towers.0."),
     (r"patch_embed\.proj\.", "patch_embed."),
@@ -202,7 +289,12 @@ NAMES = [
 
 
 def load_checkpoint(backbone, policy, tensors):
-    """Fills both modules from tensors under their checkpoint names. Every parameter must be there."""
+    """Fills both modules from tensors under their checkpoint names. Every parameter must be there; tensors on no path to
+    the actions (a tower's last block and pooling head, an untied head, an unused layer of the Pro policy) are left out."""
+    unused = [r"\.norm\.", r"attn_pool", r"lm_head", r"film_gen"] + [
+        rf"towers\.{index}\.blocks\.(?!({'|'.join(map(str, range(len(tower.blocks))))})\.)"
+        for index, tower in enumerate(backbone.towers)
+    ]
     found = {}
     for name, value in tensors.items():
         if name.startswith("batch."):
@@ -210,10 +302,17 @@ def load_checkpoint(backbone, policy, tensors):
         for pattern, replacement in NAMES:
             name = re.sub(pattern, replacement, name)
         found[name] = value
-    for name in [n for n in found if ".k_proj." in n]:
-        found[name.replace(".k_proj.", ".kv.")] = torch.cat((found.pop(name), found.pop(name.replace(".k_", ".v_"))))
+    join = lambda a, b, dim=0: torch.cat((found.pop(a), found.pop(b)), dim)
+    for key in [n for n in found if re.search(r"\.k_(proj|self|adapter|task)\.", n)]:
+        target = key.replace(".k_proj.", ".kv.").replace(".k_", ".kv_")
+        found[target] = join(key, key.replace(".k_", ".v_"))
+    for key in [n for n in found if n.endswith(".cls_token")]:
+        registers = key.replace("cls_token", "reg_token")
+        target = key.replace("cls_token", "prefix_tokens")
+        found[target] = join(key, registers, 1) if registers in found else found.pop(key)
     for module in (backbone, policy):
         for name, parameter in module.named_parameters():
             parameter.data.copy_(found.pop(name).view_as(parameter))
-    if found:
-        raise SystemExit(f"tensors that no parameter takes: {', '.join(sorted(found)[:5])}")
+    rest = [name for name in found if not any(re.search(pattern, name) for pattern in unused)]
+    if rest:
+        raise SystemExit(f"tensors that no parameter takes: {', '.join(sorted(rest)[:5])}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time of a training step in PyTorch on the CPU: full fine-tuning of the policy in a config.json, random inputs.
+"""Time of a training step in PyTorch on the CPU: fine-tuning of the policy in a config.json, random inputs.
 
     pytorch_step.py --config Assets/small-vlm/config.json --batch 8 --prompt 24 --threads 2 --rounds 5 --steps 10
 
@@ -11,8 +11,9 @@ Modes:
                   temporaries, default AdamW
     latency       the policy's answer to one observation, nothing recorded
 
---work FILE takes weights and batch from what `craft bench --save FILE` wrote, so that losses can be compared (towers
-without class and register tokens). --compile runs each block through torch.compile, --bf16 the passes under bfloat16
+--work FILE takes weights and batch from what `craft bench --save FILE` wrote, so that losses can be compared; what is
+frozen, and so not in that file, comes from --weights FOLDER. --lora-rank R trains adapters instead of everything; anchor
+features then come from the model without them. --compile runs each block through torch.compile, --bf16 the passes under bfloat16
 autocast, with float32 weights and optimizer.
 
 Prints JSON lines: first {"ready": ...}, then one per round and mode with the milliseconds of each step. With --wait each
@@ -22,6 +23,7 @@ the input ends it.
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import sys
@@ -30,7 +32,7 @@ import time
 import torch
 from safetensors.torch import load_file
 
-from pytorch_model import Backbone, Policy, load_checkpoint
+from pytorch_model import Backbone, LoRA, Policy, add_lora, architecture, load_checkpoint
 
 DELTA, BUDGET, DUAL_LR, LR = 1e-8, 0.1, 0.01, 2e-4
 
@@ -38,17 +40,22 @@ DELTA, BUDGET, DUAL_LR, LR = 1e-8, 0.1, 0.01, 2e-4
 class Trainer:
     """A model of its own, its optimizer and one random batch."""
 
-    def __init__(self, config, batch, prompt, fused, anchored, work=None, compiled=False, bf16=False):
-        small, text = config["craft_small"], config["text_config"]
+    def __init__(self, config, batch, prompt, fused, anchored, work=None, compiled=False, bf16=False, rank=None):
+        small, text = architecture(config), config["text_config"]
         torch.manual_seed(0)
         self.backbone, self.policy = Backbone(config, prompt), Policy(small)
+        self.adapts = rank is not None
+        if rank is not None:
+            add_lora(self.backbone, rank)
         self.cast = lambda: torch.autocast("cpu", torch.bfloat16, enabled=bf16)
         if work:
             load_checkpoint(self.backbone, self.policy, work)
             self.policy.noise = work["batch.policy_input"]
-        self.vlm = list(self.backbone.parameters())
+        self.vlm = [p for p in self.backbone.parameters() if p.requires_grad]
         self.all = self.vlm + list(self.policy.parameters())
-        self.initial = [p.detach().clone() for p in self.vlm] if anchored else None
+        # Adapters begin at zero, so that of the backbone only the queries need a copy.
+        self.changed = [self.backbone.queries] if self.adapts else self.vlm
+        self.initial = [p.detach().clone() for p in self.changed] if anchored else None
         self.optimizer = torch.optim.AdamW(self.all, lr=LR, weight_decay=0.01, fused=True if fused else None)
         self.multiplier = 0.0
         side, channels = small["image_size"], 3 * small["cameras"] * len(small["towers"])
@@ -80,12 +87,14 @@ class Trainer:
         return loss.item()
 
     def craft(self):
-        live = [p.data for p in self.vlm]
-        for p, value in zip(self.vlm, self.initial):
+        live = [p.data for p in self.changed]
+        for p, value in zip(self.changed, self.initial):
             p.data = value
+        LoRA.enabled = False
         with torch.no_grad(), self.cast():
             anchor = self.backbone.features(self.backbone(self.pixels, self.ids))
-        for p, value in zip(self.vlm, live):
+        LoRA.enabled = True
+        for p, value in zip(self.changed, live):
             p.data = value
 
         with self.cast():
@@ -110,12 +119,14 @@ class Trainer:
         return action.item()
 
     def craft_naive(self):
-        live = [p.detach().clone() for p in self.vlm]
+        live = [p.detach().clone() for p in self.changed]
         with torch.no_grad(), self.cast():
-            for p, value in zip(self.vlm, self.initial):
+            for p, value in zip(self.changed, self.initial):
                 p.copy_(value)
+            LoRA.enabled = False
             anchor = self.backbone.features(self.backbone(self.pixels, self.ids)).detach()
-            for p, value in zip(self.vlm, live):
+            LoRA.enabled = True
+            for p, value in zip(self.changed, live):
                 p.copy_(value)
 
         self.optimizer.zero_grad()
@@ -157,7 +168,7 @@ def report(**values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True, help="config.json with craft_small")
+    parser.add_argument("--config", required=True, help="config.json")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=24, help="prompt tokens")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -166,6 +177,8 @@ def main():
     parser.add_argument("--warmup", type=int, default=3, help="steps of each mode before the first round")
     parser.add_argument("--modes", default="baseline,craft,craft-naive")
     parser.add_argument("--work", help="safetensors file with weights and batch, from craft bench --save")
+    parser.add_argument("--weights", help="model folder with the frozen weights")
+    parser.add_argument("--lora-rank", type=int, help="train adapters of this rank")
     parser.add_argument("--compile", action="store_true", help="torch.compile each block")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast")
     parser.add_argument("--wait", action="store_true", help="wait for a line on the standard input before each round")
@@ -178,13 +191,20 @@ def main():
     with open(arguments.config) as file:
         config = json.load(file)
     work = load_file(arguments.work) if arguments.work else None
+    if work and arguments.weights:
+        for name, prefix in (("model", ""), ("action_head--checkpoint", "action_head."),
+                             ("proprio_projector--checkpoint", "proprio_projector.")):
+            stored = load_file(os.path.join(arguments.weights, f"{name}.safetensors"))
+            work = {prefix + key: value for key, value in stored.items()} | work
     if work:
         arguments.batch, arguments.prompt = work["batch.ids"].shape
     trainers = {
         mode: Trainer(config, arguments.batch, arguments.prompt, fused=MODES[mode][1],
-                      anchored=mode.startswith("craft"), work=work, compiled=arguments.compile, bf16=arguments.bf16)
+                      anchored=mode.startswith("craft"), work=work, compiled=arguments.compile, bf16=arguments.bf16,
+                      rank=arguments.lora_rank)
         for mode in modes
     }
+    work = None  # copied by now
     losses = {
         mode: [MODES[mode][0](trainer) for _ in range(arguments.warmup)] for mode, trainer in trainers.items()
     }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""convert_checkpoint.py SOURCE OUT [--vision FILE]: PyTorch checkpoints of VLAs to the safetensors that craft reads.
+"""convert_checkpoint.py SOURCE OUT [--vision FILE | --back]: PyTorch checkpoints of VLAs to the safetensors that craft
+reads, and back.
 
 SOURCE is one of
   a Prismatic checkpoint     checkpoints/*.pt of a pretrained VLM, whose "model" has the groups projector, llm_backbone and
@@ -9,6 +10,9 @@ SOURCE is one of
                              Put the model's config.json beside the result.
   a fine-tuned folder        action_head--*checkpoint.pt and proprio_projector--*checkpoint.pt of VLA-Adapter. Writes each
                              as .safetensors into OUT, and copies the folder's other files that craft reads.
+
+--back takes a folder that craft wrote to what VLA-Adapter's code loads: action head and proprioception projector as
+action_head--*checkpoint.pt and proprio_projector--*checkpoint.pt, the other files as they are.
 
 Tensors keep their values and types. Needs torch and safetensors. Files are read with weights_only=True: a checkpoint that
 needs more than tensors is refused, because unpickling it would run whatever code it holds.
@@ -100,6 +104,19 @@ def convert_folder(folder, out):
         shutil.copytree(folder / "lora_adapter", out / "lora_adapter")
 
 
+def convert_back(folder, out):
+    heads = [p for name in ("action_head", "proprio_projector") for p in sorted(folder.glob(f"{name}*checkpoint.safetensors"))]
+    if not heads:
+        sys.exit(f"{folder}: no action_head--*checkpoint.safetensors in it; expected a fine-tuned folder that craft wrote")
+    for path in heads:
+        state = load_file(path)
+        torch.save(state, out / f"{path.stem}.pt")
+        print(f"{out / path.stem}.pt: {len(state)} tensors")
+    for path in folder.iterdir():
+        if path not in heads and not (out / path.name).exists():
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, out / path.name)
+
+
 def write(tensors, path):
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
@@ -114,8 +131,13 @@ def main():
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--vision", type=Path, metavar="FILE", help="towers that the checkpoint lacks")
+    parser.add_argument("--back", action="store_true", help="from craft's folder to VLA-Adapter's")
     arguments = parser.parse_args()
+    if arguments.back and not arguments.source.is_dir():
+        sys.exit(f"{arguments.source}: not a folder; --back takes one that craft wrote")
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.back:
+        return convert_back(arguments.source, arguments.out)
     if arguments.source.is_dir():
         return convert_folder(arguments.source, arguments.out)
     checkpoint = load(arguments.source)

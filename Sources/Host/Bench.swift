@@ -64,6 +64,9 @@ struct Bench: ParsableCommand {
     )
     var hooks = false
 
+    @Flag(inversion: .prefixedNo, help: "Time forward passes as at inference too, eleven a round.")
+    var inference = true
+
     @Option(help: ArgumentHelp("Write the figures as JSON too.", valueName: "file"))
     var json: String?
 
@@ -123,6 +126,7 @@ struct Bench: ParsableCommand {
                             round: round + 1, plugins: lists[index], ms: result.milliseconds, phases: result.phases))
                 }
             }
+            guard inference else { continue }
             _ = benchmarks[0].forward(samples: 1)
             report.latency += (0..<10).map { _ in benchmarks[0].forward(samples: 1) }
             report.forward.append(benchmarks[0].forward(samples: batchSize))

@@ -15,7 +15,7 @@ struct Craft: ParsableCommand {
         subcommands: [
             Train.self, Finetune.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Evaluate.self, Serve.self,
             DataCommand.self,
-            Bench.self, Plugins.self, Model.self,
+            Bench.self, Plugins.self, Model.self, Wandb.self,
         ])
 
     /// Parses and runs. Whatever the user can put right ends in a sentence on standard error and exit code 2.

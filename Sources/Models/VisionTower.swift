@@ -3,7 +3,7 @@ internal import Tensors
 /// A pre-norm vision transformer (Dosovitskiy et al. 2021) with timm's tensor names, run up to its output block.
 ///
 /// B images, N patches, R prefix tokens, D width. Position embeddings are added to patches before the class and register
-/// tokens are put in front, as in DINOv2 with registers.
+/// tokens are put in front, as in DINOv2 with registers; where `pos_embed` has a first row for it, to the class token too.
 struct VisionTower {
     private struct Block {
         let norm1: (weight: Int, bias: Int)
@@ -31,7 +31,7 @@ struct VisionTower {
         let dim = tower.dim
         classToken = tower.classToken ? scope.tensor("cls_token", [1, 1, dim]) : nil
         registerTokens = tower.registerTokens > 0 ? scope.tensor("reg_token", [1, tower.registerTokens, dim]) : nil
-        positions = scope.tensor("pos_embed", [1, patches, dim])
+        positions = scope.tensor("pos_embed", [1, tower.prefixPositions + patches, dim])
         patchEmbedding = scope.linear(
             "patch_embed.proj", inputs: [3, model.patchSize, model.patchSize], outputs: dim, bias: true)
         blocks = (0...tower.outputBlock).map { index in
@@ -104,10 +104,12 @@ struct VisionTower {
         var addends: [RowReference] = []
         for image in 0..<images {
             rows += prefix
-            addends += prefix.map { _ in .zero }
+            addends += prefix.indices.map {
+                $0 < config.prefixPositions ? RowReference(source: 1, row: $0) : .zero
+            }
             for patch in 0..<patches {
                 rows.append(RowReference(source: 0, row: image * patches + patch))
-                addends.append(RowReference(source: 1, row: patch))
+                addends.append(RowReference(source: 1, row: config.prefixPositions + patch))
             }
         }
         return tape.gatherRows(rows, adding: addends, from: sources, columns: config.dim)

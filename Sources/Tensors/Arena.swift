@@ -73,7 +73,7 @@ public final class Arena {
         let bytes = (count * MemoryLayout<Float>.stride + Self.hugePage - 1) & ~(Self.hugePage - 1)
         let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let memory, memory != MAP_FAILED else {
-            fatalError("out of memory: the system gave no block of \(bytes >> 20) MiB for activations")
+            stopOutOfMemory(bytes: bytes, for: "activations")
         }
         madvise(memory, bytes, MADV_HUGEPAGE)
         return Block(

@@ -128,6 +128,9 @@ public final class ParameterSet {
         frozen[id] = .mapped(values, owner: owner)
     }
 
+    /// Whether a tensor is read in place from a file.
+    public func isMapped(_ id: Int) -> Bool { if case .mapped = frozen[id] { true } else { false } }
+
     /// Where the current values of a tensor are.
     public func weight(_ id: Int) -> WeightValues {
         if !parameters[id].isTrainable, case .mapped(let values, _) = frozen[id] { return values }
@@ -201,7 +204,7 @@ public final class FloatBuffer {
             let memory = mmap(
                 nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
             guard let memory, memory != MAP_FAILED else {
-                fatalError("out of memory: the system gave no buffer of \(bytes >> 20) MiB")
+                stopOutOfMemory(bytes: bytes, for: "parameters, gradients or moments")
             }
             base = memory.assumingMemoryBound(to: Float.self)
             mappedBytes = bytes

@@ -155,7 +155,7 @@ extension HostTests {
             #expect(text.contains("--cameras image,wrist_image") && text.contains("/small-vlm "))
             for part in [
                 "no model is given", "no data set is given", "use_proprio is True", "num_images_in_input is 2",
-                "wandb sync --project p --entity 'an e' runs/small-vlm",
+                "craft wandb runs/small-vlm", "--project p --entity 'an e'",
             ] { #expect(notes.contains(part), "\(notes)") }
         }
 
@@ -289,6 +289,10 @@ extension HostTests {
             #expect(info.status == 0, "\(info.output)")
             let progress = try String(contentsOfFile: one.path(Self.name) + "/train_progress.log", encoding: .utf8)
             #expect(progress.contains("step 2/3") && !progress.contains("step 1/3"), "\(progress)")
+            // So has what wandb sync takes.
+            let sync = try #require(
+                result.standardOutput.split(separator: "\n").first { $0.hasPrefix("wandb sync ") })
+            #expect(sync.contains("/wandb/offline-run-"))
             // The same command again is no new run.
             CraftCommand.expectRefusal(
                 try CraftCommand.run(["finetune"] + Self.shipped + Self.small + ["--max_steps", "3"], in: one.url),

@@ -51,6 +51,26 @@ import Testing
         #expect(ModelCounts(config, rank: 32).backbone.parameters - 262_144 == 7_541_237_184)
     }
 
+    /// One tower: two projector layers; without registers the class token has a position.
+    @Test(arguments: [
+        ("vit_large_patch14_dinov2.lvd142m", [1, 257, 1024], [1024, 896, 896]),
+        ("vit_large_patch14_reg4_dinov2.lvd142m", [1, 256, 1024], [1024, 896, 896]),
+        ("vit_so400m_patch14_siglip_224", [1, 256, 1152], [1152, 896, 896]),
+    ])
+    func singleTowers(_ tower: String, _ positions: [Int], _ projector: [Int]) throws {
+        let folder = try TemporaryFolder()
+        let source = try String(contentsOf: BuildFolder.fixture("configs/vla-adapter.json"), encoding: .utf8)
+        var object = try #require(
+            JSONSerialization.jsonObject(with: Data(source.utf8)) as? [String: Any])
+        object["timm_model_ids"] = [tower]
+        object["image_sizes"] = [224]
+        object["use_fused_vision_backbone"] = false
+        try JSONSerialization.data(withJSONObject: object).write(to: folder.url.appendingPathComponent("config.json"))
+        let config = try ModelConfig(folder: folder.url.path)
+        #expect(config.projectorDims == projector)
+        #expect(CheckpointLayout(config)["vision_backbone.featurizer.pos_embed"]?.shape == positions)
+    }
+
     @Test func layoutAgreesWithTheModel() throws {
         for name in try FileManager.default.contentsOfDirectory(atPath: BuildFolder.fixture("vla").path) {
             let folder = try ModelFolder(path: BuildFolder.fixture("vla/\(name)").path)
@@ -68,7 +88,7 @@ import Testing
     static let contradictions: [(text: String, other: String, says: [String])] = [
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 2000000000", ["num_hidden_layers", "2000000000"]),
         ("\"hidden_size\": 12", "\"hidden_size\": -12", ["hidden_size", "-12"]),
-        ("\"hidden_size\": 12", "\"hidden_size\": \"12\"", ["text_config.hidden_size", "Int"]),
+        ("\"hidden_size\": 12", "\"hidden_size\": \"12\"", ["text_config.hidden_size", "a whole number"]),
         ("\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"", ["gpt2", "qwen2, llama or mistral"]),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", ["hidden_act", "gelu", "silu"]),
         ("\"mlp_bias\": false", "\"mlp_bias\": true", ["mlp_bias"]),
@@ -80,6 +100,8 @@ import Testing
         ("\"prefix\": \"featurizer\"", "\"prefix\": \"tower\"", ["tower", "featurizer"]),
         ("\"craft_small\"", "\"craft_tiny\"", ["timm_model_ids", "craft_small"]),
         ("\"text_config\": {", "\"text_config\": [", ["config.json", "JSON"]),
+        ("\"rope_theta\": 10000.0", "\"rope_theta\": 0", ["rope_theta", "above 0"]),
+        ("\"register_tokens\": 0", "\"register_tokens\": 1000000", ["register_tokens", "1000000"]),
     ]
 
     @Test(arguments: contradictions.indices) func badConfigurations(_ index: Int) throws {

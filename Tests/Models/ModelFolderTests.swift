@@ -81,6 +81,16 @@ import Testing
         #expect(PositionGrid([1, 4, 3], to: [1, 9, 2]) == nil)
     }
 
+    /// timm's `resample_abs_pos_embed` with a prefix token, whose position stays as it is.
+    @Test func aPositionOfTheClassTokenIsKept() throws {
+        let grid = try #require(PositionGrid([1, 26, 2], to: [1, 10, 2]))
+        let got = grid.resampled((0..<52).map { Float(sin(0.7 * Double($0))) })
+        #expect(got.count == 20)
+        for (a, b) in zip(got, [0.0, 0.644218, 0.606459, 0.127163, -0.69742, -0.640824, 0.304518, 0.709888]) {
+            #expect(abs(Double(a) - b) < 2e-6)
+        }
+    }
+
     /// torch's bicubic interpolation without antialiasing, which transformers uses, on sin(0.7 i).
     @Test(
         arguments: [
@@ -210,6 +220,32 @@ import Testing
         try fixture.replace(text, with: other, in: "lora_adapter/adapter_config.json")
         let complaint = fixture.complaint()
         #expect(complaint.contains(says) && complaint.contains("lora_adapter/adapter_"), "\(complaint)")
+    }
+
+    @Test func anAdapterWithoutItsWeights() throws {
+        let fixture = try ModelFixture(Self.fused)
+        try FileManager.default.removeItem(atPath: fixture.file("lora_adapter/adapter_model.safetensors"))
+        let complaint = fixture.complaint()
+        for word in ["adapter_model.safetensors", "missing"] { #expect(complaint.contains(word), "\(complaint)") }
+    }
+
+    @Test func modulesThatTheAdapterDoesNotTarget() throws {
+        let fixture = try ModelFixture(Self.fused)
+        try fixture.replace("\"q_proj\"", with: "\"x_proj\"", in: "lora_adapter/adapter_config.json")
+        let complaint = fixture.complaint()
+        for word in ["q_proj", "target_modules"] { #expect(complaint.contains(word), "\(complaint)") }
+    }
+
+    @Test func valuesThatAreNotFiniteAreFound() throws {
+        let fixture = try ModelFixture("one-tower-qwen2-base")
+        try fixture.rewrite("model.safetensors") { file, entry in
+            var values = try file.floats(entry.name)
+            if entry.name == Self.embedding { values[3] = .nan }
+            return .init(entry.name, shape: entry.shape, floats: values, as: .bf16)
+        }
+        let folder = try ModelFolder(path: fixture.path)
+        let complaint = folder.nonFiniteTensor(of: VLAModel(config: folder.config, fineTuning: .full))?.description
+        #expect(complaint?.contains("model.safetensors: tensor '\(Self.embedding)'") == true)
     }
 
     @Test func halfAnAdapterModule() throws {

@@ -57,7 +57,9 @@ import Training
         return TrainingBatch(
             input: ModelInput(
                 images: .normalised(try inputs.floats("pixel_values")), cameras: folder.config.cameras,
-                prompts: prompts, action: .init(proprio: try inputs.floats("proprio"))),
+                prompts: prompts,
+                action: .init(
+                    proprio: try inputs.floats("proprio"), policyInput: try inputs.floats("policy_noise"))),
             targetActions: try inputs.floats("actions"))
     }
 

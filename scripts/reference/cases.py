@@ -288,7 +288,7 @@ def write_trajectory(folder, steps=10):
         for name, craft in (("baseline", False), ("craft", True))
     }
     document = {
-        "about": "torch.optim.AdamW, betas (0.9, 0.999), eps 1e-8, on inputs.safetensors, policy input zero, float64; "
+        "about": "torch.optim.AdamW, betas (0.9, 0.999), eps 1e-8, on inputs.safetensors, policy_noise included, float64; "
         "anchors are the initial weights; losses are measured before the step, projection is per tensor",
         "settings": settings,
         "runs": runs,

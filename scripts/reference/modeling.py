@@ -44,7 +44,9 @@ def make_tower(spec, image_size, patch_size):
         mlp_ratio=(spec["mlp"] + 0.5) / spec["dim"],  # timm truncates the product to a whole number
         class_token=spec["class_token"],
         reg_tokens=spec["register_tokens"],
-        no_embed_class=True,  # position embeddings are for patches alone; prefix tokens come after them
+        # Position embeddings are for patches alone and prefix tokens come after them; DINOv2 without registers has one for
+        # its class token too.
+        no_embed_class=not spec.get("class_position", False),
         init_values=1.0 if spec["layer_scale"] else None,
         norm_layer=partial(nn.LayerNorm, eps=spec["layer_norm_eps"]),
         fc_norm=False,
@@ -350,13 +352,16 @@ def load_folder(folder, dtype=torch.float64):
         state = load_file(folder / f"{stem}--checkpoint.safetensors")
         part.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
     if (folder / "lora_adapter").is_dir():
-        from peft import set_peft_model_state_dict
+        from peft import PeftModel, get_peft_model_state_dict
 
-        adapter = json.loads((folder / "lora_adapter/adapter_config.json").read_text())
-        add_lora(model, adapter["r"], adapter["lora_alpha"])
-        report = set_peft_model_state_dict(
-            model.vlm, load_file(folder / "lora_adapter/adapter_model.safetensors")
-        )
-        missing = [k for k in report.missing_keys if "lora_" in k]
-        assert not missing and not report.unexpected_keys, (missing, report.unexpected_keys)
+        # As a user of peft would: rank, alpha and modules are those that adapter_config.json says.
+        model.vlm = PeftModel.from_pretrained(model.vlm, folder / "lora_adapter", is_trainable=True)
+        model.vlm.base_model.model.action_queries.weight.requires_grad_(True)
+        stored = load_file(folder / "lora_adapter/adapter_model.safetensors")
+        loaded = get_peft_model_state_dict(model.vlm)
+        queries = stored.pop("base_model.model.action_queries.weight", None)
+        if queries is not None:
+            assert torch.equal(model.vlm.base_model.model.action_queries.weight, queries)
+        assert set(loaded) == set(stored), sorted(set(loaded) ^ set(stored))
+        assert all(torch.equal(loaded[name], tensor) for name, tensor in stored.items())
     return model.to(dtype)

@@ -59,7 +59,12 @@ def anchor_features(model, inputs, weights):
 
 
 def train(model, inputs, steps, craft, lr, weight_decay, budget, dual_lr, initial_multiplier):
-    """AdamW on one fixed batch; anchors are the initial weights. Returns one dict per step, measured before it."""
+    """AdamW on one fixed batch, `policy_noise` among it; anchors are the initial weights. Returns one dict per step,
+    measured before it.
+
+    With a policy input of zeros all actions of a chunk agree, and where as many targets lie above as below, the gradient
+    of the last layer is exactly 0: in float32 that is rounding noise, which AdamW turns into whole steps.
+    """
     parameters = [p for _, _, p in model.named_trainable()]
     names = [name for name, _, _ in model.named_trainable()]
     optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay)
@@ -67,7 +72,7 @@ def train(model, inputs, steps, craft, lr, weight_decay, budget, dual_lr, initia
         anchor = model(inputs)["features"]
     multiplier, history = initial_multiplier, []
     for step in range(steps):
-        action, retention, _ = losses(model, inputs, anchor)
+        action, retention, _ = losses(model, inputs, anchor, inputs["policy_noise"])
         record = {"step": step + 1, "loss.action": action.item(), "loss.retention": retention.item()}
         if craft:
             g_action, g_retention = gradients(model, action, retain=True), gradients(model, retention)

@@ -38,9 +38,11 @@ struct Finetune: ParsableCommand {
         if given.printsOnly { return }
         let checkpoints = FinetuneCheckpoints(run: translation.run, merges: translation.merges)
         do { try train.run() } catch let code as ExitCode {
+            try translation.wandb?.publish(translation.run)
             try checkpoints.publish(isStopped: true)
             throw code
         }
+        try translation.wandb?.publish(translation.run)
         try checkpoints.publish(isStopped: false)
     }
 

@@ -113,12 +113,13 @@ enum FinetuneFlags {
     ]
 
     private static let logging: [FinetuneFlag] = [
-        .init("wandb_entity", .text, "your-wandb-entity", becomes: "the printed command that uploads the run"),
-        .init("wandb_project", .text, "your-wandb-project", becomes: "the printed command that uploads the run"),
+        .init("wandb_entity", .text, "your-wandb-entity", becomes: "the offline W&B run: its user or team"),
+        .init("wandb_project", .text, "your-wandb-project", becomes: "the offline W&B run: its project"),
         .init(
             "use_wandb", .truth, "True", in: .craft,
             becomes:
-                "metrics are written under the same names for TensorBoard; `True` prints the command that uploads them"),
+                "an offline W&B run in `RUN/wandb` after the last step, made by `craft wandb RUN`; `False` leaves it out"
+        ),
         .init("wandb_log_freq", .whole, "10", becomes: "`--log-every`"),
         .init(
             "console_log_freq", .whole, "10", in: .craft,

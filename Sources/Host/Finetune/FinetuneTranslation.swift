@@ -259,15 +259,21 @@ struct FinetuneTranslation {
 
     // MARK: - W&B
 
+    /// The offline run that the original would leave behind; nil when it is not wanted.
+    var wandb: WandbRun? {
+        guard arguments.truth("use_wandb") else { return nil }
+        return WandbRun(entity: arguments.givenText("wandb_entity"), project: arguments.givenText("wandb_project"))
+    }
+
     private mutating func noteUpload() {
         let names = ["use_wandb", "wandb_project", "wandb_entity"]
-        guard arguments.truth("use_wandb"), names.contains(where: arguments.isGiven) else { return }
-        var words = ["wandb", "sync"]
-        if let project = arguments.givenText("wandb_project") { words += ["--project", project] }
-        if let entity = arguments.givenText("wandb_entity") { words += ["--entity", entity] }
+        guard let wandb, names.contains(where: arguments.isGiven) else { return }
+        let words = [("--project", wandb.project), ("--entity", wandb.entity)].flatMap { option, value in
+            value.map { [option, $0] } ?? []
+        }
         notes.append(
-            "W&B gets nothing while training\(arguments.isOFT ? "" : ", as in the original, whose run is offline"); to upload: "
-                + ShellText.command(words + [run + "/tensorboard"]))
+            "W&B gets an offline run when training ends, to upload with wandb sync; the same at any time: "
+                + ShellText.command(["craft", "wandb", run] + words))
     }
 }
 

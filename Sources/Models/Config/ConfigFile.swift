@@ -80,12 +80,25 @@ extension DecodingError {
         }
         switch self {
         case .keyNotFound(let key, let context): return "\(path(context, key)) is missing"
-        case .typeMismatch(let type, let context): return "\(path(context)) is not of type \(type)"
-        case .valueNotFound(let type, let context): return "\(path(context)) is null; expected \(type)"
+        case .typeMismatch(let type, let context): return "\(path(context)) is not \(Self.name(of: type))"
+        case .valueNotFound(let type, let context): return "\(path(context)) is null; expected \(Self.name(of: type))"
         case .dataCorrupted(let context):
-            return context.codingPath.isEmpty
-                ? "not valid JSON (\(context.debugDescription))" : "\(path(context)): \(context.debugDescription)"
+            if !context.codingPath.isEmpty { return "\(path(context)): \(context.debugDescription)" }
+            return "not valid JSON, or a number that does not fit: sizes and counts are whole "
+                + "(\(context.debugDescription))"
         @unknown default: return "cannot be read: \(self)"
+        }
+    }
+
+    /// A type in the words of JSON.
+    private static func name(of type: Any.Type) -> String {
+        switch type {
+        case is Int.Type: "a whole number"
+        case is Double.Type: "a number"
+        case is Bool.Type: "true or false"
+        case is String.Type: "a text"
+        case is any Collection.Type: String(describing: type).hasPrefix("Dictionary") ? "an object" : "a list"
+        default: "an object"
         }
     }
 

@@ -21,7 +21,11 @@ public struct ModelConfig: Sendable, Equatable {
         /// 0-based block whose output is used, without the final norm.
         public var outputBlock: Int
         public var layerNormEps: Double
+        /// Whether `pos_embed` begins with a position for the class token, as in DINOv2 without registers; nil is false.
+        public var classPosition: Bool?
 
+        /// Rows of `pos_embed` before those of the patches.
+        var prefixPositions: Int { classToken && classPosition == true ? 1 : 0 }
         public var prefixTokens: Int { (classToken ? 1 : 0) + registerTokens }
     }
 
@@ -109,9 +113,20 @@ public struct ModelConfig: Sendable, Equatable {
         }
         let deep =
             [("text_config.num_hidden_layers", decoder.layers), ("chunk", chunk)]
-            + towers.map { ("\($0.prefix).depth", $0.depth) }
+            + towers.flatMap {
+                [("\($0.prefix).depth", $0.depth), ("\($0.prefix).register_tokens", $0.registerTokens)]
+            }
+            + [("num_queries", queries), ("image_size / patch_size", imageSize / max(1, patchSize))]
         for (name, value) in deep where value > 1024 {
             throw fail("\(name) is \(value), which no model of this kind has; is the number right?")
+        }
+        let scales =
+            [
+                ("text_config.rms_norm_eps", decoder.rmsNormEps), ("text_config.rope_theta", decoder.ropeTheta),
+                ("policy.layer_norm_eps", policy.layerNormEps),
+            ] + towers.map { ("\($0.prefix).layer_norm_eps", $0.layerNormEps) }
+        for (name, value) in scales where !(value > 0 && value.isFinite) {
+            throw fail("\(name) is \(value); expected a number above 0")
         }
         guard imageSize % patchSize == 0 else {
             throw fail("image_size \(imageSize) is not a multiple of patch_size \(patchSize)")

@@ -16,9 +16,12 @@ enum TimmTowers {
     static var known: String { table.keys.sorted().joined(separator: ", ") }
 
     private static let table: [String: Entry] = [
-        "vit_small_patch14_reg4_dinov2": dinov2(384, depth: 12, heads: 6),
-        "vit_base_patch14_reg4_dinov2": dinov2(768, depth: 12, heads: 12),
-        "vit_large_patch14_reg4_dinov2": dinov2(1024, depth: 24, heads: 16),
+        "vit_small_patch14_dinov2": dinov2(384, depth: 12, heads: 6, registers: 0),
+        "vit_base_patch14_dinov2": dinov2(768, depth: 12, heads: 12, registers: 0),
+        "vit_large_patch14_dinov2": dinov2(1024, depth: 24, heads: 16, registers: 0),
+        "vit_small_patch14_reg4_dinov2": dinov2(384, depth: 12, heads: 6, registers: 4),
+        "vit_base_patch14_reg4_dinov2": dinov2(768, depth: 12, heads: 12, registers: 4),
+        "vit_large_patch14_reg4_dinov2": dinov2(1024, depth: 24, heads: 16, registers: 4),
         "vit_base_patch16_siglip_224": siglip(768, depth: 12, heads: 12, mlp: 3072, patch: 16, image: 224),
         "vit_base_patch16_siglip_256": siglip(768, depth: 12, heads: 12, mlp: 3072, patch: 16, image: 256),
         "vit_base_patch16_siglip_384": siglip(768, depth: 12, heads: 12, mlp: 3072, patch: 16, image: 384),
@@ -29,12 +32,13 @@ enum TimmTowers {
         "vit_so400m_patch14_siglip_384": siglip(1152, depth: 27, heads: 16, mlp: 4304, patch: 14, image: 384),
     ]
 
-    /// DINOv2 with four registers: LayerScale, class token, no pooling head.
-    private static func dinov2(_ dim: Int, depth: Int, heads: Int) -> Entry {
+    /// DINOv2: LayerScale, class token, no pooling head. Without registers the class token has a position of its own.
+    private static func dinov2(_ dim: Int, depth: Int, heads: Int, registers: Int) -> Entry {
         Entry(
             tower: ModelConfig.Tower(
-                kind: "dinov2-reg4", prefix: "", dim: dim, depth: depth, heads: heads, mlp: 4 * dim, classToken: true,
-                registerTokens: 4, layerScale: true, attnPool: false, outputBlock: depth - 2, layerNormEps: 1e-6),
+                kind: registers == 0 ? "dinov2" : "dinov2-reg\(registers)", prefix: "", dim: dim, depth: depth,
+                heads: heads, mlp: 4 * dim, classToken: true, registerTokens: registers, layerScale: true,
+                attnPool: false, outputBlock: depth - 2, layerNormEps: 1e-6, classPosition: registers == 0),
             patchSize: 14, nativeImageSize: 518)
     }
 

@@ -16,6 +16,10 @@ public final class AdapterFile: Sendable {
                     path: folder + "/adapter_model.bin",
                     "is a PyTorch file; turn it into safetensors with scripts/convert_checkpoint.py")
             }
+            guard !FileManager.default.fileExists(atPath: folder + "/adapter_config.json") else {
+                throw FileError(
+                    path: weights, "is missing, though its adapter_config.json is there; copy both or neither")
+            }
             return nil
         }
         return try AdapterFile(weights: weights, config: folder + "/adapter_config.json")
@@ -41,6 +45,12 @@ public final class AdapterFile: Sendable {
         {
             throw FileError(
                 path: weights, "has lora_\(half) of '\(module)' alone; expected both lora_A.weight and lora_B.weight")
+        }
+        if let module = halves.keys.filter({ config.targetModules?.contains($0) == false }).min() {
+            throw FileError(
+                path: weights,
+                "adapts '\(module)', which target_modules in adapter_config.json does not list: PEFT would leave that part out; "
+                    + "are the two of the same adapter?")
         }
         // With rank stabilisation the scale is alpha / sqrt(r): the same as a larger alpha without it.
         let alpha = config.useRslora == true ? config.loraAlpha * Double(config.r).squareRoot() : config.loraAlpha
@@ -71,6 +81,21 @@ public final class AdapterFile: Sendable {
         }
     }
 
+    /// `target_modules`: names of modules, or their ends. A text instead of a list is a pattern, or `all-linear`, and is taken
+    /// to cover what the file holds.
+    private struct TargetModules: Decodable {
+        let names: [String]?
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            names = (try? container.decode(String.self)) == nil ? try container.decode([String].self) : nil
+        }
+
+        func contains(_ module: String) -> Bool {
+            names?.contains { module == $0 || module.hasSuffix("." + $0) } ?? true
+        }
+    }
+
     /// The keys of PEFT's `LoraConfig` that matter for computing with an adapter.
     private struct Configuration: Decodable {
         var peftType: String?
@@ -84,6 +109,7 @@ public final class AdapterFile: Sendable {
         var rankPattern: [String: Int]?
         var alphaPattern: [String: Double]?
         var modulesToSave: [String]?
+        var targetModules: TargetModules?
         var baseModelNameOrPath: String?
 
         init(_ path: String) throws {

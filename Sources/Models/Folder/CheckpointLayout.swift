@@ -114,7 +114,7 @@ private struct Builder {
         let dim = tower.dim
         if tower.classToken { tensor(scope + "cls_token", [1, 1, dim]) }
         if tower.registerTokens > 0 { tensor(scope + "reg_token", [1, tower.registerTokens, dim]) }
-        tensor(scope + "pos_embed", [1, config.patchesPerImage, dim])
+        tensor(scope + "pos_embed", [1, tower.prefixPositions + config.patchesPerImage, dim])
         linear(scope + "patch_embed.proj", [dim, 3, config.patchSize, config.patchSize])
         for index in 0..<tower.depth {
             isUsed = index <= tower.outputBlock

@@ -130,6 +130,21 @@ public final class ModelFolder {
             stored, shape: parameter.shape, into: parameters.values(parameter.id), count: parameter.count)
     }
 
+    /// The first stored tensor of a model's that holds NaN or an infinity, as an error; nil when all are numbers. Reads every
+    /// weight, so it is for explaining what went wrong.
+    public func nonFiniteTensor(of model: VLAModel) -> FileError? {
+        for parameter in model.parameters.parameters {
+            guard let (file, stored) = location(of: parameter.name), let entry = file.entry(stored),
+                !file.isFinite(entry)
+            else { continue }
+            return FileError(
+                path: file.path,
+                "tensor '\(stored)' holds values that are not finite; expected numbers throughout, so the file is damaged or "
+                    + "its training diverged")
+        }
+        return nil
+    }
+
     /// The file that should hold a parameter, when it exists.
     private func partPath(of name: String) -> String? {
         if name.hasPrefix("action_head.") { return actionHead?.path }

@@ -13,29 +13,37 @@ package struct PositionGrid {
     let from: Int
     let to: Int
     let width: Int
+    /// Rows before the grid, of prefix tokens, which are kept as they are: 0 or 1.
+    let prefix: Int
 
-    /// - `stored`, `wanted`: shapes [1, side * side, width]. Nil when they are not two square grids of one width.
+    /// - `stored`, `wanted`: shapes [1, side * side, width], or with a row more in front. Nil when they are not two square
+    ///   grids of one width.
     package init?(_ stored: [Int], to wanted: [Int]) {
-        guard stored.count == 3, wanted.count == 3, stored[0] == 1, stored[2] == wanted[2],
-            let from = Self.side(stored[1]), let to = Self.side(wanted[1])
-        else { return nil }
-        (self.from, self.to, width) = (from, to, wanted[2])
+        guard stored.count == 3, wanted.count == 3, stored[0] == 1, stored[2] == wanted[2] else { return nil }
+        for prefix in 0...1 {
+            // No square is one more than another, so the number of rows tells the two apart.
+            guard let from = Self.side(stored[1] - prefix), let to = Self.side(wanted[1] - prefix) else { continue }
+            (self.from, self.to, width, self.prefix) = (from, to, wanted[2], prefix)
+            return
+        }
+        return nil
     }
 
     private static func side(_ count: Int) -> Int? {
+        guard count > 0 else { return nil }
         let side = Int(Double(count).squareRoot().rounded())
         return side > 0 && side * side == count ? side : nil
     }
 
-    /// [from * from, width] to [to * to, width].
-    package func resampled(_ values: [Float], as method: Method = .timm) -> [Float] {
+    /// [prefix + from * from, width] to [prefix + to * to, width].
+    package func resampled(_ stored: [Float], as method: Method = .timm) -> [Float] {
         let taps = (0..<to).map { method == .timm ? antialiased($0) : fourTaps($0) }
         var rows = [Double](repeating: 0, count: to * from * width)
         for (y, tap) in taps.enumerated() {
             for (index, weight) in tap.weights.enumerated() {
-                let source = (tap.start + index) * from * width
+                let source = (prefix + (tap.start + index) * from) * width
                 let target = y * from * width
-                for i in 0..<from * width { rows[target + i] += weight * Double(values[source + i]) }
+                for i in 0..<from * width { rows[target + i] += weight * Double(stored[source + i]) }
             }
         }
         var result = [Double](repeating: 0, count: to * to * width)
@@ -48,7 +56,7 @@ package struct PositionGrid {
                 }
             }
         }
-        return result.map(Float.init)
+        return stored.prefix(prefix * width) + result.map(Float.init)
     }
 
     /// First source position and normalised weights of one output position.

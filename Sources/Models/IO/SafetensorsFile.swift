@@ -109,6 +109,26 @@ public final class SafetensorsFile: Sendable {
         release(entry)
     }
 
+    /// Whether every element of a floating-point tensor is a number; true for other types.
+    public func isFinite(_ entry: Entry) -> Bool {
+        guard let source = pointer(to: entry) else { return true }
+        defer { release(entry) }
+        /// Whether any element has all bits of the exponent set.
+        func finds<Bits: FixedWidthInteger & BitwiseCopyable>(_ exponent: Bits) -> Bool {
+            let size = MemoryLayout<Bits>.size
+            return (0..<entry.count).contains {
+                source.loadUnaligned(fromByteOffset: $0 * size, as: Bits.self) & exponent == exponent
+            }
+        }
+        return switch entry.dtype {
+        case .f64: !finds(UInt64(0x7FF0_0000_0000_0000))
+        case .f32: !finds(UInt32(0x7F80_0000))
+        case .bf16: !finds(UInt16(0x7F80))
+        case .f16: !finds(UInt16(0x7C00))
+        default: true
+        }
+    }
+
     /// Gives the pages of a large tensor back to the system: they are read again when they are touched again.
     private func release(_ entry: Entry) {
         let page = 4096

@@ -126,10 +126,12 @@ public final class StepBenchmark {
     }
 
     /// Writes the model's values and the batch, so that another program can do the same work: tensors under their
-    /// checkpoint names, and `batch.pixels`, `batch.ids`, `batch.proprio`, `batch.policy_input`, `batch.actions`.
+    /// checkpoint names, without those that are read in place from the model's folder, and `batch.pixels`, `batch.ids`, `batch.proprio`, `batch.policy_input`, `batch.actions`.
     public func save(to path: String) throws {
-        var tensors = model.parameters.parameters.map {
-            SafetensorsWriter.Tensor($0.name, shape: $0.shape, pointer: model.parameters.values($0.id))
+        let parameters = model.parameters
+        var tensors: [SafetensorsWriter.Tensor] = parameters.parameters.compactMap {
+            guard !parameters.isMapped($0.id) else { return nil }
+            return .init($0.name, shape: $0.shape, pointer: parameters.values($0.id))
         }
         let (config, input) = (model.config, source.batch.input)
         let count = input.prompts.count

@@ -72,6 +72,10 @@ public struct ModelTrace {
         tape.reset(weights: model.parameters.currentWeights(), recording: true)
         let output = forward(inputs)
         let actions = try predicted(output)
+        guard actions.allSatisfy(\.isFinite) else {
+            throw folder.nonFiniteTensor(of: model)
+                ?? TrainingError("\(folder.path): the predicted actions are not finite, though weights and inputs are")
+        }
         try addForward(output, actions, to: &result)
         let actionLoss = meanAbsoluteError(actions, inputs.actions)
         result.add("loss.action", actionLoss)

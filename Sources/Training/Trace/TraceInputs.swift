@@ -32,6 +32,9 @@ struct TraceInputs {
                     "tensor '\(name)': config.json and input_ids call for the shape \(shape), found "
                         + "\(entry.shape)")
             }
+            guard file.isFinite(entry) else {
+                throw FileError(path: path, "tensor '\(name)': expected numbers, found values that are not finite")
+            }
             return try file.floats(name)
         }
         let side = config.imageSize
