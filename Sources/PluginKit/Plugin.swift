@@ -45,15 +45,18 @@ public struct PluginDescription: Sendable {
     let id: StaticString
     let version: StaticString
     let summary: StaticString
+    let needsABIMinor: UInt32
 
     /// - Parameters:
     ///   - id: unique and never changed: `org.example.my-rule`.
     ///   - version: of the plugin.
     ///   - summary: one sentence.
-    public init(id: StaticString, version: StaticString, summary: StaticString) {
+    ///   - needsABIMinor: the lowest minor of ABI 1 that has every name the plugin cannot do without: 1 for probes.
+    public init(id: StaticString, version: StaticString, summary: StaticString, needsABIMinor: UInt32 = 0) {
         self.id = id
         self.version = version
         self.summary = summary
+        self.needsABIMinor = needsABIMinor
     }
 }
 
