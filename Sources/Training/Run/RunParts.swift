@@ -79,20 +79,20 @@ struct RunParts {
         }
         let choice = AnchorWeights.Source(
             settings.anchor, adapter: settings.adapter, trained: folder.adapterSettings != nil)
-        let (folderForAnchor, model0) = (settings.startsFresh ? nil : folder, model)
+        let (folderForAnchor, model0, prompts) = (settings.startsFresh ? nil : folder, model, prompts)
         step = try TrainingStep(
             model: model, composition: composition,
             settings: StepSettings(settings), optimizer: settings.optimizer,
             schedule: LearningRateSchedule(
                 kind: settings.schedule, base: settings.learningRate, warmupSteps: settings.warmupSteps,
                 decayStep: settings.decayStep, totalSteps: settings.steps),
-            parallel: parallel, batchSize: settings.batchSize, steps: settings.steps,
+            parallel: parallel, batchSize: settings.batchSize, steps: settings.steps, encodePrompt: prompts.encode,
             makeAnchor: {
                 try AnchorWeights(
                     model: model0, source: choice, folder: folderForAnchor, initial: initial,
                     isResuming: resuming != nil && settings.startsFresh)
             })
-        if let resuming { try restore(resuming.checkpoint, run: resuming.run) }
+        if let resuming { try restore(resuming.checkpoint, run: resuming.run, settings) }
     }
 
     /// Writes what a run needs from its start: the plan and the tensors that were drawn for it.
@@ -110,7 +110,9 @@ struct RunParts {
         if !statistics.isEmpty { try DatasetStatistics.save(statistics, to: run.path + "/dataset_statistics.json") }
     }
 
-    private func restore(_ checkpoint: CheckpointFolders.Checkpoint, run: RunDirectory) throws {
+    private func restore(
+        _ checkpoint: CheckpointFolders.Checkpoint, run: RunDirectory, _ settings: RunSettings
+    ) throws {
         let state = try TrainerState.read(checkpoint.file("trainer_state.json"))
         guard state.modelHash == modelHash else {
             throw TrainingError(
@@ -118,6 +120,11 @@ struct RunParts {
                     + "\(state.modelHash.prefix(12))…); anchor features would differ, so the run cannot continue")
         }
         try comparePlugins(run)
+        guard state.learningRateScales ?? [:] == settings.learningRateScales?.factors ?? [:] else {
+            throw TrainingError(
+                "\(run.configPath) has other learning rates by parameter group (learningRateScales) than "
+                    + "\(checkpoint.path); put the old ones back or start a new run with --out")
+        }
         let absent = try ModelFolder(path: checkpoint.path).load(into: model).filter { name in
             // A low-rank run keeps its frozen base in the model folder, a question run has no head to keep.
             model.parameters.id(of: name).map { model.parameters[$0].isTrainable && !model.isHeadParameter(name) }
@@ -209,6 +216,7 @@ extension StepSettings {
         clipNorm = settings.clipNorm
         skipsNonFinite = settings.skipsNonFinite
         checkpointsActivations = settings.checkpointsActivations
+        learningRateScales = settings.learningRateScales ?? LearningRateScales()
         seed = settings.seed
     }
 }
