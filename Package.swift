@@ -26,7 +26,7 @@ let pluginLink: [LinkerSetting] = [
 /// The plugins that ship with craft. Each is a dynamic library that the host finds at run time; no target links one.
 let plugins = [
     "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CRaFTDual", "CRaFTProjection",
-    "FixedMultiplier", "GradDrop", "nuPI",
+    "FixedMultiplier", "GradDrop", "ProbeTokens", "nuPI",
 ]
 
 /// Those that also use GradientMath.

@@ -104,9 +104,7 @@ enum AblationFile {
     }
 
     private static func flag(_ name: String, _ value: Node, _ path: String) throws -> AblationGrid.Flag {
-        if let items = value.sequence {
-            return AblationGrid.Flag(name, items.compactMap(\.string).joined(separator: ","))
-        }
+        if let list = ConfigFile.list(value) { return AblationGrid.Flag(name, list) }
         guard let text = value.scalar?.string else {
             throw TrainingError("\(path): the value of \(name) is neither a text, a number nor a list")
         }

@@ -54,7 +54,7 @@ enum ConfigFile {
             let option = "--" + name.replacingOccurrences(of: "_", with: "-")
             if name == "plugins" { return [option, try plugins(value, path: path)] }
             if name == "set" { return try assignments(value, path: path).flatMap { [option, $0] } }
-            if let items = value.sequence { return [option, items.compactMap(\.string).joined(separator: ",")] }
+            if let list = list(value) { return [option, list] }
             guard let text = value.scalar?.string else {
                 throw TrainingError("\(path): the value of \(name) is neither a text, a number nor a list")
             }
@@ -63,6 +63,14 @@ enum ConfigFile {
                 return [flag ? option : "--no-" + option.dropFirst(2)]
             }
             return [option + "=" + text]
+        }
+    }
+
+    /// A list as `A,B`, or `key: value` entries as `key=value,...`; nil for anything else.
+    static func list(_ value: Node) -> String? {
+        if let items = value.sequence { return items.compactMap(\.string).joined(separator: ",") }
+        return value.mapping.map { entries in
+            entries.map { "\($0.string ?? "")=\($1.string ?? "")" }.joined(separator: ",")
         }
     }
 

@@ -51,6 +51,13 @@ struct TrainingOptions: ParsableArguments {
     @Option(name: .customLong("lr"), help: "Learning rate. Default: 0.0005.")
     var learningRate: Double?
 
+    @Option(
+        name: .customLong("lr-scale"),
+        help: ArgumentHelp(
+            "Factors on the rate by parameter group: vision, projector, decoder, queries, policy, proprio. Default: 1 for each.",
+            valueName: "group=factor,..."))
+    var learningRateScales: String?
+
     @Option(help: "constant, multistep or cosine. Default: constant.")
     var schedule: String?
 
@@ -180,6 +187,9 @@ struct TrainingOptions: ParsableArguments {
         if let batchSize { settings.batchSize = batchSize }
         if let accumulation { settings.accumulation = accumulation }
         if let learningRate { settings.learningRate = learningRate }
+        if let learningRateScales {
+            settings.learningRateScales = try LearningRateScales(parsing: learningRateScales)
+        }
         if let schedule { settings.schedule = try choice(schedule, "--schedule") }
         if let warmup { settings.warmupSteps = warmup }
         if let decayStep { settings.decayStep = decayStep }

@@ -25,7 +25,7 @@ public func pluginTable<P: Plugin>(of type: P.Type) -> UnsafePointer<craft_plugi
     var table = craft_plugin()
     table.struct_size = UInt32(MemoryLayout<craft_plugin>.size)
     table.abi_major = CRAFT_ABI_MAJOR
-    table.abi_min_minor = 0
+    table.abi_min_minor = P.description.needsABIMinor
     table.state_version = P.stateVersion
     table.id = cString(P.description.id)
     table.version = cString(P.description.version)

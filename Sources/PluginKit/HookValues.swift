@@ -116,6 +116,23 @@ public struct MutableArrayView<Element: ArrayElement> {
     }
 }
 
+extension MutableArrayView where Element == Int64 {
+    /// Puts texts into the rows of an array [rows, bytes]: their UTF-8 bytes, one an element, and zeros after them. Rows
+    /// that are left over stay empty.
+    public func write(_ texts: [String]) throws {
+        guard shape.count == 2, texts.count <= shape[0] else {
+            throw PluginError("\(texts.count) texts do not fit an array of shape \(shape)")
+        }
+        elements.update(repeating: 0)
+        for (row, text) in texts.enumerated() {
+            guard text.utf8.count <= shape[1] else {
+                throw PluginError("a text may have \(shape[1]) bytes, this one has \(text.utf8.count): '\(text)'")
+            }
+            for (index, byte) in text.utf8.enumerated() { elements[row * shape[1] + index] = Int64(byte) }
+        }
+    }
+}
+
 private func sizes(of view: UnsafePointer<craft_array>) -> [Int] {
     (0..<Int(view.pointee.ndim)).map { Int(view.pointee.shape[$0]) }
 }

@@ -47,6 +47,7 @@ public struct PluginDescription: Sendable {
     let summary: StaticString
     let formula: StaticString
     let reference: StaticString
+    let needsABIMinor: UInt32
 
     /// - Parameters:
     ///   - id: unique and never changed: `org.example.my-rule`.
@@ -54,15 +55,17 @@ public struct PluginDescription: Sendable {
     ///   - summary: one sentence.
     ///   - formula: the rule, in lines.
     ///   - reference: where it comes from.
+    ///   - needsABIMinor: the lowest minor of ABI 1 that has every name the plugin cannot do without: 1 for probes.
     public init(
         id: StaticString, version: StaticString, summary: StaticString, formula: StaticString = "",
-        reference: StaticString = ""
+        reference: StaticString = "", needsABIMinor: UInt32 = 0
     ) {
         self.id = id
         self.version = version
         self.summary = summary
         self.formula = formula
         self.reference = reference
+        self.needsABIMinor = needsABIMinor
     }
 }
 

@@ -40,6 +40,8 @@ public final class Composition {
     private let shapeSources: [String: String]
     /// Results that several hooks produce and have to agree on.
     private let sharedNames: Set<String>
+    /// Results that keep the host's value, or their last one, when the hook that gives them is not called.
+    private let lastingNames: Set<String>
 
     /// Opens, checks and creates the plugins. Throws ``CompositionError`` with every problem there is.
     public init(_ requests: [PluginRequest], search: PluginSearch, registry: NameRegistry) throws {
@@ -82,6 +84,7 @@ public final class Composition {
         }
         shapeSources = sources
         sharedNames = Set(resolver.providers.keys.filter { registry.match($0)?.entry.isShared == true })
+        lastingNames = Set(resolver.providers.keys.filter { registry.match($0)?.entry.provider == .host })
         plan = CompositionPlan(plugins: plugins, order: nodeOrder, resolver: resolver, registry: registry)
     }
 
@@ -158,9 +161,16 @@ public final class Composition {
 
     /// Calls the hooks of `point` in order. Inputs come from `values`, results go there; an array result stays valid
     /// until the next run of its hook. Throws ``PluginFailure``.
+    ///
+    /// A hook that requires a value which is withheld (``ValueStore/withhold(_:)``) is not called. What only it could have
+    /// given is then withheld too; a value that the host provides as well, such as a multiplier, stays what it is.
     public func run(_ point: HookPoint, values: ValueStore, step: Int) throws {
         var agreed: [String: (value: ValueStore.Value, by: String)] = [:]
         for (instance, hook) in order[point] ?? [] {
+            if hook.inputs.contains(where: { !$0.isOptional && values.isWithheld($0.name) }) {
+                withholdResults(of: hook, values)
+                continue
+            }
             try instance.call(hook, values: values, step: step) { shapeSources[$0] }
             for result in hook.results where sharedNames.contains(result.name) {
                 guard let value = values.value(result.name, isPrevious: false) else { continue }
@@ -174,6 +184,16 @@ public final class Composition {
                 agreed[result.name] = (value, instance.name)
             }
         }
+    }
+
+    /// Takes the place of ``run(_:values:step:)`` in a step that has nothing for the hooks of `point`: what only they could
+    /// have given is withheld.
+    public func skip(_ point: HookPoint, values: ValueStore) {
+        for (_, hook) in order[point] ?? [] { withholdResults(of: hook, values) }
+    }
+
+    private func withholdResults(of hook: BoundHook, _ values: ValueStore) {
+        for result in hook.results where !lastingNames.contains(result.name) { values.withhold(result.name) }
     }
 
     // MARK: - State

@@ -84,15 +84,21 @@ public final class ValueStore {
     private var current: [String: Value] = [:]
     private var previous: [String: Value] = [:]
     private var copies: [String: Copy] = [:]
+    private var withheld: Set<String> = []
     private let remembered: Set<String>?
 
     /// - Parameter remembering: the names whose last step's value `name@prev` reads
     ///   (``Composition/previousReads``); `nil` remembers every scalar and no array.
     public init(remembering: Set<String>? = nil) { remembered = remembering }
 
-    public func set(_ name: String, _ value: Double) { current[name] = .f64(value) }
-    public func set(_ name: String, _ value: Int64) { current[name] = .i64(value) }
-    public func set(_ name: String, _ value: ArrayView) { current[name] = .array(value) }
+    public func set(_ name: String, _ value: Double) { set(name, .f64(value)) }
+    public func set(_ name: String, _ value: Int64) { set(name, .i64(value)) }
+    public func set(_ name: String, _ value: ArrayView) { set(name, .array(value)) }
+
+    private func set(_ name: String, _ value: Value) {
+        current[name] = value
+        if !withheld.isEmpty { withheld.remove(name) }
+    }
 
     public func double(_ name: String) -> Double? {
         if case .f64(let value)? = current[name] { value } else { nil }
@@ -107,6 +113,16 @@ public final class ValueStore {
     }
 
     public func remove(_ name: String) { current[name] = nil }
+
+    /// Says that `name` has no value for now, and on purpose: hooks that require it are not called
+    /// (``Composition/run(_:values:step:)``) until it is set again.
+    public func withhold(_ name: String) {
+        current[name] = nil
+        withheld.insert(name)
+    }
+
+    /// Whether `name` is withheld.
+    public func isWithheld(_ name: String) -> Bool { withheld.contains(name) }
 
     /// Makes `name@prev` read what `other` has under `name`; nothing when it has nothing.
     public func setPrevious(_ name: String, from other: ValueStore) { previous[name] = other.current[name] }

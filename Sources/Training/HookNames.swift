@@ -5,8 +5,8 @@ extension NameRegistry {
     /// The names this trainer offers to plugins and accepts from them.
     ///
     /// Axis letters: b batch, h steps of an action chunk, a action width, t tokens, d hidden width, n answer positions,
-    /// or parameters in grads, v vocabulary, k blocks, m objectives.
-    public static let training = NameRegistry(planNames + batchNames + gradientNames + stepNames)
+    /// or parameters in grads, v vocabulary, k blocks, m objectives, p prompts, c bytes of a text.
+    public static let training = NameRegistry(planNames + batchNames + probeNames + gradientNames + stepNames)
 
     private static let everywhere = Set(HookPoint.allCases)
     private static let afterPlan: Set<HookPoint> = [.preBackward, .gradientCombine, .postStep]
@@ -40,6 +40,14 @@ extension NameRegistry {
         Entry(
             "weight.{objective}", type: "f64", producible: [.plan], provider: .plugin,
             doc: "Fixed multiplier of the objective, used when no plugin provides lambda.{objective}."),
+        Entry(
+            "objectives", type: "i64", readable: everywhere, provider: .host,
+            doc: "Objectives of the run, those that have no loss in a step included."),
+        Entry(
+            "lr_scale.{group}", type: "f64", producible: [.plan], provider: .plugin, isShared: true,
+            doc:
+                "Factor on the learning rate of a parameter group, 0 or more: vision, projector, decoder, queries, policy or proprio. Multiplies that of --lr-scale."
+        ),
     ]
 
     /// What a micro-batch has, and the objectives that plugins make of it.
@@ -71,13 +79,85 @@ extension NameRegistry {
             doc: "Token ids that the answer positions should predict."),
         Entry(
             "loss.{objective}", type: "f64", readable: afterPlan, producible: [.preBackward], provider: .plugin,
-            doc: "Value of the objective on a micro-batch; after pre_backward, its mean over the step's micro-batches."),
+            doc:
+                "Value of the objective on a micro-batch; after pre_backward, its mean over the step's micro-batches. Absent in a step without it: the objective then takes no part."
+        ),
         Entry(
             "cotangent.{objective}.{target}", type: "like {target}", readable: [.preBackward],
             producible: [.preBackward], provider: .plugin, cost: .cheap,
             doc:
-                "Derivative of the objective with respect to {target}: predicted_actions, feature.{tap} or answer_logits."
+                "Derivative of the objective with respect to {target}: predicted_actions, feature.{tap}, answer_logits, probe.{probe}.feature.{tap} or probe.{probe}.logits."
         ),
+    ]
+
+    /// Further forward passes on the batch's images with prompts of a plugin, and what they give.
+    private static let probeNames: [Entry] = [
+        Entry(
+            "probe.{probe}.interval", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "Steps from one run of probe {probe} to the next; 0 turns it off."),
+        Entry(
+            "probe.{probe}.start", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "First step in which the probe runs. Default: 0."),
+        Entry(
+            "probe.{probe}.prompts", type: "i64[p,c]", producible: [.plan], provider: .plugin,
+            doc:
+                "Texts to ask, one a row, as UTF-8 bytes and then zeros; empty rows are skipped. Each sample gets one, drawn for every micro-batch, none twice before all are used."
+        ),
+        Entry(
+            "probe.{probe}.template", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "What is put around a text: 0 the model's question prompt, 1 its action prompt, 2 nothing. Default: 0."
+        ),
+        Entry(
+            "probe.{probe}.cameras", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "Images of a sample: that many of its cameras, drawn for every sample, or 0 for all. Default: 0."),
+        Entry(
+            "probe.{probe}.share.unchanged", type: "f64", producible: [.plan], provider: .plugin,
+            doc:
+                "Share of the samples whose images stay as the batch has them. Shares are 0 or more and count relative to their sum; without any, all stay."
+        ),
+        Entry(
+            "probe.{probe}.share.jitter", type: "f64", producible: [.plan], provider: .plugin,
+            doc:
+                "Share of the samples whose brightness, contrast, saturation and hue are changed as training's augmentation does."
+        ),
+        Entry(
+            "probe.{probe}.share.shuffle", type: "f64", producible: [.plan], provider: .plugin,
+            doc: "Share of the samples whose colours are jittered and whose 4 x 4 tiles change places."),
+        Entry(
+            "probe.{probe}.share.mix", type: "f64", producible: [.plan], provider: .plugin,
+            doc:
+                "Share of the samples whose colours are jittered and which are blended with another one's images, a quarter to three quarters of each."
+        ),
+        Entry(
+            "probe.{probe}.tap.{tap}.layer", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "As tap.{id}.layer, for a tap of the probe."),
+        Entry(
+            "probe.{probe}.tap.{tap}.tokens", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "As tap.{id}.tokens; a probe has no action queries. The first token of the prompt is only in 4, all."),
+        Entry(
+            "probe.{probe}.tap.{tap}.pooling", type: "i64", producible: [.plan], provider: .plugin,
+            doc: "As tap.{id}.pooling."),
+        Entry(
+            "probe.{probe}.feature.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
+            requires: "probe.{probe}.tap.{tap}.layer", cost: .expensive,
+            doc:
+                "Features of the probe's tap {tap} under the current weights: a further forward pass with its own backward pass. Absent in steps in which the probe does not run."
+        ),
+        Entry(
+            "probe.{probe}.anchor.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
+            requires: "probe.{probe}.tap.{tap}.layer", cost: .expensive,
+            doc: "The same under the initial weights: one further forward pass without tape."),
+        Entry(
+            "probe.{probe}.mask.{tap}", type: "f32[b,t]", readable: [.preBackward], provider: .host,
+            requires: "probe.{probe}.tap.{tap}.layer", cost: .cheap,
+            doc: "1 where a position of the probe's tap holds a token, 0 where it is padding."),
+        Entry(
+            "probe.{probe}.logits", type: "f32[b,v]", readable: [.preBackward], provider: .host,
+            requires: "probe.{probe}.interval", cost: .expensive,
+            doc: "Language-model logits after the last token of each sample's prompt, under the current weights."),
+        Entry(
+            "probe.{probe}.anchor_logits", type: "f32[b,v]", readable: [.preBackward], provider: .host,
+            requires: "probe.{probe}.interval", cost: .expensive, doc: "The same under the initial weights."),
     ]
 
     /// What is known when every objective's gradient is.
@@ -118,7 +198,13 @@ extension NameRegistry {
             doc: "Length of the objective's gradient over all parameters, before weights and clipping."),
         Entry(
             "index.{objective}", type: "i64", readable: [.gradientCombine], provider: .host,
-            requires: "loss.{objective}", doc: "Row of the objective in gram and weights."),
+            requires: "loss.{objective}",
+            doc: "Row of the objective in gram and weights; absent in a step in which it has no loss."),
+        Entry(
+            "rows", type: "i64[m]", readable: [.gradientCombine], provider: .host,
+            doc:
+                "Which of the run's objectives each row of gram is, counted from 0 in the order of the plugin list: objectives without a loss in the step have no row."
+        ),
     ]
 
     /// What belongs to the step as a whole.

@@ -5,14 +5,22 @@ import Testing
 /// Runs of the real command: resuming, stopping, being killed.
 extension HostTests {
     @Suite struct RunTests {
-        @Test(arguments: [[], ["--lora-rank", "4"]])
-        func resumingEqualsGoingOn(_ more: [String]) throws {
+        private static let four = CraftCommand.four
+
+        @Test(arguments: [
+            (four, []), (four, ["--lora-rank", "4"]),
+            (
+                "BaselineL1,ProbeTokens:interval=2:start=1,CRaFTDual:objective=probe:budget=0",
+                ["--accumulation", "2", "--lr-scale", "vision=0.1,policy=2"]
+            ),
+        ])
+        func resumingEqualsGoingOn(_ plugins: String, _ more: [String]) throws {
             let folder = try TemporaryFolder()
             let (straight, resumed) = (folder.path("straight"), folder.path("resumed"))
             var result = try CraftCommand.run(
-                CraftCommand.trainArguments(CraftCommand.four, steps: 4, out: straight, more))
+                CraftCommand.trainArguments(plugins, steps: 4, out: straight, more))
             #expect(result.status == 0, "\(result.output)")
-            result = try CraftCommand.run(CraftCommand.trainArguments(CraftCommand.four, steps: 2, out: resumed, more))
+            result = try CraftCommand.run(CraftCommand.trainArguments(plugins, steps: 2, out: resumed, more))
             #expect(result.status == 0, "\(result.output)")
             result = try CraftCommand.run(["train", "--resume", resumed, "--steps", "4", "--quiet"])
             #expect(result.status == 0, "\(result.output)")
@@ -22,7 +30,9 @@ extension HostTests {
             #expect(try CraftCommand.files(in: resumed + checkpoint) == names)
             #expect(names.contains("optimizer.safetensors") && names.contains("trainer_state.json"))
             #expect(names.contains("dataset_statistics.json"))
-            #expect(names.contains(more.isEmpty ? "model.safetensors" : "lora_adapter/adapter_model.safetensors"))
+            #expect(
+                names.contains(
+                    more.contains("--lora-rank") ? "lora_adapter/adapter_model.safetensors" : "model.safetensors"))
             for name in names {
                 let (one, two) = [straight, resumed].map {
                     FileManager.default.contents(atPath: $0 + checkpoint + "/" + name)
@@ -33,14 +43,17 @@ extension HostTests {
             let state = String(
                 decoding: FileManager.default.contents(atPath: straight + checkpoint + "/trainer_state.json") ?? Data(),
                 as: UTF8.self)
-            #expect(state.contains("\"retention\"") && state.contains("dataCursor"))
+            #expect(
+                state.contains(plugins == Self.four ? "\"retention\"" : "\"probe\"") && state.contains("dataCursor"))
+            #expect(state.contains("learningRateScales") == more.contains("--lr-scale"))
             for name in ["config.json", "plan.json", "plan.txt", "metrics.jsonl", "tensorboard"] {
                 #expect(CraftCommand.exists(straight + "/" + name), "\(name)")
             }
             #expect(
                 try CraftCommand.files(in: straight + "/tensorboard").contains { $0.hasPrefix("events.out.tfevents") })
             let metrics = try String(contentsOfFile: resumed + "/metrics.jsonl", encoding: .utf8)
-            #expect(metrics.contains("VLA Train/Loss") && metrics.contains("CRaFT/Conflict Ratio"))
+            let logged = plugins == Self.four ? "CRaFT/Conflict Ratio" : "Plugin/probe_text"
+            #expect(metrics.contains("VLA Train/Loss") && metrics.contains(logged))
             #expect(metrics.split(separator: "\n").count == 4, "one line a step, none twice:\n\(metrics)")
         }
 

@@ -63,7 +63,7 @@ import Testing
     private func header(ofLaterMinor later: Bool) throws -> String {
         var text = try String(contentsOf: Self.published, encoding: .utf8)
         guard later else { return text }
-        text = text.replacingOccurrences(of: "#define CRAFT_ABI_MINOR 0u", with: "#define CRAFT_ABI_MINOR 1u")
+        text = text.replacingOccurrences(of: "#define CRAFT_ABI_MINOR 0u", with: "#define CRAFT_ABI_MINOR 9u")
         for (end, member) in [
             ("} craft_plugin;", "const void *(*later)(void *self);"), ("} craft_hook;", "uint64_t later[2];"),
             ("} craft_parameter;", "const char *later;"),
@@ -85,7 +85,7 @@ import Testing
     }
 
     private let old = PluginLibrary.ABIVersion(major: 1, minor: 0)
-    private let new = PluginLibrary.ABIVersion(major: 1, minor: 1)
+    private let new = PluginLibrary.ABIVersion(major: 1, minor: 9)
 
     /// An old plugin runs on every later host.
     @Test func oldPluginOnNewHost() throws {
@@ -98,11 +98,11 @@ import Testing
         let modest = try build("Modest", header: header(ofLaterMinor: true), needs: 0)
         for host in [old, new] { #expect(try run(modest, host: host) == 3) }
 
-        let needy = try build("Needy", header: header(ofLaterMinor: true), needs: 1)
+        let needy = try build("Needy", header: header(ofLaterMinor: true), needs: 9)
         #expect(try run(needy, host: new) == 3)
         let error = try #require(throws: PluginLoadError.self) { try PluginLibrary(path: needy, host: old) }
         #expect(error.cause == .abiMinor)
-        #expect(error.description.contains("it needs plugin ABI 1.1 or later, this host speaks ABI 1.0"), "\(error)")
+        #expect(error.description.contains("it needs plugin ABI 1.9 or later, this host speaks ABI 1.0"), "\(error)")
         #expect(error.description.contains("use a newer craft, or build the plugin to need less"))
     }
 
@@ -168,6 +168,40 @@ import Testing
         let problem = try #require(try plugins.problems("Reads").first)
         #expect(problem.kind == .unknownName && problem.name == "later")
         #expect(problem.problem == "the host knows no value of this name")
+    }
+
+    /// A plugin that needs the names of 1.1 says so in its table, in C and in the kits: hosts before it refuse the file.
+    @Test func pluginsThatNeedProbes() throws {
+        let source = CPlugin.source(
+            "CRAFT_HOOK(nothing, CRAFT_NONE, CRAFT_NONE) { return CRAFT_OK; }",
+            table: "CRAFT_HOOK_ENTRY(\"post_step\", nothing)")
+        let needs = source.replacingOccurrences(
+            of: "CRAFT_PLUGIN_HEADER(0)", with: "CRAFT_PLUGIN_HEADER_NEEDS(1u, 0)")
+        let paths = [
+            try plugins.build("NeedsProbes", needs), BuildFolder.plugin("ProbeTokens"), BuildFolder.plugin("GradVac"),
+        ]
+        for path in paths {
+            #expect(try PluginLibrary(path: path).abi.minimumMinor == 1)
+            let error = try #require(throws: PluginLoadError.self) { try PluginLibrary(path: path, host: old) }
+            #expect(error.cause == .abiMinor)
+            #expect(
+                error.description.contains("it needs plugin ABI 1.1 or later, this host speaks ABI 1.0"), "\(error)")
+        }
+        for path in [try plugins.build("NeedsNothing", source), BuildFolder.plugin("BaselineL1")] {
+            #expect(try PluginLibrary(path: path, host: old).abi.minimumMinor == 0)
+        }
+    }
+
+    /// Every name of 1.0 is still there, with its type and points.
+    @Test func namesKeepTheirMeaning() throws {
+        func names(_ header: String) -> [String] {
+            let list = header.components(separatedBy: "/* names: begin */").last ?? ""
+            return list.split(separator: "\n").filter { $0.contains(" | ") && $0.contains(": ") }.map { String($0) }
+        }
+        let now = Set(names(try String(contentsOfFile: CPlugin.include + "/craft_plugin.h", encoding: .utf8)))
+        let published = names(try header(ofLaterMinor: false))
+        #expect(published.count > 25 && now.count > published.count)
+        for name in published { #expect(now.contains(name), "\(name)") }
     }
 
     /// The published header of 1.0 and the current one describe the same structs up to where 1.0 ends.

@@ -9,7 +9,7 @@ import Testing
         "AGEM", "AlignedMTL", "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CAGrad",
         "CRaFTDual", "CRaFTProjection", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
         "FixedMultiplier", "GradDrop", "GradNorm", "GradVac", "IMTLG", "MGDA", "Mean", "MultiplierSchedule", "NashMTL",
-        "PCGrad",
+        "PCGrad", "ProbeTokens",
         "Sum", "UPGrad", "UW", "nuPI",
     ]
 

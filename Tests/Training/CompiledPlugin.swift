@@ -38,6 +38,11 @@ struct CompiledPlugin {
                 create, destroy, NULL, NULL, NULL, NULL};
             CRAFT_PLUGIN_ENTRY(plugin, hooks)
             """
+        return try build(name, source: source)
+    }
+
+    /// Compiles a whole file.
+    func build(_ name: String, source: String) throws -> String {
         let file = folder.path("\(name).c")
         try Data(source.utf8).write(to: URL(fileURLWithPath: file))
         let library = folder.path("lib\(name).so")

@@ -52,7 +52,7 @@ struct StepFixture {
         return try TrainingStep(
             model: model, composition: composition, settings: settings, optimizer: optimizer,
             schedule: LearningRateSchedule(base: learningRate, totalSteps: 100), parallel: parallel,
-            batchSize: batchSize, steps: 100,
+            batchSize: batchSize, steps: 100, encodePrompt: { text, _ in text.utf8.map { Int32($0 % 50) } },
             makeAnchor: { try AnchorWeights(model: model, source: anchor, folder: nil, initial: nil) })
     }
 

@@ -33,6 +33,9 @@ import Training
             }
         }
         var settings: Settings
+        /// Factors on the rate in the run `groups`.
+        // swift-format-ignore: AlwaysUseLowerCamelCase
+        var lr_scale: [String: Double]
         var runs: [String: [Step]]
     }
 
@@ -63,13 +66,13 @@ import Training
             targetActions: try inputs.floats("actions"))
     }
 
-    @Test(arguments: ["baseline", "craft"]) func followsPyTorch(_ run: String) throws {
+    @Test(arguments: ["baseline", "craft", "groups"]) func followsPyTorch(_ run: String) throws {
         let path = BuildFolder.fixture("vla/two-towers-qwen2-base").path
         let reference = try JSONDecoder().decode(
             Reference.self, from: Data(contentsOf: URL(fileURLWithPath: path + "/trajectory.json")))
         let settings = reference.settings
         let plugins =
-            run == "baseline"
+            run != "craft"
             ? "BaselineL1"
             : "BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual:budget=\(settings.budget):lr=\(settings.dual_lr)"
                 + ":init=\(settings.initial_multiplier)"
@@ -78,12 +81,17 @@ import Training
         #expect(try folder.load(into: model).isEmpty)
         var optimizer = AdamWSettings()
         optimizer.weightDecay = settings.weight_decay
+        var stepSettings = StepSettings()
+        if run == "groups" {
+            stepSettings.learningRateScales = try LearningRateScales(
+                parsing: reference.lr_scale.map { "\($0.key)=\($0.value)" }.joined(separator: ","))
+        }
         let step = try TrainingStep(
             model: model,
             composition: Composition(
                 try PluginRequest.parseList(plugins), search: PluginSearch(paths: [BuildFolder.url.path]),
                 registry: .training),
-            settings: StepSettings(), optimizer: optimizer,
+            settings: stepSettings, optimizer: optimizer,
             schedule: LearningRateSchedule(base: settings.lr, totalSteps: settings.steps),
             parallel: Parallel(threads: 2), batchSize: 2, steps: settings.steps,
             makeAnchor: { try AnchorWeights(model: model, source: .mapped, folder: folder, initial: nil) })

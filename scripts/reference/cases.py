@@ -275,7 +275,8 @@ def write_anchor(model, folder, generator):
 
 
 def write_trajectory(folder, steps=10):
-    """trajectory.json: the losses of `steps` AdamW steps on the folder's batch, with and without CRaFT."""
+    """trajectory.json: the losses of `steps` AdamW steps on the folder's batch, with and without CRaFT, and with other
+    learning rates for some parameter groups."""
     from modeling import load_folder
     from outputs import load_inputs
 
@@ -287,10 +288,13 @@ def write_trajectory(folder, steps=10):
         name: train(load_folder(folder), load_inputs(folder), craft=craft, **settings)
         for name, craft in (("baseline", False), ("craft", True))
     }
+    lr_scale = {"vision": 0.1, "decoder": 0.3, "policy": 2.0}
+    runs["groups"] = train(load_folder(folder), load_inputs(folder), craft=False, lr_scale=lr_scale, **settings)
     document = {
         "about": "torch.optim.AdamW, betas (0.9, 0.999), eps 1e-8, on inputs.safetensors, policy_noise included, float64; "
         "anchors are the initial weights; losses are measured before the step, projection is per tensor",
         "settings": settings,
+        "lr_scale": lr_scale,
         "runs": runs,
     }
     (Path(folder) / "trajectory.json").write_text(json.dumps(document, indent=1) + "\n")

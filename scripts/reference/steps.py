@@ -1,5 +1,7 @@
 """Losses, gradients and training steps of the method, on top of `modeling`."""
 
+from contextlib import contextmanager
+
 import torch
 
 DELTA = 1e-8  # in the projection's denominator
@@ -43,8 +45,9 @@ def combine(action, retention, multiplier, project=True):
     return combined, conflicts / max(counted, 1)
 
 
-def anchor_features(model, inputs, weights):
-    """Features under other VLM weights ({checkpoint name: tensor}), which are swapped in and out again."""
+@contextmanager
+def swapped(model, weights):
+    """The model with other VLM weights ({checkpoint name: tensor}), which are swapped in and out again."""
     named = {name: p for name, part, p in model.named_trainable() if part == "vlm"}
     unknown = set(weights) - set(named)
     assert not unknown, f"anchor tensors that the model does not have: {sorted(unknown)}"
@@ -52,22 +55,51 @@ def anchor_features(model, inputs, weights):
         kept = {name: named[name].clone() for name in weights}
         for name, value in weights.items():
             named[name].copy_(value)
-        features = model(inputs)["features"]
-        for name, value in kept.items():
-            named[name].copy_(value)
-    return features
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, value in kept.items():
+                named[name].copy_(value)
 
 
-def train(model, inputs, steps, craft, lr, weight_decay, budget, dual_lr, initial_multiplier):
+def anchor_features(model, inputs, weights):
+    """Features under other VLM weights."""
+    with torch.no_grad(), swapped(model, weights):
+        return model(inputs)["features"]
+
+
+# Parameter groups by the start of a name.
+GROUPS = {
+    "vision": "vision_backbone.",
+    "projector": "projector.",
+    "decoder": "language_model.",
+    "queries": "action_queries.",
+    "policy": "action_head.",
+    "proprio": "proprio_projector.",
+}
+
+
+def train(
+    model, inputs, steps, craft, lr, weight_decay, budget, dual_lr, initial_multiplier, lr_scale=None
+):
     """AdamW on one fixed batch, `policy_noise` among it; anchors are the initial weights. Returns one dict per step,
     measured before it.
 
     With a policy input of zeros all actions of a chunk agree, and where as many targets lie above as below, the gradient
     of the last layer is exactly 0: in float32 that is rounding noise, which AdamW turns into whole steps.
+
+    lr_scale: {group: factor on lr}.
     """
     parameters = [p for _, _, p in model.named_trainable()]
     names = [name for name, _, _ in model.named_trainable()]
-    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay)
+    groups = [
+        {"params": [p for n, p in zip(names, parameters, strict=True) if n.startswith(start)], "lr": lr * factor}
+        for group, start in GROUPS.items()
+        for factor in [(lr_scale or {}).get(group, 1.0)]
+    ]
+    assert sum(len(g["params"]) for g in groups) == len(parameters), "a parameter is in no group"
+    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay)
     with torch.no_grad():
         anchor = model(inputs)["features"]
     multiplier, history = initial_multiplier, []

@@ -10,15 +10,27 @@ final class Constant: GramStrategy {
         formula: """
             d = sum_i w_i g_i
             """,
-        reference: "Linear scalarisation; `Constant` in TorchJD.")
+        reference: "Linear scalarisation; `Constant` in TorchJD.",
+        needsABIMinor: 1)
 
     static let values = Parameter(
-        "weights", default: "1", "Weights in the order of the gradients' rows, separated by spaces; one for all alike.")
+        "weights", default: "1", "Weights in the order of the objectives, separated by spaces; one for all alike.")
     static var parameters: [any AnyParameter] { [values, BlockScope.parameter] }
-    static let hooks = gramHooks
+    static let hooks = [
+        scopeHook,
+        Hook<Constant>(
+            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
+            Input<ArrayView<Int64>?>("rows[m]"), Input<Int?>("objectives"),
+            Output<MutableArrayView<Double>>("weights[k,m]")
+        ) { strategy, gram, weights, rows, objectives, combined in
+            strategy.rows = try ObjectiveRows(rows, of: objectives, count: weights.shape[1])
+            try strategy.combine(gram, weights, into: combined)
+        },
+    ]
 
     let scope: BlockScope
     private let fixed: [Double]
+    private var rows: ObjectiveRows?
 
     init(settings: Settings) throws {
         scope = try settings(BlockScope.parameter)
@@ -34,9 +46,10 @@ final class Constant: GramStrategy {
 
     func weights(_ gram: Gram, _ incoming: [Double], block: Int) throws -> [Double] {
         if fixed.count == 1 { return incoming.map { _ in fixed[0] } }
-        guard fixed.count == incoming.count else {
-            throw PluginError("weights lists \(fixed.count) numbers, but there are \(incoming.count) objectives")
+        let (numbers, count) = (rows?.numbers ?? Array(incoming.indices), rows?.objectives ?? incoming.count)
+        guard fixed.count == count else {
+            throw PluginError("weights lists \(fixed.count) numbers, but there are \(count) objectives")
         }
-        return fixed
+        return numbers.map { fixed[$0] }
     }
 }

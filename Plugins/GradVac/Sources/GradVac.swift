@@ -27,7 +27,8 @@ final class GradVac: GramStrategy {
                 target_ij = (1 - beta) target_ij + beta phi
             d = sum_i w_i d_i                                   w: the incoming weights
             """,
-        reference: "Wang et al., Gradient Vaccine (arXiv 2010.05874).")
+        reference: "Wang et al., Gradient Vaccine (arXiv 2010.05874).",
+        needsABIMinor: 1)
 
     static let beta = Parameter(
         "beta", default: 0.5, minimum: 0, maximum: 1, "How fast the targets follow the cosines; 1 keeps no memory.")
@@ -40,10 +41,12 @@ final class GradVac: GramStrategy {
         scopeHook,
         Hook<GradVac>(
             .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Input<Int?>("step"), Input<ArrayView<Int64>?>("order[m,m]"),
-            Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { strategy, gram, weights, step, order, combined in
-            let count = gram.elements.count
+            Input<ArrayView<Int64>?>("rows[m]"), Input<Int?>("objectives"), Input<Int?>("step"),
+            Input<ArrayView<Int64>?>("order[m,m]"), Output<MutableArrayView<Double>>("weights[k,m]")
+        ) { strategy, gram, weights, rows, objectives, step, order, combined in
+            let rows = try ObjectiveRows(rows, of: objectives, count: gram.shape[1])
+            (strategy.rows, strategy.objectives) = (rows.numbers, rows.objectives)
+            let count = gram.shape[0] * rows.objectives * rows.objectives
             if strategy.targets.isEmpty { strategy.targets = [Double](repeating: 0, count: count) }
             guard strategy.targets.count == count else {
                 throw PluginError(
@@ -62,7 +65,11 @@ final class GradVac: GramStrategy {
     private let seed: Int
     private var step = 0
     private var given: GivenOrders?
-    /// `[K,M,M]`; empty before the first step.
+    /// Objectives of the step's rows.
+    private var rows: [Int] = []
+    /// Objectives of the run (M).
+    private var objectives = 0
+    /// `[K,M,M]` by objective; empty before the first step.
     private var targets: [Double] = []
 
     init(settings: Settings) throws {
@@ -87,7 +94,7 @@ final class GradVac: GramStrategy {
                 let length = max(gram.cosines.quadratic(turned), 0).squareRoot()
                 guard length > cosineTolerance else { break }
                 let cosine = min(max(gram.cosines.times(turned)[other] / length, -1), 1)
-                let slot = (block * gram.size + row) * gram.size + gram.rows[other]
+                let slot = (block * objectives + rows[row]) * objectives + rows[gram.rows[other]]
                 let target = targets[slot]
                 let sine = (1 - target * target).squareRoot()
                 // No finite turn makes two gradients parallel.

@@ -14,7 +14,8 @@ final class NashMTL: GramStrategy {
         formula: """
             (G w)_i = 1 / w_i,    w > 0
             """,
-        reference: "Navon et al., Multi-Task Learning as a Bargaining Game (arXiv 2202.01017).")
+        reference: "Navon et al., Multi-Task Learning as a Bargaining Game (arXiv 2202.01017).",
+        needsABIMinor: 1)
 
     static let maxNorm = Parameter(
         "max_norm", default: 1.0, minimum: 0, "Largest length of a block's combined gradient; 0 for no limit.")
@@ -27,9 +28,14 @@ final class NashMTL: GramStrategy {
         scopeHook,
         Hook<NashMTL>(
             .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
+            Input<ArrayView<Int64>?>("rows[m]"), Input<Int?>("objectives"),
             Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { strategy, gram, weights, combined in
-            if strategy.calls % Int64(strategy.interval) == 0 { strategy.kept = [] }
+        ) { strategy, gram, weights, rows, objectives, combined in
+            let numbers = try ObjectiveRows(rows, of: objectives, count: gram.shape[1]).numbers.map(Double.init)
+            // Other objectives than those of the last solution need one of their own.
+            let isSolved = rows == nil || strategy.keptRows == numbers
+            if strategy.calls % Int64(strategy.interval) == 0 || !isSolved { strategy.kept = [] }
+            strategy.keptRows = numbers
             guard strategy.kept.isEmpty || strategy.kept.count == weights.count else {
                 throw PluginError(
                     "the state holds \(strategy.kept.count) weights, but this run has \(weights.count): "
@@ -56,6 +62,8 @@ final class NashMTL: GramStrategy {
     private var calls: Int64 = 0
     /// `[K,M]`: the last solutions, before the limit; empty before the first step.
     private var kept: [Double] = []
+    /// The objectives they are of.
+    private var keptRows: [Double] = []
 
     init(settings: Settings) throws {
         scope = try settings(BlockScope.parameter)
@@ -75,25 +83,29 @@ final class NashMTL: GramStrategy {
 
     // MARK: - State: how many steps, and the solutions still in use
 
-    static let stateVersion: UInt32 = 1
+    static let stateVersion: UInt32 = 2
 
     func save(to output: inout StateWriter) throws {
         try output.write(calls)
         try output.write(kept)
+        try output.write(keptRows)
     }
 
     func load(from input: inout StateReader, version: UInt32) throws {
         let steps = try input.integer()
         let weights = try input.doubles()
+        let rows = version < 2 ? [] : try input.doubles()
         guard (0..<1 << 60).contains(steps), weights.allSatisfy(\.isFinite) else {
             throw PluginError("the saved state is damaged: \(steps) steps, or weights that are not finite")
         }
         calls = steps
         kept = weights
+        keptRows = rows
     }
 
     func reset() {
         calls = 0
         kept = []
+        keptRows = []
     }
 }

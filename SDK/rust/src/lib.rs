@@ -80,6 +80,9 @@ pub trait Plugin: Hooks + Sized + 'static {
     /// Makes an instance. An error says which settings, each valid, do not go together.
     fn new(settings: &Settings) -> Result<Self>;
 
+    /// The lowest minor of ABI 1 that has every name the plugin cannot do without: 1 for probes.
+    const ABI_MIN_MINOR: u32 = 0;
+
     /// Version of what `save` writes; 0 for a plugin without state.
     const STATE_VERSION: u32 = 0;
 

@@ -58,7 +58,7 @@ fn make<P: Plugin>() -> Result<*mut raw::Plugin> {
     Ok(Box::into_raw(Box::new(raw::Plugin {
         struct_size: std::mem::size_of::<raw::Plugin>() as u32,
         abi_major: raw::ABI_MAJOR,
-        abi_min_minor: 0,
+        abi_min_minor: P::ABI_MIN_MINOR,
         state_version: P::STATE_VERSION,
         id: c_string(P::ID)?,
         version: c_string(P::VERSION)?,

@@ -127,6 +127,21 @@ impl<'a, T: Element> ArrayMut<'a, T> {
     }
 }
 
+impl ArrayMut<'_, i64> {
+    /// Puts a text into row `row` of an array [rows, bytes]: its UTF-8 bytes, one an element, and zeros after them.
+    pub fn write_text(&mut self, row: usize, text: &str) -> crate::Result {
+        if self.shape.len() != 2 || row >= self.shape(0) || text.len() > self.shape(1) {
+            return Err(format!("{:?} does not fit row {} of an array of shape {:?}", text, row, self.shape).into());
+        }
+        let width = self.shape(1);
+        let bytes = text.bytes().map(i64::from).chain(std::iter::repeat(0));
+        for (element, byte) in self.elements[row * width..(row + 1) * width].iter_mut().zip(bytes) {
+            *element = byte;
+        }
+        Ok(())
+    }
+}
+
 /// One index per axis, checked.
 impl<T: Element, const N: usize> Index<[usize; N]> for ArrayMut<'_, T> {
     type Output = T;

@@ -39,10 +39,16 @@ package struct Augmentation: Equatable, Sendable {
     ///
     /// Bytes become floats as x / 255 and go back as floor(255.5 x), as `tf.image.convert_image_dtype` does.
     package func applied(to image: RGBImage) -> RGBImage {
+        changed(image, box: CropBox(y: cropY, x: cropX, side: Self.cropSide))
+    }
+
+    /// The same without the crop.
+    package func recoloured(_ image: RGBImage) -> RGBImage { changed(image, box: CropBox(y: 0, x: 0, side: 1)) }
+
+    private func changed(_ image: RGBImage, box: CropBox) -> RGBImage {
         let pixelCount = image.height * image.width
         let pixels = [UInt8](unsafeUninitializedCapacity: pixelCount * 3) { out, count in
             withUnsafeTemporaryAllocation(of: Float.self, capacity: pixelCount * 3) { floats in
-                let box = CropBox(y: cropY, x: cropX, side: Self.cropSide)
                 box.sample(image, into: floats)
                 let mean = adjustBrightness(floats)
                 for pixel in 0..<pixelCount {

@@ -123,7 +123,7 @@ struct TrialInputs {
         of input: HookArgument, _ sizes: [String: Int], _ trial: TrialCase, _ step: Int, _ isPoisoned: Bool,
         _ hook: HookTrial, _ random: inout RandomGenerator
     ) -> TrialValue {
-        let family = input.name.split(separator: ".").first.map(String.init) ?? input.name
+        let family = Self.family(input.name)
         guard let axes = input.type.axes else {
             if input.type.element == .i64 {
                 return .i64(integer(input.name, family, sizes, step, hook, &random))
@@ -144,8 +144,10 @@ struct TrialInputs {
             return .array(bytes: numbers.withUnsafeBytes { Array($0) }, shape: shape)
         case .i64:
             let limit = family == "answer_ids" ? vocabulary(hook, sizes, trial) : 1000
-            let numbers = (0..<count).map { _ in
-                family == "numel" ? 1 + Int64(random.next() % 1000) : Int64(random.next() % UInt64(max(limit, 1)))
+            let numbers = (0..<count).map {
+                family == "rows"
+                    ? Int64($0)
+                    : family == "numel" ? 1 + Int64(random.next() % 1000) : Int64(random.next() % UInt64(max(limit, 1)))
             }
             return .array(bytes: numbers.withUnsafeBytes { Array($0) }, shape: shape)
         case .f64:
@@ -163,6 +165,14 @@ struct TrialInputs {
             if isPoisoned && family != "mask" { poison(&numbers, everywhere: trial.variation % 2 == 0, &random) }
             return .array(bytes: numbers.map { Float($0) }.withUnsafeBytes { Array($0) }, shape: shape)
         }
+    }
+
+    /// What a value is: the start of its name, and for one of a probe what comes after the probe's.
+    private static func family(_ name: String) -> String {
+        let pattern = NameRegistry.training.match(name)?.entry.pattern.description ?? name
+        let parts = pattern.split(separator: ".").map(String.init)
+        return parts.count > 2 && parts[0] == "probe"
+            ? parts[2] : name.split(separator: ".").first.map(String.init) ?? name
     }
 
     private func poison(_ numbers: inout [Double], everywhere: Bool, _ random: inout RandomGenerator) {
@@ -187,6 +197,8 @@ struct TrialInputs {
         switch family {
         case "step": return Int64(step)
         case "steps": return 100
+        case "objectives":
+            return Int64(hook.inputs.first { $0.name == "rows" }?.type.axes?.first.flatMap { sizes[$0] } ?? 3)
         case "index":
             var names: [String] = []
             for input in hook.inputs where input.name.hasPrefix("index.") && !names.contains(input.name) {

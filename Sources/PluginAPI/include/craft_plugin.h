@@ -1,4 +1,4 @@
-/* craft_plugin.h - the craft plugin ABI, version 1.0.
+/* craft_plugin.h - the craft plugin ABI, version 1.1.
  *
  * A plugin is a shared library that exports one C function, craft_plugin_entry, which returns a static table: who the
  * plugin is, the settings it takes, the hooks it offers, and how to create and destroy an instance. A hook declares its
@@ -24,6 +24,10 @@
  *     input  array            const craft_array *       input  array?         const craft_array *; NULL = absent
  *     result f64, i64         double *, int64_t *       result f64?, i64?     the same; leaving it unwritten is allowed
  *     result array            craft_array *             result array?         NULL when an absent input leaves an axis unknown
+ *
+ * A hook is not called in a step that has no value for one of its inputs without "?", and has none on purpose: that of a
+ * probe which does not run, or of a hook that was not called for this reason. Its results are absent then; multipliers
+ * stay what they were.
  *
  * Tags on every function:  [main]  called on the thread that runs training, never concurrently with another call into
  * the same instance;  [any] any thread, any time, as all that this header itself defines.  {load} before any instance
@@ -87,7 +91,7 @@ extern "C" {
 
 /* A host with major M and minor N runs every plugin with the same major that needs minor N or less. Minors only append. */
 #define CRAFT_ABI_MAJOR 1u
-#define CRAFT_ABI_MINOR 0u
+#define CRAFT_ABI_MINOR 1u
 
 /* Bytes of the structs that a plugin fills, in ABI 1.0. */
 #define CRAFT_PLUGIN_SIZE_1_0 120u
@@ -171,6 +175,16 @@ CRAFT_UNUSED static inline const int64_t *craft_read_i64(const craft_array *a) {
 CRAFT_UNUSED static inline double *craft_write_f64(craft_array *a) { return (double *)craft_read_f64(a); }
 CRAFT_UNUSED static inline float *craft_write_f32(craft_array *a) { return (float *)craft_read_f32(a); }
 CRAFT_UNUSED static inline int64_t *craft_write_i64(craft_array *a) { return (int64_t *)craft_read_i64(a); }
+
+/* Puts a text into row `row` of an i64 array [rows, bytes]: its UTF-8 bytes, one an element, and zeros after them. Fails
+ * when there is no such row or the text is longer than one. */
+CRAFT_UNUSED static inline int32_t craft_write_text(craft_array *a, int64_t row, const char *text) {
+    int64_t *out = craft_write_i64(a);
+    int64_t i, width = a && a->ndim == 2 ? a->shape[1] : 0;
+    if (!out || a->ndim != 2 || row < 0 || row >= a->shape[0]) return CRAFT_FAILED;
+    for (i = 0; i < width; i++) out[row * width + i] = *text ? (uint8_t)*text++ : 0;
+    return *text ? CRAFT_FAILED : CRAFT_OK;
+}
 
 /* Number of elements. */
 CRAFT_UNUSED static inline int64_t craft_count(const craft_array *a) {
@@ -482,7 +496,10 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
 
 #define CRAFT_TABLE(array) array, (uint32_t)(sizeof(array) / sizeof((array)[0])), (uint32_t)sizeof((array)[0])
 #define CRAFT_NO_TABLE(type) NULL, 0, (uint32_t)sizeof(type)
-#define CRAFT_PLUGIN_HEADER(state_version) (uint32_t)sizeof(craft_plugin), CRAFT_ABI_MAJOR, 0u, state_version
+#define CRAFT_PLUGIN_HEADER(state_version) CRAFT_PLUGIN_HEADER_NEEDS(0u, state_version)
+/* For a plugin that cannot do without names of a later minor: 1 for probes. */
+#define CRAFT_PLUGIN_HEADER_NEEDS(minor, state_version) \
+    (uint32_t)sizeof(craft_plugin), CRAFT_ABI_MAJOR, minor, state_version
 
 /* Defines `function`, for the table's member `extension`, of a plugin whose only extension is its card. */
 #define CRAFT_CARD(function, formula_text, reference_text)                                                  \
@@ -506,7 +523,7 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
  *
  * name: type, read at | given at (a plugin's results). {...} stands for any name. A name keeps its meaning for ever.
  * Axes: b batch, h steps of an action chunk, a action width, t tokens, d hidden width, n answer positions, or
- * parameters in grads, v vocabulary, k blocks, m objectives.
+ * parameters in grads, v vocabulary, k blocks, m objectives, p prompts, c bytes of a text.
  *
  * hidden_states: i64      plan | -
  *     Number of hidden-state tensors: decoder layers plus one; index 0 is the embedding output.
@@ -542,6 +559,13 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
  * weight.{objective}: f64      - | plan
  *     Fixed multiplier of the objective, used when no plugin provides lambda.{objective}.
  *
+ * objectives: i64      everywhere | -
+ *     Objectives of the run, those that have no loss in a step included.
+ *
+ * lr_scale.{group}: f64      - | plan
+ *     Factor on the learning rate of a parameter group, 0 or more: vision, projector, decoder, queries, policy or
+ *     proprio. Multiplies that of --lr-scale.
+ *
  * predicted_actions: f32[b,h,a]      pre_backward | -
  *     Normalised action chunks from the policy.
  *
@@ -565,10 +589,68 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
  *     Token ids that the answer positions should predict.
  *
  * loss.{objective}: f64      after plan | pre_backward
- *     Value of the objective on a micro-batch; after pre_backward, its mean over the step's micro-batches.
+ *     Value of the objective on a micro-batch; after pre_backward, its mean over the step's micro-batches. Absent in
+ *     a step without it: the objective then takes no part.
  *
  * cotangent.{objective}.{target}: like {target}      pre_backward | pre_backward
- *     Derivative of the objective with respect to {target}: predicted_actions, feature.{tap} or answer_logits.
+ *     Derivative of the objective with respect to {target}: predicted_actions, feature.{tap}, answer_logits,
+ *     probe.{probe}.feature.{tap} or probe.{probe}.logits.
+ *
+ * probe.{probe}.interval: i64      - | plan
+ *     Steps from one run of probe {probe} to the next; 0 turns it off.
+ *
+ * probe.{probe}.start: i64      - | plan
+ *     First step in which the probe runs. Default: 0.
+ *
+ * probe.{probe}.prompts: i64[p,c]      - | plan
+ *     Texts to ask, one a row, as UTF-8 bytes and then zeros; empty rows are skipped. Each sample gets one, drawn
+ *     for every micro-batch, none twice before all are used.
+ *
+ * probe.{probe}.template: i64      - | plan
+ *     What is put around a text: 0 the model's question prompt, 1 its action prompt, 2 nothing. Default: 0.
+ *
+ * probe.{probe}.cameras: i64      - | plan
+ *     Images of a sample: that many of its cameras, drawn for every sample, or 0 for all. Default: 0.
+ *
+ * probe.{probe}.share.unchanged: f64      - | plan
+ *     Share of the samples whose images stay as the batch has them. Shares are 0 or more and count relative to their
+ *     sum; without any, all stay.
+ *
+ * probe.{probe}.share.jitter: f64      - | plan
+ *     Share of the samples whose brightness, contrast, saturation and hue are changed as training's augmentation
+ *     does.
+ *
+ * probe.{probe}.share.shuffle: f64      - | plan
+ *     Share of the samples whose colours are jittered and whose 4 x 4 tiles change places.
+ *
+ * probe.{probe}.share.mix: f64      - | plan
+ *     Share of the samples whose colours are jittered and which are blended with another one's images, a quarter to
+ *     three quarters of each.
+ *
+ * probe.{probe}.tap.{tap}.layer: i64      - | plan
+ *     As tap.{id}.layer, for a tap of the probe.
+ *
+ * probe.{probe}.tap.{tap}.tokens: i64      - | plan
+ *     As tap.{id}.tokens; a probe has no action queries. The first token of the prompt is only in 4, all.
+ *
+ * probe.{probe}.tap.{tap}.pooling: i64      - | plan
+ *     As tap.{id}.pooling.
+ *
+ * probe.{probe}.feature.{tap}: f32[b,t,d]      pre_backward | -
+ *     Features of the probe's tap {tap} under the current weights: a further forward pass with its own backward
+ *     pass. Absent in steps in which the probe does not run.
+ *
+ * probe.{probe}.anchor.{tap}: f32[b,t,d]      pre_backward | -
+ *     The same under the initial weights: one further forward pass without tape.
+ *
+ * probe.{probe}.mask.{tap}: f32[b,t]      pre_backward | -
+ *     1 where a position of the probe's tap holds a token, 0 where it is padding.
+ *
+ * probe.{probe}.logits: f32[b,v]      pre_backward | -
+ *     Language-model logits after the last token of each sample's prompt, under the current weights.
+ *
+ * probe.{probe}.anchor_logits: f32[b,v]      pre_backward | -
+ *     The same under the initial weights.
  *
  * gram: f64[k,m,m]      gradient_combine | -
  *     Inner products of the objectives' gradients in each block, accumulated in double precision.
@@ -600,7 +682,11 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
  *     Length of the objective's gradient over all parameters, before weights and clipping.
  *
  * index.{objective}: i64      gradient_combine | -
- *     Row of the objective in gram and weights.
+ *     Row of the objective in gram and weights; absent in a step in which it has no loss.
+ *
+ * rows: i64[m]      gradient_combine | -
+ *     Which of the run's objectives each row of gram is, counted from 0 in the order of the plugin list: objectives
+ *     without a loss in the step have no row.
  *
  * step: i64      after plan | -
  *     Optimizer step, counted from 0.

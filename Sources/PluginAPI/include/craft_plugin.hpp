@@ -31,6 +31,7 @@
 #ifndef CRAFT_PLUGIN_HPP
 #define CRAFT_PLUGIN_HPP
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <charconv>
@@ -100,6 +101,15 @@ public:
 private:
     const craft_array *view_;
 };
+
+/* Puts a text into row `row` of an array [rows, bytes]: its UTF-8 bytes, one an element, and zeros after them. */
+inline void write_text(array<std::int64_t> out, std::size_t row, std::string_view text) {
+    if (out.rank() != 2 || row >= out.shape(0) || text.size() > out.shape(1))
+        throw std::length_error("a text does not fit row " + std::to_string(row) + " of its array: " + std::string(text));
+    std::int64_t *bytes = out.data() + row * out.shape(1);
+    std::fill(std::transform(text.begin(), text.end(), bytes, [](char c) { return static_cast<unsigned char>(c); }),
+              bytes + out.shape(1), 0);
+}
 
 /* ---- Identity and settings --------------------------------------------------------------------------------------- */
 
@@ -180,7 +190,8 @@ private:
 
 /* ---- State ------------------------------------------------------------------------------------------------------- */
 
-/* A plugin with state has `static constexpr std::uint32_t state_version` (1 or more), `void save(craft::writer &) const`,
+/* A plugin that cannot do without names of a later minor of the ABI has `static constexpr std::uint32_t abi_min_minor`: 1
+ * for probes. One with state has `static constexpr std::uint32_t state_version` (1 or more), `void save(craft::writer &) const`,
  * `void load(craft::reader &, std::uint32_t version)` and `void reset()`. If load throws, the instance is what it was. */
 
 /* Little-endian values of 8 bytes, in the order they are read back; bit patterns are kept. */
@@ -561,6 +572,7 @@ const craft_plugin *make_table(const hook<Method> &...hooks) noexcept {
             craft_plugin &t = kept.table;
             t.struct_size = sizeof(craft_plugin);
             t.abi_major = CRAFT_ABI_MAJOR;
+            if constexpr (requires { P::abi_min_minor; }) t.abi_min_minor = P::abi_min_minor;
             t.id = P::about.id;
             t.version = P::about.version;
             t.summary = P::about.summary;

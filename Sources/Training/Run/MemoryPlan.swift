@@ -26,6 +26,8 @@ public struct MemoryPlan: Sendable {
     public var fullGradients = 0
     /// What the plugins ask for, one by one; its memory is part of the sizes above.
     public var requests: [RequestCost] = []
+    /// Learning rates by parameter group, in words; empty when all are alike.
+    public var learningRates: [String] = []
     /// Floating-point operations of a step's forward passes.
     public var forwardFlops = 0.0
 
@@ -49,6 +51,7 @@ public struct MemoryPlan: Sendable {
             schedule: LearningRateSchedule(
                 kind: .constant, base: settings.learningRate, warmupSteps: 0, decayStep: 0, totalSteps: settings.steps),
             parallel: idle, batchSize: settings.batchSize, steps: settings.steps,
+            encodePrompt: PromptEncoder.encoding(folder: folder),
             makeAnchor: { AnchorWeights(unread: model, source: source, folder: folder) })
         let prompts = PromptLengths(folder)
 
@@ -70,13 +73,14 @@ public struct MemoryPlan: Sendable {
         let (counts, reached) = (run.parameterCounts, run.reached)
         for objective in reached.indices { gradients += run.reachedBytes(objective) }
         requests = step.requestCosts(run)
+        learningRates = step.learningRateLines(base: settings.learningRate)
         fullGradients = requests.reduce(0) { $0 + (["grads", "combined"].contains($1.name) ? $1.bytes : 0) }
         forwardFlops = run.forwardFlops * Double(settings.accumulation)
         moments = counts.indices.reduce(0) { total, id in
             total + (reached.contains { $0[id] } ? 8 * counts[id] : 0)
         }
         activations = step.activationBytes
-        anchors = step.anchorBytes
+        anchors = step.anchorBytes + run.probes.reduce(0) { $0 + 4 * $1.anchorCount }
         try addEvaluation(settings, model: model, prompts: prompts, parallel: idle)
         program = ProcessMemory.peakBytes
     }

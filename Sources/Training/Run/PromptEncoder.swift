@@ -34,6 +34,23 @@ package struct PromptEncoder {
         tokenizer.encode(questionTemplate.replacingOccurrences(of: "{question}", with: text))
     }
 
+    /// The text in the question prompt (template 0), the action prompt (1) or as it is (2).
+    func encode(_ text: String, template: Int) -> [Int32] {
+        switch template {
+        case 0: question(text)
+        case 1: action(text)
+        default: tokenizer.encode(text)
+        }
+    }
+
+    /// Token ids for planning: those of the folder's tokenizer, or as many as a text has about when there is none.
+    static func encoding(folder: ModelFolder) -> (String, Int) -> [Int32] {
+        guard let encoder = try? PromptEncoder(folder: folder) else {
+            return { text, template in Array(repeating: 0, count: text.utf8.count / 4 + (template == 2 ? 1 : 32)) }
+        }
+        return encoder.encode
+    }
+
     /// The one token of an answer.
     func answer(_ text: String) throws -> Int32 {
         let ids = tokenizer.encode(text)

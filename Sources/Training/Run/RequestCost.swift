@@ -74,10 +74,27 @@ extension TrainingStep {
                     ? "a forward pass under the initial weights, one for all taps"
                     : "a forward pass under the initial weights")
         }
+        for cost in run.probes {
+            let probe = cost.probe
+            let every = probe.interval == 1 ? "every step" : "every \(probe.interval) steps"
+            let due = steps / Double(probe.interval)
+            func askers(_ keys: [String]) -> [String] { instances { $0.reads.contains { keys.contains($0.name) } } }
+            let taps = probe.taps.map(\.name)
+            add(
+                "probe.\(probe.name)", askers(taps.map { probe.name("feature.\($0)") } + [probe.name("logits")]), 0,
+                due * cost.forwardFlops, "a forward pass \(every), on average; its memory is in activations")
+            add(
+                "probe.\(probe.name) anchors",
+                askers(taps.map { probe.name("anchor.\($0)") } + [probe.name("anchor_logits")]), 4 * cost.anchorCount,
+                due * cost.anchorFlops, "the same under the initial weights")
+        }
         for (index, objective) in objectives.enumerated() {
+            let interval = probeInterval(of: objective)
             add(
                 "gradient of \(objective)", givers(of: "loss.\(objective)"), run.reachedBytes(index),
-                steps * run.backwardFlops[index], "a backward pass of its own, and an accumulator where it reaches")
+                steps * run.backwardFlops[index] / Double(interval),
+                "a backward pass of its own\(interval == 1 ? "" : " when its probe runs"), and an accumulator where it "
+                    + "reaches")
         }
         add(
             "gram", readers(of: "gram"), 8 * k * m * m, Double(m * (m + 1)) * Double(n),
@@ -85,6 +102,16 @@ extension TrainingStep {
         add("grads", readers(of: "grads"), 4 * m * n, 0, "every objective's gradient copied in full")
         add("combined", givers(of: "combined"), 8 * n, 2 * Double(n), "a gradient from a plugin, and its copy")
         return costs
+    }
+
+    /// Steps between those in which an objective has a gradient: more than 1 when every cotangent it gives is of probes.
+    private func probeInterval(of objective: String) -> Int {
+        let prefix = "cotangent.\(objective)."
+        let given = composition.plugins.flatMap(\.hooks).flatMap(\.provides).filter { $0.hasPrefix(prefix) }
+        let intervals = given.map { name in
+            probes.probes.first { name.hasPrefix("\(prefix)probe.\($0.name).") }.map { max(1, $0.interval) } ?? 1
+        }
+        return intervals.min() ?? 1
     }
 
     private func readers(of name: String) -> [String] { instances { $0.reads.contains { $0.name == name } } }

@@ -85,14 +85,14 @@ struct RunParts {
         }
         let choice = AnchorWeights.Source(
             settings.anchor, adapter: settings.adapter, trained: folder.adapterSettings != nil)
-        let (folderForAnchor, model0) = (settings.startsFresh ? nil : folder, model)
+        let (folderForAnchor, model0, prompts) = (settings.startsFresh ? nil : folder, model, prompts)
         step = try TrainingStep(
             model: model, composition: composition,
             settings: StepSettings(settings), optimizer: settings.optimizer,
             schedule: LearningRateSchedule(
                 kind: settings.schedule, base: settings.learningRate, warmupSteps: settings.warmupSteps,
                 decayStep: settings.decayStep, totalSteps: settings.steps),
-            parallel: parallel, batchSize: settings.batchSize, steps: settings.steps,
+            parallel: parallel, batchSize: settings.batchSize, steps: settings.steps, encodePrompt: prompts.encode,
             makeAnchor: {
                 try AnchorWeights(
                     model: model0, source: choice, folder: folderForAnchor, initial: initial,
@@ -101,7 +101,7 @@ struct RunParts {
         if let resuming {
             let changes = try PluginChanges(of: composition, since: resuming.run)
             if !allowsPluginChanges { try changes.refuse(of: resuming.run) }
-            try restore(resuming.checkpoint, run: resuming.run, statesOf: changes.kept)
+            try restore(resuming.checkpoint, run: resuming.run, settings, statesOf: changes.kept)
             pluginChanges = changes.sentences
         }
     }
@@ -136,13 +136,19 @@ struct RunParts {
 
     /// - Parameter kept: the instances that go on with their saved state.
     private func restore(
-        _ checkpoint: CheckpointFolders.Checkpoint, run: RunDirectory, statesOf kept: Set<String>
+        _ checkpoint: CheckpointFolders.Checkpoint, run: RunDirectory, _ settings: RunSettings,
+        statesOf kept: Set<String>
     ) throws {
         let state = try TrainerState.read(checkpoint.file("trainer_state.json"))
         guard state.modelHash == modelHash else {
             throw TrainingError(
                 "\(folder.path)/model.safetensors has changed since the run began (SHA-256 \(modelHash.prefix(12))…, then "
                     + "\(state.modelHash.prefix(12))…); anchor features would differ, so the run cannot continue")
+        }
+        guard state.learningRateScales ?? [:] == settings.learningRateScales?.factors ?? [:] else {
+            throw TrainingError(
+                "\(run.configPath) has other learning rates by parameter group (learningRateScales) than "
+                    + "\(checkpoint.path); put the old ones back or start a new run with --out")
         }
         let absent = try ModelFolder(path: checkpoint.path).load(into: model).filter { name in
             // A low-rank run keeps its frozen base in the model folder, a question run has no head to keep.
@@ -209,6 +215,7 @@ extension StepSettings {
         skipsNonFinite = settings.skipsNonFinite
         checkpointsActivations = settings.checkpointsActivations
         anchorPrecision = settings.anchorPrecision
+        learningRateScales = settings.learningRateScales ?? LearningRateScales()
         seed = settings.seed
     }
 }

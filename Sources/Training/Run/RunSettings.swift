@@ -29,6 +29,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var batchSize = 8
     public var accumulation = 1
     public var learningRate = 2e-4
+    /// Factors on it by parameter group; nil leaves all alike.
+    public var learningRateScales: LearningRateScales?
     public var schedule: LearningRateSchedule.Kind = .constant
     public var warmupSteps = 0
     public var decayStep = 100_000
@@ -101,6 +103,9 @@ public struct RunSettings: Codable, Sendable, Equatable {
         need(
             learningRate.isFinite && learningRate > 0 && learningRate <= 10,
             "--lr is \(learningRate); expected a number above 0 and at most 10")
+        if let learningRateScales {
+            do { try learningRateScales.check("--lr-scale") } catch { problems.append("\(error)") }
+        }
         need(warmupSteps >= 0, "--warmup is \(warmupSteps); expected 0 or more")
         need(decayStep >= 0, "--decay-step is \(decayStep); expected 0 or more")
         need(clipNorm.isFinite && clipNorm >= 0, "--clip is \(clipNorm); expected 0 (off) or a positive number")

@@ -184,7 +184,8 @@ public final class Trainer {
         let state = TrainerState(
             step: stepsDone, updates: step.optimizer.updates, skippedSteps: step.skippedSteps,
             multipliers: step.multipliers, plugins: try step.composition.saveState(),
-            previousValues: try step.values.savePrevious(), dataCursor: source.cursor, modelHash: modelHash)
+            previousValues: try step.values.savePrevious(), dataCursor: source.cursor, modelHash: modelHash,
+            learningRateScales: settings.learningRateScales?.factors)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try ModelFolder.save(model, to: path, source: folder, withHead: settings.task == .demonstrations)
             try MomentFile.write(step.optimizer, of: model.parameters, to: path + "/optimizer.safetensors")

@@ -20,6 +20,8 @@ struct TrainerState: Codable {
     var dataCursor: String
     /// SHA-256 of the model's backbone file when the run began.
     var modelHash: String
+    /// Factors on the learning rate by parameter group; nil when there are none.
+    var learningRateScales: [String: Double]?
 
     func write(to path: String) throws {
         let encoder = JSONEncoder()

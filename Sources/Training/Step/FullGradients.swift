@@ -8,7 +8,6 @@ internal import Tensors
 final class FullGradients {
     /// Values of a row: the sum of `numel`.
     let count: Int
-    let objectives: Int
     private let rows: FloatBuffer
     /// The plugin's result in the parameters' own layout, as the optimizer reads it.
     private let combined: GradientAccumulator
@@ -17,7 +16,6 @@ final class FullGradients {
     private static let pieceSize = 1 << 16
 
     init(blocks: ParameterBlocks, objectives: Int, parameters: ParameterSet) {
-        self.objectives = objectives
         var column = 0
         var pieces: [(column: Int, offset: Int, count: Int)] = []
         for parameter in blocks.blocks.flatMap(\.parameters) {
@@ -33,7 +31,7 @@ final class FullGradients {
         combined = GradientAccumulator(parameters: parameters)
     }
 
-    /// `grads`, filled from the accumulators. Valid until the next call.
+    /// `grads`, filled from the accumulators, at most as many as there are objectives. Valid until the next call.
     func gather(_ gradients: [GradientAccumulator], _ parallel: Parallel) -> ArrayView {
         parallel.ranges(pieces.count, grain: 1) { range in
             for piece in pieces[range] {
@@ -43,7 +41,7 @@ final class FullGradients {
                 }
             }
         }
-        return .floats(rows.base, [objectives, count])
+        return .floats(rows.base, [gradients.count, count])
     }
 
     /// The gradient that a plugin gave as `combined` [n], with its norm, taken in float64. A parameter counts as reached

@@ -12,12 +12,13 @@ final class GradientCombination {
         let norm: Double
     }
 
-    /// Weights of the last step, [blocks, objectives].
+    /// Weights of the last step, [blocks, objectives that took part].
     private(set) var weights: [Double]
     private let composition: Composition
     private let objectives: [String]
-    private let blockCount: Int
-    private let gram: GradientGram
+    private let blocks: ParameterBlocks
+    private var blockCount: Int { blocks.blocks.count }
+    private var gram: GradientGram
     private let full: FullGradients?
     private let hasHooks: Bool
     /// Objectives whose gradient's norm some hook reads.
@@ -28,13 +29,14 @@ final class GradientCombination {
     private let startWeights: UnsafeMutableBufferPointer<Double>
     private let blockSizes: UnsafeMutableBufferPointer<Int64>
     private let losses: UnsafeMutableBufferPointer<Double>
+    private let rows: UnsafeMutableBufferPointer<Int64>
 
     /// Throws when a plugin's result would be ignored.
     init(blocks: ParameterBlocks, composition: Composition, parameters: ParameterSet) throws {
         self.composition = composition
         objectives = composition.objectives
-        blockCount = blocks.blocks.count
-        let (k, m) = (blockCount, objectives.count)
+        self.blocks = blocks
+        let (k, m) = (blocks.blocks.count, objectives.count)
         gram = GradientGram(blocks: blocks, objectives: m)
         weights = Array(repeating: 1, count: k * m)
         let needsRows = ["grads", "combined"].contains {
@@ -54,6 +56,8 @@ final class GradientCombination {
         _ = blockSizes.initialize(from: blocks.blocks.map { Int64($0.count) })
         losses = .allocate(capacity: m)
         losses.initialize(repeating: 0)
+        rows = .allocate(capacity: m)
+        rows.initialize(repeating: 0)
         try Self.checkOrder(composition)
     }
 
@@ -62,6 +66,7 @@ final class GradientCombination {
         startWeights.deallocate()
         blockSizes.deallocate()
         losses.deallocate()
+        rows.deallocate()
     }
 
     /// A combined gradient stands for every weight given before it: weights given after it would do nothing.
@@ -75,22 +80,43 @@ final class GradientCombination {
         }
     }
 
-    /// - Parameter multipliers: by objective, what the weights start from in every block.
+    /// - Parameters:
+    ///   - gradients: of every objective.
+    ///   - present: objectives that take part in the step, the rows of the Gram matrix. What belongs to another is
+    ///     withheld from hooks.
+    ///   - multipliers: by objective, what the weights start from in every block.
+    /// - Returns: nil when no objective takes part: hooks are not called.
     func run(
-        _ gradients: [GradientAccumulator], multipliers: [Double], values: ValueStore, step: Int, _ parallel: Parallel
-    ) throws -> Result {
-        let (k, m) = (blockCount, objectives.count)
-        gram.compute(gradients, parallel)
-        for block in 0..<k {
-            for index in 0..<m { weights[block * m + index] = multipliers[index] }
+        _ gradients: [GradientAccumulator], present: [Int], multipliers: [Double], values: ValueStore, step: Int,
+        _ parallel: Parallel
+    ) throws -> Result? {
+        for (index, objective) in objectives.enumerated() where !present.contains(index) {
+            for name in ["loss", "index", "gradient_norm"] { values.withhold("\(name).\(objective)") }
         }
-        for index in normReads { values.set("gradient_norm.\(objectives[index])", norm(of: index)) }
+        guard !present.isEmpty else {
+            composition.skip(.gradientCombine, values: values)
+            return nil
+        }
+        let (k, m) = (blockCount, present.count)
+        if gram.objectives != m { gram = GradientGram(blocks: blocks, objectives: m) }
+        let gradients = present.map { gradients[$0] }
+        gram.compute(gradients, parallel)
+        let start = present.map { multipliers[$0] }
+        weights = (0..<k).flatMap { _ in start }
+        for (row, index) in present.enumerated() {
+            values.set("index.\(objectives[index])", Int64(row))
+            if normReads.contains(index) { values.set("gradient_norm.\(objectives[index])", gram.norm(of: row)) }
+        }
         guard hasHooks else { return weighted(gradients) }
 
         _ = gramValues.update(fromContentsOf: gram.values)
         _ = startWeights.update(fromContentsOf: weights)
-        for index in 0..<m { losses[index] = values.double("loss.\(objectives[index])") ?? 0 }
+        for (row, index) in present.enumerated() {
+            losses[row] = values.double("loss.\(objectives[index])") ?? 0
+            rows[row] = Int64(index)
+        }
         values.set("losses", .array(losses, .f64, [m]))
+        values.set("rows", .array(rows, .i64, [m]))
         values.set("gram", .array(gramValues, .f64, [k, m, m]))
         values.set("weights", .array(startWeights, .f64, [k, m]))
         values.set("numel", .array(blockSizes, .i64, [k]))
@@ -114,12 +140,6 @@ final class GradientCombination {
 
     private func weighted(_ gradients: [GradientAccumulator]) -> Result {
         Result(gradients: gradients, weights: weights, norm: gram.squaredNorm(weights: weights).squareRoot())
-    }
-
-    /// The length of an objective's gradient over all blocks.
-    private func norm(of index: Int) -> Double {
-        let m = objectives.count
-        return (0..<blockCount).reduce(0) { $0 + gram.values[($1 * m + index) * m + index] }.squareRoot()
     }
 }
 

@@ -8,12 +8,24 @@ struct DryRun {
     var reached: [[Bool]] = []
     /// Values of each tap's features.
     var featureCounts: [Int] = []
+    /// By probe that runs.
+    var probes: [ProbeCost] = []
     /// Floating-point operations of matrix products: the anchors' forward pass, the main one, each objective's backward.
     var anchorFlops = 0.0
     var forwardFlops = 0.0
     var backwardFlops: [Double] = []
     /// Values of each parameter, by id.
     var parameterCounts: [Int] = []
+
+    /// What a run of a probe takes.
+    struct ProbeCost {
+        let probe: Probe
+        /// Floating-point operations of the forward passes under the initial and the current weights.
+        var anchorFlops = 0.0
+        var forwardFlops = 0.0
+        /// Values that are kept of the initial weights' results.
+        var anchorCount = 0
+    }
 
     /// Bytes of an objective's accumulator.
     func reachedBytes(_ objective: Int) -> Int {
@@ -34,7 +46,15 @@ extension TrainingStep {
             defer { profile.clear() }
             return profile.spans.reduce(0) { $0 + $1.flops }
         }
+        let probed = probes.largestRuns(input)
+        run.probes = probed.map { DryRun.ProbeCost(probe: $0.probe) }
         if let anchor {
+            for (index, one) in probed.enumerated() where one.probe.readsAnchor {
+                probes.runAnchors([one], anchor, on: tape)
+                run.probes[index].anchorFlops = flops()
+            }
+        }
+        if let anchor, readsAnchor {
             tape.reset(weights: anchor.table, recording: false)
             var bare = input
             bare.action?.runsPolicy = false
@@ -44,8 +64,16 @@ extension TrainingStep {
         tape.reset(weights: currentWeights, recording: true)
         let output = model.forward(input, taps: taps, on: tape)
         run.forwardFlops = flops()
+        var probeTargets: [(name: String, tensor: Tensor)] = []
+        for (index, one) in probed.enumerated() {
+            let targets = probes.forward([one], values: values, on: tape)
+            run.probes[index].forwardFlops = flops()
+            if one.probe.readsAnchor { run.probes[index].anchorCount = targets.reduce(0) { $0 + $1.tensor.count } }
+            probeTargets += targets
+        }
         run.featureCounts = output.features.map(\.tensor.count)
         var targets = zip(taps, output.features).map { ("feature.\($0.name)", $1.tensor) }
+        targets += probeTargets.map { ($0.name, $0.tensor) }
         if let actions = output.predictedActions { targets.append(("predicted_actions", actions)) }
         if let logits = output.answerLogits { targets.append(("answer_logits", logits)) }
         for (objective, gradient) in zip(objectives, gradients) {

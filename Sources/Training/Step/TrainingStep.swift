@@ -22,6 +22,8 @@ public struct StepSettings: Codable, Sendable, Equatable {
     public var checkpointsActivations = false
     /// What matrix products of the anchors' forward pass are computed from; nil: as all others.
     public var anchorPrecision: RunSettings.MatmulPrecision?
+    /// Factors on the learning rate by parameter group.
+    public var learningRateScales = LearningRateScales()
     public var seed: UInt64 = 0
 
     public init() {}
@@ -46,6 +48,9 @@ public struct StepReport {
 ///     zero G_1 ... G_m
 ///     K times: anchor features; forward; pre_backward hooks; per objective backward, G_i += gradient / K
 ///     gram[b] = G_b G_bᵀ; gradient_combine hooks -> weights; clip; AdamW with Σ w_i G_i; post_step hooks
+///
+/// Probes that are due run with the anchors and behind the forward pass. An objective that no micro-batch gives a loss
+/// takes no part in the step: it has no row in the Gram matrix, and rules that need its loss are not called.
 public final class TrainingStep {
     public let model: VLAModel
     public let composition: Composition
@@ -53,6 +58,9 @@ public final class TrainingStep {
     /// Feature taps that the plan asked for and some hook reads.
     public let taps: [FeatureTap]
     public let blocks: ParameterBlocks
+    let probes: ProbePasses
+    /// Factor on the learning rate of each parameter, by id.
+    let rateScales: [Double]
     let optimizer: AdamW
     let settings: StepSettings
     let values: ValueStore
@@ -64,6 +72,8 @@ public final class TrainingStep {
     private var anchorFeatures: [FloatBuffer] = []
     /// What runs the anchors' forward pass.
     private let anchorParallel: Parallel
+    /// Whether some hook reads anchor features of the batch itself.
+    let readsAnchor: Bool
     let gradients: [GradientAccumulator]
     private let combination: GradientCombination
     /// Memory behind `answer_ids`.
@@ -78,10 +88,13 @@ public final class TrainingStep {
 
     /// Runs the `plan` hooks and makes everything that lasts.
     ///
+    /// - `encodePrompt`: turns a probe's text, in the question prompt, the action prompt or none (template 0, 1, 2), into
+    ///   token ids; nil refuses probes.
     /// - `makeAnchor`: called when some hook reads an anchor.
     public init(
         model: VLAModel, composition: Composition, settings: StepSettings, optimizer: AdamWSettings,
         schedule: LearningRateSchedule, parallel: Parallel, batchSize: Int, steps: Int,
+        encodePrompt: ((_ text: String, _ template: Int) throws -> [Int32])? = nil,
         makeAnchor: () throws -> AnchorWeights
     ) throws {
         self.model = model
@@ -112,9 +125,24 @@ public final class TrainingStep {
         values.set("queries", Int64(model.config.queries))
         values.set("batch", Int64(batchSize))
         values.set("steps", Int64(steps))
+        values.set("objectives", Int64(objectives.count))
         values.set("seed", Int64(bitPattern: settings.seed))
         try composition.run(.plan, values: values, step: 0)
-        taps = try Self.plannedTaps(values, composition: composition, states: stateCount)
+        taps = try FeatureTap.planned(values, composition: composition, states: stateCount)
+        probes = ProbePasses(
+            try Probe.planned(
+                values, composition: composition, states: stateCount, cameras: model.config.cameras,
+                encode: { text, template in
+                    guard let encodePrompt else { throw TrainingError("probes need the model's tokenizer.json") }
+                    return try encodePrompt(text, template.rawValue)
+                }),
+            model: model, seed: settings.seed)
+        var scales = settings.learningRateScales
+        for group in composition.provided(matching: "lr_scale.{group}", capture: "group") {
+            if let factor = values.double("lr_scale.\(group)") { scales.scale(group, by: factor) }
+        }
+        try scales.check("lr_scale (from --lr-scale and plugins)")
+        rateScales = scales.byParameter(of: model.parameters)
         let scope = values.integer("block_scope").flatMap { BlockScope(rawValue: Int($0)) } ?? .tensor
         blocks = ParameterBlocks(of: model.parameters, scope: scope)
         gradients = objectives.map { _ in GradientAccumulator(parameters: model.parameters) }
@@ -124,8 +152,8 @@ public final class TrainingStep {
         tape = Tape(parameters: model.parameters, parallel: parallel)
         tape.checkpointsSegments = settings.checkpointsActivations
         currentWeights = model.parameters.currentWeights()
-        let tapNames = Set(taps.map(\.name))
-        anchor = tapNames.contains { composition.reads("anchor.\($0)", at: .preBackward) } ? try makeAnchor() : nil
+        readsAnchor = taps.contains { composition.reads("anchor.\($0.name)", at: .preBackward) }
+        anchor = readsAnchor || probes.readsAnchor ? try makeAnchor() : nil
         var fixed: [String: Double] = [:]
         for objective in objectives {
             fixed[objective] = values.double("weight.\(objective)") ?? 1
@@ -135,7 +163,6 @@ public final class TrainingStep {
             }
         }
         fixedMultipliers = fixed
-        for (index, objective) in objectives.enumerated() { values.set("index.\(objective)", Int64(index)) }
     }
 
     deinit { answerIDs.deallocate() }
@@ -181,6 +208,7 @@ public final class TrainingStep {
         let rate = schedule.rate(at: step)
         values.set("step", Int64(step))
         values.set("lr", rate)
+        probes.begin(step: step, values: values)
         var sums: [String: Double] = [:]
         do {
             for micro in 0..<settings.accumulation {
@@ -202,14 +230,20 @@ public final class TrainingStep {
             if let mean = metrics[Self.metric(name)] { values.set(name, mean) }
         }
 
+        let present = objectives.indices.filter { metrics["loss.\(objectives[$0])"] != nil }
         let combined = try combination.run(
-            gradients, multipliers: objectives.map { multipliersBefore[$0] ?? fixedMultipliers[$0] ?? 1 },
-            values: values, step: step, parallel)
-        let norm = combined.norm
-        let scale = settings.clipNorm > 0 && norm > settings.clipNorm ? settings.clipNorm / norm : 1
+            gradients, present: present,
+            multipliers: objectives.map { multipliersBefore[$0] ?? fixedMultipliers[$0] ?? 1 }, values: values,
+            step: step, parallel)
         clock.lap("combine")
-        optimizer.update(
-            combined.gradients, blocks: blocks, weights: combined.weights, scale: scale, rate: { _ in rate }, parallel)
+        if let combined {
+            let norm = combined.norm
+            metrics["gradient_norm"] = norm
+            optimizer.update(
+                combined.gradients, blocks: blocks, weights: combined.weights,
+                scale: settings.clipNorm > 0 && norm > settings.clipNorm ? settings.clipNorm / norm : 1,
+                rate: { rate * rateScales[$0.id] }, parallel)
+        }
         clock.lap("update")
         try composition.run(.postStep, values: values, step: step)
 
@@ -221,7 +255,6 @@ public final class TrainingStep {
             metrics["lambda.\(objective)@prev"] = multipliersBefore[objective]
             metrics["lambda.\(objective)@next"] = multipliers[objective]
         }
-        metrics["gradient_norm"] = norm
         metrics["learning_rate"] = rate
         if settings.skipsNonFinite { metrics["skipped_steps"] = Double(skippedSteps) }
         values.advanceStep()
@@ -237,23 +270,27 @@ public final class TrainingStep {
     ) throws {
         let batch = try source.next(policyInput: policyNoise(step: step, micro: micro))
         let count = batch.input.prompts.count
+        let probed = try probes.runs(step: step, micro: micro, batch: batch.input, parallel)
         clock.lap("data")
-        if let anchor { try runAnchor(anchor, on: batch.input) }
+        if let anchor {
+            if readsAnchor { runAnchor(anchor, on: batch.input) }
+            probes.runAnchors(probed, anchor, on: tape)
+        }
         clock.lap("anchor")
         var input = batch.input
         input.action?.runsPolicy = composition.reads("predicted_actions", at: .preBackward)
         input.wantsAnswer = !batch.answerIDs.isEmpty && composition.reads("answer_logits", at: .preBackward)
         tape.reset(weights: currentWeights, recording: true)
         let output = model.forward(input, taps: taps, on: tape)
+        var targets = probes.forward(probed, values: values, on: tape)
         clock.lap("forward")
 
-        var targets: [(name: String, tensor: Tensor)] = []
         for (index, tap) in taps.enumerated() {
             let feature = output.features[index]
             let shape = [count, feature.tokens, feature.tensor.columns]
             values.set("feature.\(tap.name)", .floats(feature.tensor.values, shape))
             values.set("mask.\(tap.name)", .floats(feature.mask.values, [count, feature.tokens]))
-            if anchor != nil { values.set("anchor.\(tap.name)", .floats(anchorFeatures[index].base, shape)) }
+            if readsAnchor { values.set("anchor.\(tap.name)", .floats(anchorFeatures[index].base, shape)) }
             targets.append(("feature.\(tap.name)", feature.tensor))
         }
         if let predicted = output.predictedActions {
@@ -302,7 +339,7 @@ public final class TrainingStep {
     }
 
     /// Features under the initial weights, kept apart from the tape, which the main forward pass reuses.
-    private func runAnchor(_ anchor: AnchorWeights, on batch: ModelInput) throws {
+    private func runAnchor(_ anchor: AnchorWeights, on batch: ModelInput) {
         var input = batch
         input.action?.runsPolicy = false
         input.wantsAnswer = false
@@ -333,31 +370,6 @@ public final class TrainingStep {
     }
 
     private static func metric(_ name: String) -> String { String(name.dropFirst("metric.".count)) }
-
-    private static func plannedTaps(
-        _ values: ValueStore, composition: Composition, states: Int
-    ) throws -> [FeatureTap] {
-        var taps: [FeatureTap] = []
-        for id in composition.provided(matching: "tap.{id}.layer", capture: "id") {
-            guard let layer = values.integer("tap.\(id).layer"), layer != -1 else { continue }
-            guard (0..<Int64(states)).contains(layer) || layer == Int64(FeatureTap.allLayers) else {
-                throw TrainingError(
-                    "tap \(id) asks for hidden state \(layer); the model has 0 to \(states - 1), "
-                        + "\(FeatureTap.allLayers) is all layers and -1 none")
-            }
-            guard composition.reads("feature.\(id)", at: .preBackward) else { continue }
-            let tokens = values.integer("tap.\(id).tokens") ?? 0
-            guard let kind = FeatureTap.Tokens(rawValue: Int(tokens)) else {
-                throw TrainingError("tap \(id) asks for token set \(tokens); there are 0 to 4")
-            }
-            let pooling = values.integer("tap.\(id).pooling") ?? 1
-            guard (0...2).contains(pooling) else {
-                throw TrainingError("tap \(id) asks for pooling \(pooling); there are 0 (none), 1 (mean) and 2 (max)")
-            }
-            taps.append(FeatureTap(name: id, layer: Int(layer), tokens: kind, pooling: Int(pooling)))
-        }
-        return taps
-    }
 }
 
 extension ArrayView {

@@ -1,0 +1,165 @@
+import PluginAPI
+import PluginKit
+
+/// The probe objective: how far tokens have drifted from what the initial weights make of the same images and questions.
+///
+///     L = s D(text) + (1 - s) D(visual)         D(f) = 1/N * sum (f - f~)^2 / Var(f~)
+///
+/// text: prompt tokens of the last hidden state; visual: visual tokens of the middle one; each token by itself. N counts
+/// the elements of tokens that are not padding, Var is the variance of their anchors around the common mean.
+final class ProbeTokens: Plugin {
+    enum Template: String, SettingChoice { case question, action, none }
+
+    static let description = PluginDescription(
+        id: "craft.ProbeTokens", version: "1.0.0",
+        summary: "Penalises drift of tokens on the batch's images with questions of its own, without labels.",
+        needsABIMinor: 1)
+
+    static let objective = Parameter("objective", default: "probe", "Name of the objective.")
+    static let weight = Parameter(
+        "weight", default: 0.1, minimum: 0, "Multiplier of the objective when no rule adapts it.")
+    static let interval = Parameter(
+        "interval", default: 4, minimum: 1, maximum: 1e9, "Steps from one probe to the next.")
+    static let start = Parameter("start", default: 0, minimum: 0, maximum: 1e12, "First step with a probe.")
+    static let prompts = Parameter(
+        "prompts", default: "broad",
+        "Questions to ask, separated by '|'; broad is a list about anything a picture shows.")
+    static let template = Parameter(
+        "template", default: Template.question, "Prompt of the model that goes around a question.")
+    static let cameras = Parameter(
+        "cameras", default: 1, minimum: 0, maximum: 64, "Images of a sample, of cameras drawn at random; 0 for all.")
+    static let unchanged = Parameter("unchanged", default: 1.0, minimum: 0, "Share of images as the batch has them.")
+    static let jitter = Parameter("jitter", default: 1.0, minimum: 0, "Share of images with other colours.")
+    static let shuffle = Parameter(
+        "shuffle", default: 1.0, minimum: 0, "Share of images with other colours and 4 x 4 tiles in another order.")
+    static let mix = Parameter(
+        "mix", default: 1.0, minimum: 0, "Share of images with other colours and another sample's image blended in.")
+    static let textLayer = Parameter(
+        "text_layer", default: "last",
+        "Hidden state of the text tokens: last, middle, or an index, from the end if negative.")
+    static let visualLayer = Parameter(
+        "visual_layer", default: "middle", "Hidden state of the visual tokens, likewise.")
+    static let textShare = Parameter(
+        "text_share", default: 0.5, minimum: 0, maximum: 1, "Share of the text tokens' half in the loss.")
+    static var parameters: [any AnyParameter] {
+        [
+            objective, weight, interval, start, prompts, template, cameras, unchanged, jitter, shuffle, mix, textLayer,
+            visualLayer, textShare,
+        ]
+    }
+
+    static let hooks = [
+        Hook<ProbeTokens>(
+            .plan, Output<Double>("weight.{objective}"), Output<Int>("probe.{instance}.interval"),
+            Output<Int>("probe.{instance}.start"), Output<MutableArrayView<Int64>>("probe.{instance}.prompts[128,256]"),
+            Output<Int>("probe.{instance}.template"), Output<Int>("probe.{instance}.cameras"),
+            Output<Double>("probe.{instance}.share.unchanged"), Output<Double>("probe.{instance}.share.jitter"),
+            Output<Double>("probe.{instance}.share.shuffle"), Output<Double>("probe.{instance}.share.mix")
+        ) { plugin, weight, interval, start, prompts, template, cameras, unchanged, jitter, shuffle, mix in
+            weight.value = plugin.weight
+            interval.value = Int64(plugin.interval)
+            start.value = Int64(plugin.start)
+            try prompts.write(plugin.prompts)
+            template.value = plugin.template == .question ? 0 : plugin.template == .action ? 1 : 2
+            cameras.value = Int64(plugin.cameras)
+            (unchanged.value, jitter.value) = (plugin.shares[0], plugin.shares[1])
+            (shuffle.value, mix.value) = (plugin.shares[2], plugin.shares[3])
+        },
+        Hook<ProbeTokens>(
+            .plan, Input<Int>("hidden_states"), Output<Int>("probe.{instance}.tap.text.layer"),
+            Output<Int>("probe.{instance}.tap.text.tokens"), Output<Int>("probe.{instance}.tap.text.pooling"),
+            Output<Int>("probe.{instance}.tap.visual.layer"), Output<Int>("probe.{instance}.tap.visual.tokens"),
+            Output<Int>("probe.{instance}.tap.visual.pooling")
+        ) { plugin, states, textLayer, textTokens, textPooling, visualLayer, visualTokens, visualPooling in
+            textLayer.value = Int64(plugin.textLayer.index(of: states))
+            visualLayer.value = Int64(plugin.visualLayer.index(of: states))
+            (textTokens.value, visualTokens.value) = (TapCode.prompt, TapCode.visual)
+            (textPooling.value, visualPooling.value) = (TapCode.everyToken, TapCode.everyToken)
+        },
+        Hook<ProbeTokens>(
+            .preBackward,
+            Input<ArrayView<Float>>("probe.{instance}.feature.text[b,t,d]"),
+            Input<ArrayView<Float>>("probe.{instance}.anchor.text[b,t,d]"),
+            Input<ArrayView<Float>>("probe.{instance}.mask.text[b,t]"),
+            Input<ArrayView<Float>>("probe.{instance}.feature.visual[b,v,e]"),
+            Input<ArrayView<Float>>("probe.{instance}.anchor.visual[b,v,e]"),
+            Input<ArrayView<Float>>("probe.{instance}.mask.visual[b,v]"),
+            Output<Double>("loss.{objective}"),
+            Output<MutableArrayView<Float>>("cotangent.{objective}.probe.{instance}.feature.text[b,t,d]"),
+            Output<MutableArrayView<Float>>("cotangent.{objective}.probe.{instance}.feature.visual[b,v,e]"),
+            Output<Double>("metric.{objective}_text"), Output<Double>("metric.{objective}_visual")
+        ) {
+            plugin, text, textAnchor, textMask, visual, visualAnchor, visualMask, loss, textOut, visualOut, textDrift,
+            visualDrift in
+            textDrift.value = try relativeDrift(
+                "text", text, textAnchor, textMask, share: plugin.textShare, cotangent: textOut)
+            visualDrift.value = try relativeDrift(
+                "visual", visual, visualAnchor, visualMask, share: 1 - plugin.textShare, cotangent: visualOut)
+            loss.value = plugin.textShare * textDrift.value + (1 - plugin.textShare) * visualDrift.value
+        },
+    ]
+
+    private let weight: Double
+    private let interval: Int
+    private let start: Int
+    private let prompts: [String]
+    private let template: Template
+    private let cameras: Int
+    private let shares: [Double]
+    private let textLayer: Layer
+    private let visualLayer: Layer
+    private let textShare: Double
+
+    init(settings: Settings) throws {
+        weight = try settings(Self.weight)
+        interval = try settings(Self.interval)
+        start = try settings(Self.start)
+        prompts = try Prompts.read(try settings(Self.prompts))
+        template = try settings(Self.template)
+        cameras = try settings(Self.cameras)
+        shares = try [Self.unchanged, Self.jitter, Self.shuffle, Self.mix].map { try settings($0) }
+        guard shares.contains(where: { $0 > 0 }) else {
+            throw PluginError("unchanged, jitter, shuffle and mix are all 0: give one of them a share")
+        }
+        textLayer = try Layer(try settings(Self.textLayer), of: "text_layer")
+        visualLayer = try Layer(try settings(Self.visualLayer), of: "visual_layer")
+        textShare = try settings(Self.textShare)
+    }
+}
+
+/// Which hidden state a tap takes.
+private enum Layer {
+    case last
+    case middle
+    case index(Int)
+
+    init(_ text: String, of setting: String) throws {
+        switch text {
+        case "last": self = .last
+        case "middle": self = .middle
+        default:
+            guard let index = Int(text) else {
+                throw PluginError("\(setting) is 'last', 'middle' or an integer, not '\(text)'")
+            }
+            self = .index(index)
+        }
+    }
+
+    /// Position among `count` hidden states: the middle rounds down, negative indices count from the end, and what lies
+    /// outside is clamped.
+    func index(of count: Int) -> Int {
+        switch self {
+        case .last: count - 1
+        case .middle: count / 2
+        case .index(let index):
+            min(max(index < 0 ? index.addingReportingOverflow(count).partialValue : index, 0), count - 1)
+        }
+    }
+}
+
+/// The host's codes for what a tap takes.
+private enum TapCode {
+    static let visual: Int64 = 0
+    static let prompt: Int64 = 2
+    static let everyToken: Int64 = 0
+}
