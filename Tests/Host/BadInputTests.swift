@@ -7,7 +7,7 @@ extension HostTests {
     @Suite struct BadInputTests {
         static let cases: [(arguments: [String], says: [String])] = [
             (["--plugins", "BaselineL2"], ["BaselineL2", "did you mean 'BaselineL1'"]),
-            (["--plugins", "BaselineL1,CRaFTDual"], ["loss.retention", "AnchorVariants"]),
+            (["--plugins", "CRaFTProjection,CRaFTDual"], ["provides a loss", "BaselineL1"]),
             (["--plugins", "BaselineL1,AnchorVariants:typ=concat"], ["typ", "type"]),
             (["--plugins", "BaselineL1,AnchorVariants,CRaFTDual:budget=-1"], ["budget", "-1"]),
             (["--plugins", "BaselineL1,BaselineL1"], ["BaselineL1"]),
