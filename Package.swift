@@ -71,7 +71,6 @@ let package = Package(
         systemLibrary("CFFI", pkgConfig: "libffi", apt: "libffi-dev"),
         systemLibrary("CTurboJPEG", pkgConfig: "libturbojpeg", apt: "libturbojpeg0-dev"),
         systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
-        .systemLibrary(name: "COneDNN", path: "Sources/CLibraries/COneDNN", providers: [.apt(["libdnnl-dev"])]),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
 
@@ -83,7 +82,7 @@ let package = Package(
     ]
         + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer
-            .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS", "COneDNN"], swiftSettings: strict),
+            .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Tensors", "Kernels"], swiftSettings: strict),
             .target(
                 name: "Data", dependencies: ["Kernels", "CTurboJPEG", "CPNG", "CCrypto"],

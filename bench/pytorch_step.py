@@ -60,6 +60,8 @@ class Trainer:
             self.pixels, self.ids = work["batch.pixels"], work["batch.ids"]
             self.proprio, self.actions = work["batch.proprio"], work["batch.actions"]
         if compiled:
+            # Two backward passes through one forward pass need its buffers twice.
+            torch._functorch.config.donated_buffer = False
             towers = [block for tower in self.backbone.towers for block in tower.blocks]
             for block in [*towers, *self.backbone.layers, *self.policy.blocks]:
                 block.compile()
@@ -168,12 +170,14 @@ def main():
     parser.add_argument("--work", help="safetensors file with weights and batch, from craft bench --save")
     parser.add_argument("--compile", action="store_true", help="torch.compile each block")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: of the process, all threads")
     parser.add_argument("--wait", action="store_true", help="wait for a line on the standard input before each round")
     arguments = parser.parse_args()
     modes = arguments.modes.split(",")
     if unknown := sorted(set(modes) - set(MODES)):
         parser.error(f"unknown mode {', '.join(unknown)}; there are {', '.join(MODES)}")
 
+    clock = time.process_time if arguments.clock == "cpu" else time.perf_counter
     torch.set_num_threads(arguments.threads)
     with open(arguments.config) as file:
         config = json.load(file)
@@ -204,9 +208,9 @@ def main():
         for mode, trainer in trainers.items():
             times = []
             for _ in range(arguments.steps):
-                start = time.perf_counter()
+                start = clock()
                 loss = MODES[mode][0](trainer)
-                times.append((time.perf_counter() - start) * 1e3)
+                times.append((clock() - start) * 1e3)
             report(
                 round=number + 1,
                 mode=mode,

@@ -32,8 +32,6 @@ compilers=(
 
 install_libraries() {
   local missing=() library
-  # oneDNN's package has no pkg-config file.
-  [ -e /usr/include/oneapi/dnnl/dnnl.h ] || missing+=(libdnnl-dev)
   if command -v pkg-config >/dev/null; then
     for library in "${libraries[@]}"; do
       pkg-config --exists "${library%%:*}" || missing+=("${library##*:}")

@@ -52,8 +52,14 @@ struct Bench: ParsableCommand {
     @Flag(help: "Run blocks again in the backward pass instead of keeping their values.")
     var checkpointActivations = false
 
-    @Option(help: "float32, or bf16 to round the operands of large matrix products to bfloat16.")
+    @Option(help: "float32, or bf16 to round the operands of matrix products to bfloat16.")
     var matmulPrecision = "float32"
+
+    @Option(help: "The same for anchor features alone.")
+    var anchorPrecision: String?
+
+    @Option(help: "wall, or cpu for processor time, which other processes lengthen less; with --threads 1.")
+    var clock = "wall"
 
     @Option(help: ArgumentHelp("Write the figures as JSON too.", valueName: "file"))
     var json: String?
@@ -87,10 +93,18 @@ struct Bench: ParsableCommand {
         if let threads { settings.threads = threads }
         settings.adapter = loraRank.map { AdapterSettings(rank: $0, alpha: Double(2 * $0)) }
         settings.checkpointsActivations = checkpointActivations
-        guard let precision = RunSettings.MatmulPrecision(rawValue: matmulPrecision) else {
-            throw TrainingError("--matmul-precision is \(matmulPrecision); expected float32 or bf16")
+        func precision(_ name: String, _ text: String) throws -> RunSettings.MatmulPrecision {
+            guard let value = RunSettings.MatmulPrecision(rawValue: text) else {
+                throw TrainingError("\(name) is \(text); expected float32 or bf16")
+            }
+            return value
         }
-        settings.matmulPrecision = precision
+        settings.matmulPrecision = try precision("--matmul-precision", matmulPrecision)
+        settings.anchorPrecision = try anchorPrecision.map { try precision("--anchor-precision", $0) }
+        guard let clock = BenchmarkSettings.Clock(rawValue: clock) else {
+            throw TrainingError("--clock is \(clock); expected wall or cpu")
+        }
+        settings.clock = clock
         settings.pluginPath = Installation.pluginPath(pluginPath)
         let lists = plugins.split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }
@@ -119,6 +133,8 @@ struct Bench: ParsableCommand {
                     ["latency": report.latency.suffix(10).map { $0 }, "forward": [report.forward[round]]])
             }
         }
+        // Before the limits are measured, which takes memory of its own.
+        report.peakMebibytes = ProcessMemory.peakBytes >> 20
         report.finish(
             limits: MachineLimits(Parallel(threads: settings.threads)), bounds: benchmarks,
             loading: try loadingRate(threads: settings.threads))

@@ -16,6 +16,8 @@ struct BenchReport: Encodable {
         var roundMedians: [Double] = []
         /// Median milliseconds by phase, over rounds.
         var phases: [String: Double] = [:]
+        /// Heap allocations of a step by phase, of the last round; empty unless they are counted.
+        var allocations: [String: Double] = [:]
         /// 10^9 operations of a step's matrix products, and the rate of the median step.
         var gigaflop = 0.0
         var gigaflops = 0.0
@@ -26,8 +28,8 @@ struct BenchReport: Encodable {
         private var rounds: [[String: Double]] = []
 
         private enum CodingKeys: CodingKey {
-            case plugins, objectives, trainable, firstLosses, milliseconds, roundMedians, phases, gigaflop, gigaflops
-            case shareOfPeak, updateOverBound
+            case plugins, objectives, trainable, firstLosses, milliseconds, roundMedians, phases, allocations, gigaflop
+            case gigaflops, shareOfPeak, updateOverBound
         }
 
         init(plugins: String, objectives: [String], trainable: Int) {
@@ -44,6 +46,7 @@ struct BenchReport: Encodable {
             milliseconds += round.milliseconds
             roundMedians.append(BenchReport.median(round.milliseconds))
             rounds.append(round.phases)
+            allocations = round.allocations
             gigaflop = flops / 1e9
         }
 
@@ -86,7 +89,6 @@ struct BenchReport: Encodable {
         gemmGigaflops = limits.gemmGigaflops
         gigabytesPerSecond = limits.gigabytesPerSecond
         samplesPerSecond = loading
-        peakMebibytes = ProcessMemory.peakBytes >> 20
         for index in steps.indices {
             steps[index].finish(
                 limits: limits, bound: bounds[index].updateBound(bandwidth: limits.gigabytesPerSecond))
@@ -119,6 +121,12 @@ struct BenchReport: Encodable {
                     .map { "\($0.key) \(number($0.value, "%.2f"))" }.joined(separator: ", "),
                 "  combine and update: \(number(step.updateOverBound, "%.2f")) of one pass over memory",
             ]
+            if !step.allocations.isEmpty {
+                lines.append(
+                    "  heap allocations by phase: "
+                        + step.allocations.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+                        .map { "\($0.key) \(number($0.value, "%.0f"))" }.joined(separator: ", "))
+            }
             if step.plugins != steps[0].plugins {
                 lines.append(
                     "  ratio to the first: \(number(Self.median(ratios), "%.3f")) ("

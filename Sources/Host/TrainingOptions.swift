@@ -126,8 +126,14 @@ struct TrainingOptions: ParsableArguments {
     var checkpointActivations: Bool?
 
     @Option(
-        help: "float32, or bf16 to round the operands of large matrix products to bfloat16. Default: float32.")
+        help: "float32, or bf16 to round the operands of matrix products to bfloat16. Default: float32.")
     var matmulPrecision: String?
+
+    @Option(
+        help:
+            "The same for anchor features alone. In bf16 they cost half, and drift starts at the rounding instead of 0. Default: that of --matmul-precision."
+    )
+    var anchorPrecision: String?
 
     @Option(help: "What a non-finite loss does: error or skip (the step is skipped and counted). Default: error.")
     var onNonFinite: String?
@@ -188,6 +194,7 @@ struct TrainingOptions: ParsableArguments {
         if let anchor { settings.anchor = try choice(anchor, "--anchor") }
         if let checkpointActivations { settings.checkpointsActivations = checkpointActivations }
         if let matmulPrecision { settings.matmulPrecision = try choice(matmulPrecision, "--matmul-precision") }
+        if let anchorPrecision { settings.anchorPrecision = try choice(anchorPrecision, "--anchor-precision") }
         if let onNonFinite {
             guard ["error", "skip"].contains(onNonFinite) else {
                 throw TrainingError("--on-non-finite is \(onNonFinite); expected error or skip")

@@ -104,15 +104,24 @@ extension FeatureTap {
     /// The last hidden state the tap reads.
     func highestState(layers: Int) -> Int { layer == Self.allLayers ? layers : layer }
 
-    /// Takes the tap out of the hidden states.
-    func apply(to states: [Tensor], layout: SequenceLayout, on tape: Tape) -> TappedFeature {
-        let tapped = layer == Self.allLayers ? Array(states.dropFirst()) : [states[layer]]
+    /// Takes the tap out of the hidden states, of which the rows of `demand` are there.
+    func apply(to states: [Tensor], layout: SequenceLayout, demand: StateDemand, on tape: Tape) -> TappedFeature {
+        let indices = layer == Self.allLayers ? Array(1..<states.count) : [layer]
+        let tapped = indices.map { states[$0] }
         let columns = states[0].columns
         let spans = (0..<layout.batch).map { layout.rows(of: tokens, $0) }
         if let kind = Pooling(rawValue: pooling) {
             let mask = tape.constant(rows: layout.batch, columns: tapped.count)
             mask.values.update(repeating: 1, count: mask.count)
-            let pooled = tapped.map { tape.poolRows($0, spans: spans, pooling: kind, period: layout.tokens) }
+            let pooled = indices.map { index in
+                let places = spans.map { span in
+                    let first = demand.row(span.lowerBound, ofState: index)
+                    return first..<first + span.count
+                }
+                return tape.poolRows(
+                    states[index], spans: places, pooling: kind,
+                    period: demand.isPartial(index) ? nil : layout.tokens)
+            }
             guard pooled.count > 1 else { return TappedFeature(tensor: pooled[0], tokens: 1, mask: mask) }
             let rows = (0..<layout.batch).flatMap { sample in
                 pooled.indices.map { RowReference(source: $0, row: sample) }
@@ -125,17 +134,19 @@ extension FeatureTap {
         let mask = tape.constant(rows: layout.batch, columns: tapped.count * longest)
         var rows: [RowReference] = []
         for span in spans {
-            for source in tapped.indices {
+            for (source, state) in indices.enumerated() {
+                let first = demand.row(span.lowerBound, ofState: state)
                 for index in 0..<longest {
                     let isToken = index < span.count
                     mask.values[rows.count] = isToken ? 1 : 0
-                    rows.append(isToken ? RowReference(source: source, row: span.lowerBound + index) : .zero)
+                    rows.append(isToken ? RowReference(source: source, row: first + index) : .zero)
                 }
             }
         }
+        let isPartial = indices.contains(where: demand.isPartial)
         return TappedFeature(
             tensor: tape.gatherRows(
-                rows, from: tapped.map { .tensor($0) }, columns: columns, period: layout.tokens),
+                rows, from: tapped.map { .tensor($0) }, columns: columns, period: isPartial ? nil : layout.tokens),
             tokens: tapped.count * longest, mask: mask)
     }
 }

@@ -2,30 +2,53 @@
 struct StateDemand {
     /// States from the embeddings on.
     let states: Int
-    /// Rows that alone are computed of the last layer's state; nil: all.
+    /// Rows that alone are computed of the last layer's state, ascending; nil: all.
     let lastRows: [Int]?
+    private let layers: Int
 
     /// Everything: the policy reads every state.
-    static func all(layers: Int) -> StateDemand { StateDemand(states: layers + 1, lastRows: nil) }
+    static func all(layers: Int) -> StateDemand { StateDemand(states: layers + 1, lastRows: nil, layers: layers) }
 
-    private init(states: Int, lastRows: [Int]?) {
+    private init(states: Int, lastRows: [Int]?, layers: Int) {
         self.states = states
         self.lastRows = lastRows
+        self.layers = layers
     }
 
     /// What taps and an answer need.
-    init(taps: [FeatureTap], wantsAnswer: Bool, layers: Int, layout: SequenceLayout) {
+    ///
+    /// - `rowwise`: whether a row of a matrix product does not depend on which others are computed with it. Anchor features
+    ///   must equal those of the full pass bit for bit while the weights do, or rounding would pass for drift at step 0: so
+    ///   without it taps get whole states.
+    init(taps: [FeatureTap], wantsAnswer: Bool, layers: Int, layout: SequenceLayout, rowwise: Bool) {
         let highest = wantsAnswer ? layers : taps.map { $0.highestState(layers: layers) }.max() ?? layers
-        // Anchor features must equal those of the full pass bit for bit while the weights do, or rounding would pass for
-        // drift at step 0: a matrix product over fewer rows may round differently. So taps get whole states.
-        let isTapped = taps.contains { $0.highestState(layers: layers) == layers }
-        self.init(
-            states: highest + 1,
-            lastRows: wantsAnswer && !isTapped ? (0..<layout.batch).map(layout.answerRow) : nil)
+        let last = taps.filter { $0.highestState(layers: layers) == layers }
+        var rows: [Int]?
+        if last.isEmpty || rowwise, !last.isEmpty || wantsAnswer {
+            var isRead = [Bool](repeating: false, count: layout.batch * layout.tokens)
+            for sample in 0..<layout.batch {
+                for tap in last {
+                    for row in layout.rows(of: tap.tokens, sample) { isRead[row] = true }
+                }
+                if wantsAnswer { isRead[layout.answerRow(sample)] = true }
+            }
+            let read = isRead.indices.filter { isRead[$0] }
+            rows = read.count < isRead.count ? read : nil
+        }
+        self.init(states: highest + 1, lastRows: rows, layers: layers)
     }
 
-    /// Where the answer of sample `sample` is read in the last state.
-    func answerRow(_ sample: Int, layout: SequenceLayout) -> Int {
-        lastRows == nil ? layout.answerRow(sample) : sample
+    /// Whether of state `index` only some rows are there.
+    func isPartial(_ index: Int) -> Bool { index == layers && lastRows != nil }
+
+    /// Where row `row` of all rows is in state `index`; it has to be one that is computed.
+    func row(_ row: Int, ofState index: Int) -> Int {
+        guard let lastRows, index == layers else { return row }
+        var (low, high) = (0, lastRows.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if lastRows[middle] < row { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 }

@@ -142,6 +142,7 @@ public final class VLAModel {
         _ input: ModelInput, taps: [FeatureTap] = [], usesAdapters: Bool = true, on tape: Tape
     ) -> ModelOutput {
         let run = ForwardRun(tape: tape, usesAdapters: usesAdapters)
+        let input = tape.isRecording || !tape.parallel.hasRowwiseProducts ? input : needed(of: input, for: taps)
         let batch = input.prompts.count
         precondition(batch > 0 && input.prompts.allSatisfy { !$0.isEmpty }, "every sample has a prompt")
         let visual = config.patchesPerImage * input.cameras
@@ -170,17 +171,18 @@ public final class VLAModel {
             input.action?.runsPolicy == true
             ? StateDemand.all(layers: config.decoder.layers)
             : StateDemand(
-                taps: taps, wantsAnswer: input.wantsAnswer, layers: config.decoder.layers, layout: layout)
+                taps: taps, wantsAnswer: input.wantsAnswer, layers: config.decoder.layers, layout: layout,
+                rowwise: tape.parallel.hasRowwiseProducts)
         let states = decoder(
             embeddings, batch: batch, lengths: (0..<batch).map(layout.length), rotary: rotary, demand: demand, on: run)
-        let tapped = taps.map { $0.apply(to: states, layout: layout, on: tape) }
+        let tapped = taps.map { $0.apply(to: states, layout: layout, demand: demand, on: tape) }
         let predicted = input.action.flatMap { action in
             action.runsPolicy ? runPolicy(action, states: states, layout: layout, on: run) : nil
         }
         var logits: Tensor?
         if input.wantsAnswer {
             let rows = (0..<batch).map {
-                RowReference(source: 0, row: demand.answerRow($0, layout: layout))
+                RowReference(source: 0, row: demand.row(layout.answerRow($0), ofState: config.decoder.layers))
             }
             let last = tape.gatherRows(rows, from: [.tensor(states[states.count - 1])], columns: projected.columns)
             logits = tape.linear(last, weight: decoder.head)
@@ -188,6 +190,19 @@ public final class VLAModel {
         return ModelOutput(
             layout: layout, hiddenStates: states, projectedPatches: projected, predictedActions: predicted,
             answerLogits: logits, features: tapped)
+    }
+
+    /// The input without the ends of sequences that nothing reads: in a causal decoder they change no earlier token.
+    private func needed(of input: ModelInput, for taps: [FeatureTap]) -> ModelInput {
+        guard config.decoder.isCausal, input.action?.runsPolicy != true, !taps.isEmpty,
+            taps.allSatisfy({ [.visual, .visualAndPrompt, .prompt].contains($0.tokens) })
+        else { return input }
+        var input = input
+        input.action = nil
+        if !input.wantsAnswer && taps.allSatisfy({ $0.tokens == .visual }) {
+            input.prompts = input.prompts.map { Array($0.prefix(1)) }
+        }
+        return input
     }
 
     private func runPolicy(

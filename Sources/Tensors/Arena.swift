@@ -83,15 +83,27 @@ public final class Arena {
 
 /// Reusable float32 buffers by size, for cotangents, which die as soon as the operation that made the value has run.
 final class BufferPool {
-    private let arena = Arena()
-    private var free: [Int: [UnsafeMutablePointer<Float>]] = [:]
-
-    func take(_ count: Int) -> UnsafeMutablePointer<Float> {
-        if let buffer = free[count]?.popLast() { return buffer }
-        return arena.allocate(count)
+    /// Free buffers of one size. A class, because changing an array within a dictionary allocates each time.
+    private final class Shelf {
+        var buffers: [UnsafeMutablePointer<Float>] = []
     }
 
-    func give(_ buffer: UnsafeMutablePointer<Float>, count: Int) { free[count, default: []].append(buffer) }
+    private let arena = Arena()
+    private var shelves: [Int: Shelf] = [:]
+
+    func take(_ count: Int) -> UnsafeMutablePointer<Float> {
+        shelves[count]?.buffers.popLast() ?? arena.allocate(count)
+    }
+
+    func give(_ buffer: UnsafeMutablePointer<Float>, count: Int) {
+        if let shelf = shelves[count] {
+            shelf.buffers.append(buffer)
+        } else {
+            let shelf = Shelf()
+            shelf.buffers.append(buffer)
+            shelves[count] = shelf
+        }
+    }
 
     /// Bytes of all buffers, free ones included.
     var bytes: Int { arena.usedBytes }

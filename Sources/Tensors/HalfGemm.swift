@@ -23,7 +23,7 @@ extension Parallel {
                 b.widen(start * k, rows * k, into: panel)
                 Tensors.gemm(
                     .normal, .transposed, m: m, n: rows, k: k, a: a, lda: k, b: panel, ldb: k, beta: beta,
-                    c: c + start, ldc: n)
+                    c: c + start, ldc: n, kernel: kernel)
             }
         }
         pool.give(scratch, count: chunks * height * k)
@@ -50,7 +50,7 @@ extension Parallel {
                 }
                 Tensors.gemm(
                     .normal, .normal, m: m, n: columns.count, k: rows, a: a + start, lda: k, b: panel,
-                    ldb: columns.count, beta: start == 0 ? beta : 1, c: c + columns.lowerBound, ldc: n)
+                    ldb: columns.count, beta: start == 0 ? beta : 1, c: c + columns.lowerBound, ldc: n, kernel: kernel)
             }
         }
         pool.give(scratch, count: chunks * height * width)

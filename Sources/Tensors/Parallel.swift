@@ -11,13 +11,16 @@ public struct Parallel: Sendable {
     /// Whether work is done. Without it passes run through with all their allocations and no arithmetic, which tells how
     /// much memory they take.
     public let executes: Bool
-    /// Where large matrix products are computed from operands rounded to bfloat16; nil: all in float32.
-    let products: BFloat16Products?
+    /// What computes matrix products.
+    let kernel: ProductKernel
+
+    /// Whether a row of a matrix product has the same bits whichever other rows are computed with it.
+    package var hasRowwiseProducts: Bool { ProductKernel.fastest == .avx512 }
 
     public init(threads: Int, executes: Bool = true, products: BFloat16Products? = nil) {
         self.threads = max(1, threads)
         self.executes = executes
-        self.products = products
+        kernel = products == nil ? .fastest : .bfloat16
         openblas_set_num_threads(1)
     }
 

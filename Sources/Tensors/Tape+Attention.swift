@@ -89,6 +89,7 @@ extension Tape {
         // Probabilities are kept for the backward pass; without one, each thread needs room for a single head.
         let keep = keepsOperations && needs
         if let profile { shape.countProducts(2, queries: 0..<t, in: profile) }
+        let kernel = parallel.kernel
         let probabilities = arena.allocate((keep ? tasks : chunks) * t * t)
         parallel.run(chunks: chunks) { chunk in
             for task in Parallel.range(chunk, of: chunks, count: tasks) {
@@ -100,11 +101,11 @@ extension Tape {
                 shape.forEachBlock(of: sequence) { start, rows, limit in
                     gemm(
                         .normal, .transposed, m: rows, n: limit, k: d, a: queries + start * q.ld, lda: q.ld,
-                        b: keys, ldb: k.ld, beta: 0, c: p + start * t, ldc: t)
+                        b: keys, ldb: k.ld, beta: 0, c: p + start * t, ldc: t, kernel: kernel)
                     ck_softmax_rows(p + start * t, rows, limit, t, scale, shape.isCausal ? start + 1 : -1)
                     gemm(
                         .normal, .normal, m: rows, n: d, k: limit, a: p + start * t, lda: t, b: values, ldb: v.ld,
-                        beta: 0, c: y.values + (sequence * t + start) * width + head * d, ldc: width)
+                        beta: 0, c: y.values + (sequence * t + start) * width + head * d, ldc: width, kernel: kernel)
                 }
             }
         }
@@ -138,6 +139,7 @@ private struct Attention: Operation {
         let tasks = shape.batch * shape.keyValueHeads
         let chunks = pass.parallel.chunkCount(tasks, grain: 1)
         if let profile = pass.tape.profile { shape.countProducts(4, queries: queries, in: profile) }
+        let kernel = pass.parallel.kernel
         let block = (shape.isCausal ? min(t, AttentionShape.rowBlock) : t) * t
         let scratch = pass.tape.pool.take(chunks * block)
         pass.parallel.run(chunks: chunks) { chunk in
@@ -156,17 +158,17 @@ private struct Attention: Operation {
                         let queryOffset = (sequence * t + start) * q.ld + head * d
                         gemm(
                             .normal, .transposed, m: rows, n: limit, k: d, a: dOut, lda: width,
-                            b: v.values + valueOffset, ldb: v.ld, beta: 0, c: dp, ldc: t)
+                            b: v.values + valueOffset, ldb: v.ld, beta: 0, c: dp, ldc: t, kernel: kernel)
                         gemm(
                             .transposed, .normal, m: limit, n: d, k: rows, a: p + start * t, lda: t, b: dOut,
-                            ldb: width, beta: 1, c: dv + valueOffset, ldc: v.ld)
+                            ldb: width, beta: 1, c: dv + valueOffset, ldc: v.ld, kernel: kernel)
                         ck_softmax_backward_rows(p + start * t, dp, rows, limit, t, scale)
                         gemm(
                             .normal, .normal, m: rows, n: d, k: limit, a: dp, lda: t, b: k.values + keyOffset,
-                            ldb: k.ld, beta: 1, c: dq + queryOffset, ldc: q.ld)
+                            ldb: k.ld, beta: 1, c: dq + queryOffset, ldc: q.ld, kernel: kernel)
                         gemm(
                             .transposed, .normal, m: limit, n: d, k: rows, a: dp, lda: t,
-                            b: q.values + queryOffset, ldb: q.ld, beta: 1, c: dk + keyOffset, ldc: k.ld)
+                            b: q.values + queryOffset, ldb: q.ld, beta: 1, c: dk + keyOffset, ldc: k.ld, kernel: kernel)
                     }
                 }
             }

@@ -75,6 +75,7 @@ private struct BridgeAttention: Operation {
 
     func forward(_ parallel: Parallel) {
         let (t, d, width, all) = (queries, headDim, q.columns, keyCount)
+        let kernel = parallel.kernel
         parallel.ranges(batch * heads, grain: 1) { tasks in
             for task in tasks {
                 let (sample, head) = (task / heads, task % heads)
@@ -84,14 +85,15 @@ private struct BridgeAttention: Operation {
                         .normal, .transposed, m: t, n: tokens, k: d, alpha: factor,
                         a: q.values + sample * t * width + head * d, lda: width,
                         b: source.keys.values + sample * tokens * width + head * d, ldb: width,
-                        beta: 0, c: p + column, ldc: all)
+                        beta: 0, c: p + column, ldc: all, kernel: kernel)
                 }
                 ck_softmax_rows(p, t, all, all, scale, -1)
                 forEachSource { source, tokens, column, _, _ in
                     gemm(
                         .normal, .normal, m: t, n: d, k: tokens, a: p + column, lda: all,
                         b: source.values.values + sample * tokens * width + head * d, ldb: width,
-                        beta: column == 0 ? 0 : 1, c: output.values + sample * t * width + head * d, ldc: width)
+                        beta: column == 0 ? 0 : 1, c: output.values + sample * t * width + head * d, ldc: width,
+                        kernel: kernel)
                 }
             }
         }
@@ -100,6 +102,7 @@ private struct BridgeAttention: Operation {
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
         let (t, d, width, all) = (queries, headDim, q.columns, keyCount)
         let pool = pass.tape.pool
+        let kernel = pass.parallel.kernel
         let tasks = batch * heads
         let logits = pool.take(2 * tasks * t * all)
         let gateParts = pool.take(tasks)
@@ -128,10 +131,10 @@ private struct BridgeAttention: Operation {
                     let offset = sample * tokens * width + head * d
                     gemm(
                         .normal, .transposed, m: t, n: tokens, k: d, a: dOut, lda: width,
-                        b: source.values.values + offset, ldb: width, beta: 0, c: ds + column, ldc: all)
+                        b: source.values.values + offset, ldb: width, beta: 0, c: ds + column, ldc: all, kernel: kernel)
                     gemm(
                         .transposed, .normal, m: tokens, n: d, k: t, a: p + column, lda: all, b: dOut, ldb: width,
-                        beta: 1, c: dValues[index] + offset, ldc: width)
+                        beta: 1, c: dValues[index] + offset, ldc: width, kernel: kernel)
                     index += 1
                 }
                 ck_softmax_backward_rows(p, ds, t, all, all, scale)
@@ -142,17 +145,19 @@ private struct BridgeAttention: Operation {
                         // d loss / d tanh(g) = Σ ds · (q·k); the kernel has folded the scale into ds.
                         gemm(
                             .normal, .transposed, m: t, n: tokens, k: d, a: q.values + queryOffset, lda: width,
-                            b: source.keys.values + offset, ldb: width, beta: 0, c: raw, ldc: tokens)
+                            b: source.keys.values + offset, ldb: width, beta: 0, c: raw, ldc: tokens, kernel: kernel)
                         var sum = 0.0
                         for row in 0..<t { sum += ck_dot_f64(ds + row * all + column, raw + row * tokens, tokens) }
                         gateParts[task] = Float(sum)
                     }
                     gemm(
                         .normal, .normal, m: t, n: d, k: tokens, alpha: factor, a: ds + column, lda: all,
-                        b: source.keys.values + offset, ldb: width, beta: 1, c: dq + queryOffset, ldc: width)
+                        b: source.keys.values + offset, ldb: width, beta: 1, c: dq + queryOffset, ldc: width,
+                        kernel: kernel)
                     gemm(
                         .transposed, .normal, m: tokens, n: d, k: t, alpha: factor, a: ds + column, lda: all,
-                        b: q.values + queryOffset, ldb: width, beta: 1, c: dKeys[index] + offset, ldc: width)
+                        b: q.values + queryOffset, ldb: width, beta: 1, c: dKeys[index] + offset, ldc: width,
+                        kernel: kernel)
                     index += 1
                 }
             }

@@ -33,7 +33,8 @@ extension Operation {
 /// Values live in an arena that ``reset(weights:recording:)`` reuses. After one forward pass any number of backward
 /// passes may be run, each with its own cotangents; they read the same recorded values.
 public final class Tape {
-    public let parallel: Parallel
+    /// What runs operations; another may take over between passes.
+    public var parallel: Parallel
     let arena = Arena()
     let pool = BufferPool()
     private(set) var operations: [any Operation] = []

@@ -42,7 +42,7 @@ import Testing
         let scale = expected.reduce(Float(0)) { max($0, abs($1)) }
         let worst = zip(expected, found).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
         #expect(scale > 1 && worst / scale < 1e-5)
-        // Another shape and the first again: primitives and buffers are reused.
+        // Another shape, and the first again.
         _ = results(products, rows: 192)
         #expect(results(products, rows: rows) == found)
     }

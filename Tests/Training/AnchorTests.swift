@@ -55,6 +55,29 @@ import Training
         expectEqual(try features(adapter: nil, sources: [.copy, .mapped]))
     }
 
+    /// Matrices of a file in 16 bits are read where they are: what is copied is small, and the features are the same.
+    @Test func filesInSixteenBitsAreNotCopied() throws {
+        let fixture = try StepFixture()
+        let stored = fixture.folder.url.appendingPathComponent("stored").path
+        try ModelFolder.save(fixture.model, to: stored, source: nil, storage: .bf16)
+        let folder = try ModelFolder(path: stored)
+        _ = try folder.load(into: fixture.model)
+        let mapped = try AnchorWeights(model: fixture.model, source: .mapped, folder: folder, initial: nil)
+        let copied = try AnchorWeights(model: fixture.model, source: .copy, folder: folder, initial: nil)
+        #expect(mapped.residentBytes * 4 < copied.residentBytes)
+        let batch = try RandomBatches(fixture.model.config, batchSize: 3).next(policyInput: [])
+        let tape = Tape(parameters: fixture.model.parameters, parallel: fixture.parallel)
+        let features = [mapped, copied].map { anchor in
+            tape.reset(weights: anchor.table, recording: false)
+            let output = fixture.model.forward(
+                batch.input, taps: [FeatureTap(name: "query", layer: 3, tokens: .query, pooling: 0)], on: tape)
+            let tensor = output.features[0].tensor
+            return Array(UnsafeBufferPointer(start: tensor.values, count: tensor.count))
+        }
+        expectEqual(features)
+        #expect(features[0].contains { $0 != 0 })
+    }
+
     /// A tap of all layers is the taps of each of them, sample by sample, one after the other.
     @Test(arguments: [0, 1])
     func allLayers(pooling: Int) throws {

@@ -22,6 +22,17 @@ import Training
         #expect((reports[1].metrics["lambda.retention"] ?? 0) > 0)
     }
 
+    /// What rounding the anchors' products adds: a drift at the start, of the square of bfloat16's precision.
+    @Test(.enabled(if: BFloat16Products.isSupported)) func anchorsInBFloat16StartAtTheRounding() throws {
+        let fixture = try StepFixture()
+        var settings = StepSettings()
+        settings.anchorPrecision = .bf16
+        let step = try fixture.step("BaselineL1,AnchorVariants:distance=relative_mse", settings: settings)
+        let reports = try run(step, RandomBatches(fixture.model.config, batchSize: 4), steps: 1)
+        let drift = reports[0].metrics["loss.retention"] ?? 0
+        #expect(drift > 0 && drift < 1e-3)
+    }
+
     @Test func headAndProprioceptionKeepTheirGradients() throws {
         let fixture = try StepFixture()
         let step = try fixture.step(Self.full)

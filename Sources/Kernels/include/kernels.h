@@ -69,6 +69,20 @@ void ck_layer_scale(const float *x, const float *h, const float *gamma, size_t r
 void ck_layer_scale_backward(const float *dy, const float *h, const float *gamma, size_t rows, size_t n,
                              float *dh, int accumulate, float *CK_NULLABLE dgamma);
 
+// ---- matrix products (products.c, products_bf16.c) -------------------------------------------------------------
+
+// c = alpha op(a) op(b) + beta c, row major: op(a) is [m, k], op(b) [k, n], c [m, n]; lda, ldb and ldc are the lengths
+// of the stored rows, op transposes where the flag is 1. c is not read when beta is 0. The bits of an entry of c depend
+// on its row of op(a) and its column of op(b) alone, and zeros added at their ends change none. Each has to be asked
+// first whether the CPU runs it: ck_sgemm needs AVX-512, ck_bf16_gemm AVX512_BF16. They use 160 KiB of stack.
+int ck_sgemm_is_supported(void);
+void ck_sgemm(int transposed_a, int transposed_b, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
+              const float *b, size_t ldb, float beta, float *c, size_t ldc);
+// With op(a) and op(b) rounded to bfloat16, multiplied exactly and summed in float32.
+int ck_bf16_gemm_is_supported(void);
+void ck_bf16_gemm(int transposed_a, int transposed_b, size_t m, size_t n, size_t k, float alpha, const float *a,
+                  size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc);
+
 // ---- attention pieces (attention.c) ----------------------------------------------------------------------------
 
 // In place, row r of `scores` [rows, ld]: softmax(scale * scores[r, 0 ..< limit]) with limit = columns when

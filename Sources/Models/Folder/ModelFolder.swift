@@ -1,5 +1,5 @@
 internal import Foundation
-internal import Tensors
+public import Tensors
 
 /// A model on disk: `config.json`, the vision-language model in one or several safetensors files, and, when it has been
 /// fine-tuned, the action head, the proprioception projector and a low-rank adapter beside them, in VLA-Adapter's layout
@@ -105,12 +105,32 @@ public final class ModelFolder {
     private func load(
         _ parameter: Parameter, from file: SafetensorsFile, as stored: String, into parameters: ParameterSet
     ) throws {
+        if !parameter.isTrainable, let values = Self.mappedWeights(of: parameter, in: file, as: stored) {
+            return parameters.map(parameter.id, to: values, owner: file)
+        }
+        try copyValues(of: parameter, from: file, as: stored, into: parameters.values(parameter.id))
+    }
+
+    /// A parameter's values where the file has them, when they can be used as they are there.
+    public static func mappedWeights(
+        of parameter: Parameter, in file: SafetensorsFile, as stored: String
+    ) -> WeightValues? {
+        guard file.entry(stored)?.shape == parameter.shape, let values = file.mappedWeights(stored) else { return nil }
+        // Kernels read small tensors in float32.
+        if case .half = values, !parameter.allowsHalf { return nil }
+        return values
+    }
+
+    /// Copies a parameter's values as float32, [count], position embeddings resampled where the grid is another.
+    public func copyValues(
+        of parameter: Parameter, from file: SafetensorsFile, as stored: String, into target: UnsafeMutablePointer<Float>
+    ) throws {
         let entry = try file.requiredEntry(stored)
         if parameter.name.hasSuffix(".pos_embed"), entry.shape != parameter.shape,
             let grid = PositionGrid(entry.shape, to: parameter.shape)
         {
             let values = grid.resampled(try file.floats(stored))
-            parameters.values(parameter.id).update(from: values, count: values.count)
+            target.update(from: values, count: values.count)
             return
         }
         guard entry.shape == parameter.shape else {
@@ -118,16 +138,7 @@ public final class ModelFolder {
                 path: file.path,
                 "tensor '\(stored)': \(path)/config.json calls for the shape \(parameter.shape), found \(entry.shape)")
         }
-        if !parameter.isTrainable, let values = file.mappedWeights(stored) {
-            if case .half = values, !parameter.allowsHalf {
-                // Small tensors that kernels read in float32.
-            } else {
-                parameters.map(parameter.id, to: values, owner: file)
-                return
-            }
-        }
-        try file.copyFloats(
-            stored, shape: parameter.shape, into: parameters.values(parameter.id), count: parameter.count)
+        try file.copyFloats(stored, shape: parameter.shape, into: target, count: parameter.count)
     }
 
     /// The file that should hold a parameter, when it exists.

@@ -17,8 +17,24 @@ public struct BenchmarkSettings: Sendable {
     public var adapter: AdapterSettings?
     public var checkpointsActivations = false
     public var matmulPrecision = RunSettings.MatmulPrecision.float32
+    public var anchorPrecision: RunSettings.MatmulPrecision?
     public var seed: UInt64 = 0
     public var pluginPath: [String] = []
+    public var clock = Clock.wall
+
+    /// What times are taken with.
+    public enum Clock: String, Sendable, CaseIterable {
+        case wall
+        /// Processor time of the process, all threads together: for machines that others use too.
+        case cpu
+
+        /// Milliseconds since some moment.
+        var now: Double {
+            var time = timespec()
+            clock_gettime(self == .wall ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID, &time)
+            return Double(time.tv_sec) * 1e3 + Double(time.tv_nsec) / 1e6
+        }
+    }
 
     public init() {}
 }
@@ -31,6 +47,8 @@ public final class StepBenchmark {
         public var milliseconds: [Double]
         /// Median milliseconds by phase.
         public var phases: [String: Double]
+        /// Median heap allocations of a step by phase; empty unless they are counted.
+        public var allocations: [String: Double]
         /// Loss of every objective at each step.
         public var losses: [[String: Double]]
     }
@@ -49,10 +67,12 @@ public final class StepBenchmark {
     private let step: TrainingStep
     private let source: RandomBatch
     private let parallel: Parallel
+    private let clock: BenchmarkSettings.Clock
     private var stepsDone = 0
 
     public init(_ settings: BenchmarkSettings, plugins: [PluginRequest]) throws {
         self.plugins = plugins
+        clock = settings.clock
         let folder = try ModelFolder(path: settings.model)
         guard (1...4096).contains(settings.promptTokens) else {
             throw TrainingError("--prompt-tokens is \(settings.promptTokens); expected 1 to 4096")
@@ -71,6 +91,7 @@ public final class StepBenchmark {
             policyInputCount: model.policyInputCount, seed: settings.seed)
         var stepSettings = StepSettings()
         stepSettings.checkpointsActivations = settings.checkpointsActivations
+        stepSettings.anchorPrecision = settings.anchorPrecision
         stepSettings.seed = settings.seed
         step = try TrainingStep(
             model: model, composition: composition, settings: stepSettings, optimizer: AdamWSettings(),
@@ -90,23 +111,25 @@ public final class StepBenchmark {
 
     /// Runs `steps` training steps.
     public func run(steps: Int) throws -> Round {
-        var round = Round(milliseconds: [], phases: [:], losses: [])
-        var phases: [String: [Double]] = [:]
+        var round = Round(milliseconds: [], phases: [:], allocations: [:], losses: [])
+        var (phases, allocations): ([String: [Double]], [String: [Double]]) = ([:], [:])
         for _ in 0..<steps {
             // The first step counts operations and is slow for other reasons too.
             let profile = stepsDone == 0 ? OperationProfile() : nil
             step.profile = profile
-            let start = DispatchTime.now().uptimeNanoseconds
+            let start = clock.now
             let report = try step.run(step: stepsDone, from: source)
-            round.milliseconds.append(Double(DispatchTime.now().uptimeNanoseconds - start) / 1e6)
+            round.milliseconds.append(clock.now - start)
             step.profile = nil
             if let profile { flopsPerStep = profile.spans.reduce(0) { $0 + $1.flops } }
             stepsDone += 1
             for (phase, value) in report.milliseconds { phases[phase, default: []].append(value) }
+            for (phase, count) in report.allocations { allocations[phase, default: []].append(Double(count)) }
             round.losses.append(
                 Dictionary(uniqueKeysWithValues: objectives.map { ($0, report.metrics["loss.\($0)"] ?? .nan) }))
         }
         round.phases = phases.mapValues(Self.median)
+        round.allocations = allocations.mapValues(Self.median)
         return round
     }
 
@@ -119,10 +142,10 @@ public final class StepBenchmark {
             input.prompts = Array(input.prompts.prefix(count))
             input.action?.proprio.removeLast((source.batch.input.prompts.count - count) * model.config.proprioDim)
         }
-        let start = DispatchTime.now().uptimeNanoseconds
+        let start = clock.now
         step.tape.reset(weights: step.currentWeights, recording: false)
         _ = model.forward(input, on: step.tape)
-        return Double(DispatchTime.now().uptimeNanoseconds - start) / 1e6
+        return clock.now - start
     }
 
     /// Writes the model's values and the batch, so that another program can do the same work: tensors under their

@@ -49,7 +49,7 @@ public struct MemoryPlan: Sendable {
             schedule: LearningRateSchedule(
                 kind: .constant, base: settings.learningRate, warmupSteps: 0, decayStep: 0, totalSteps: settings.steps),
             parallel: idle, batchSize: settings.batchSize, steps: settings.steps,
-            makeAnchor: { AnchorWeights(unread: model, source: source) })
+            makeAnchor: { AnchorWeights(unread: model, source: source, folder: folder) })
         let prompts = PromptLengths(folder)
 
         for parameter in model.parameters.parameters {

@@ -209,6 +209,7 @@ extension StepSettings {
         clipNorm = settings.clipNorm
         skipsNonFinite = settings.skipsNonFinite
         checkpointsActivations = settings.checkpointsActivations
+        anchorPrecision = settings.anchorPrecision
         seed = settings.seed
     }
 }

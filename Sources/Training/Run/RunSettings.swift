@@ -58,8 +58,10 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var skipsNonFinite = false
     /// Whether blocks keep only their input in the forward pass and are run again in backward passes.
     public var checkpointsActivations = false
-    /// What large matrix products are computed from; nil is float32.
+    /// What matrix products are computed from; nil is float32.
     public var matmulPrecision: MatmulPrecision?
+    /// The same in the forward pass of anchor features; nil is ``matmulPrecision``.
+    public var anchorPrecision: MatmulPrecision?
     /// Questions that measure what is retained; empty leaves the measure out.
     public var questions = ""
     /// How many of them.
@@ -70,7 +72,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         case automatic, adaptersOff, mapped, copy
     }
 
-    /// Operands of large matrix products. Sums, weights, moments and everything else are float32 in either case.
+    /// Operands of matrix products. Sums, weights, moments and everything else are float32 in either case.
     public enum MatmulPrecision: String, Codable, Sendable, CaseIterable {
         case float32
         /// Rounded to bfloat16.

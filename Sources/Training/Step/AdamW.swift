@@ -23,6 +23,15 @@ final class AdamW {
     /// Updates made so far (t).
     var updates = 0
     private let parameters: ParameterSet
+    private struct Piece {
+        let parameter: Int
+        let offset: Int
+        let count: Int
+        let block: Int
+    }
+    private var pieces: [Piece] = []
+    /// Learning rates of the step, by parameter id.
+    private var rates: [Double]
     private static let pieceSize = 1 << 16
 
     init(parameters: ParameterSet, settings: AdamWSettings) {
@@ -30,11 +39,13 @@ final class AdamW {
         self.settings = settings
         firstMoment = parameters.makeTrainableBuffer()
         secondMoment = parameters.makeTrainableBuffer()
+        rates = Array(repeating: 0, count: parameters.parameters.count)
     }
 
     /// One update.
     ///
-    /// - `weights`: [blocks, gradients.count], float64. `scale`: factor on all of them (gradient clipping).
+    /// - `blocks`: the same at every call. `weights`: [blocks, gradients.count], float64.
+    /// - `scale`: factor on all of them (gradient clipping).
     /// - `rate`: learning rate of a parameter.
     func update(
         _ gradients: [GradientAccumulator], blocks: ParameterBlocks, weights: [Double], scale: Double,
@@ -45,35 +56,47 @@ final class AdamW {
         // From the float32 betas that the kernel multiplies with: 0.999 and Float(0.999) differ enough to show early on.
         let correction1 = 1 - pow(Double(Float(settings.beta1)), updates)
         let correction2 = 1 - pow(Double(Float(settings.beta2)), updates)
-        struct Piece {
-            let offset: Int
-            let count: Int
-            let block: Int
-            let rate: Double
-        }
-        var pieces: [Piece] = []
-        for (index, block) in blocks.blocks.enumerated() {
-            for parameter in block.parameters where gradients.contains(where: { $0.isReached[parameter.id] }) {
-                let rate = rate(parameter)
-                for start in stride(from: 0, to: parameter.count, by: Self.pieceSize) {
-                    pieces.append(
-                        Piece(
-                            offset: parameter.offset + start, count: min(Self.pieceSize, parameter.count - start),
-                            block: index, rate: rate))
+        let base = ck_adamw_settings(
+            lr: 0, beta1: Float(settings.beta1), beta2: Float(settings.beta2), eps: Float(settings.epsilon),
+            weight_decay: Float(settings.weightDecay), bias_correction1: Float(correction1),
+            bias_correction2: Float(correction2))
+        cut(blocks)
+        for index in rates.indices { rates[index] = rate(parameters[index]) }
+        parallel.ranges(pieces.count, grain: 1) { range in
+            withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: m) { starts in
+                withUnsafeTemporaryAllocation(of: Float.self, capacity: m) { factors in
+                    guard let sources = starts.baseAddress, let factor = factors.baseAddress else { return }
+                    for piece in pieces[range] {
+                        var isReached = false
+                        for row in 0..<m {
+                            isReached = isReached || gradients[row].isReached[piece.parameter]
+                            starts.initializeElement(
+                                at: row, to: UnsafePointer(gradients[row].values.base + piece.offset))
+                            factors.initializeElement(at: row, to: Float(weights[piece.block * m + row] * scale))
+                        }
+                        guard isReached else { continue }
+                        var constants = base
+                        constants.lr = Float(rates[piece.parameter])
+                        ck_adamw(
+                            parameters.trainable + piece.offset, firstMoment.base + piece.offset,
+                            secondMoment.base + piece.offset, sources, factor, m, piece.count, &constants)
+                    }
                 }
             }
         }
-        parallel.ranges(pieces.count, grain: 1) { range in
-            for piece in pieces[range] {
-                let starts: [UnsafePointer<Float>] = gradients.map { UnsafePointer($0.values.base + piece.offset) }
-                let factors = (0..<m).map { Float(weights[piece.block * m + $0] * scale) }
-                var constants = ck_adamw_settings(
-                    lr: Float(piece.rate), beta1: Float(settings.beta1), beta2: Float(settings.beta2),
-                    eps: Float(settings.epsilon), weight_decay: Float(settings.weightDecay),
-                    bias_correction1: Float(correction1), bias_correction2: Float(correction2))
-                ck_adamw(
-                    parameters.trainable + piece.offset, firstMoment.base + piece.offset,
-                    secondMoment.base + piece.offset, starts, factors, m, piece.count, &constants)
+    }
+
+    /// Cuts the blocks into pieces that threads share; once, as a run has the same blocks at every step.
+    private func cut(_ blocks: ParameterBlocks) {
+        guard pieces.isEmpty else { return }
+        for (index, block) in blocks.blocks.enumerated() {
+            for parameter in block.parameters {
+                for start in stride(from: 0, to: parameter.count, by: Self.pieceSize) {
+                    pieces.append(
+                        Piece(
+                            parameter: parameter.id, offset: parameter.offset + start,
+                            count: min(Self.pieceSize, parameter.count - start), block: index))
+                }
             }
         }
     }

@@ -6,7 +6,8 @@ public import Tensors
 /// avoided.
 ///
 /// Three sources that must agree: low-rank updates switched off with the initial queries (no memory), tensors mapped
-/// read-only from the model's files (no resident copy), and a copy made at the start (works always).
+/// read-only from the model's files, in the files' precision (no resident copy), and a copy made at the start (works
+/// always).
 public final class AnchorWeights {
     /// Where anchor features come from.
     public enum Source: String, Sendable, Codable, CaseIterable {
@@ -29,14 +30,20 @@ public final class AnchorWeights {
     private let files: [SafetensorsFile]
 
     /// Stands for anchor weights that have not been read, to plan memory with.
-    init(unread model: VLAModel, source: Source) {
+    init(unread model: VLAModel, source: Source, folder: ModelFolder) {
         self.source = source
         table = model.parameters.currentWeights()
         (copies, files) = ([], [])
         residentBytes = model.backboneParameters.reduce(0) { total, id in
             let parameter = model.parameters[id]
             let counts = parameter.isTrainable && (source != .adaptersOff || id == model.actionQueries)
-            return total + (counts ? parameter.count * MemoryLayout<Float>.stride : 0)
+            guard counts else { return total }
+            if source == .mapped, let stored = folder.location(of: parameter.name),
+                case .half = ModelFolder.mappedWeights(of: parameter, in: stored.file, as: stored.name)
+            {
+                return total + 2 * parameter.count
+            }
+            return total + 4 * parameter.count
         }
     }
 
@@ -57,14 +64,17 @@ public final class AnchorWeights {
             let stored: (file: SafetensorsFile, name: String)? =
                 initial?.entry(parameter.name) != nil
                 ? initial.map { ($0, parameter.name) } : folder?.location(of: parameter.name)
-            if source == .mapped, let stored, let mapped = stored.file.mappedFloats(stored.name) {
+            if source == .mapped, let stored,
+                let mapped = ModelFolder.mappedWeights(of: parameter, in: stored.file, as: stored.name)
+            {
                 files.append(stored.file)
-                table[id] = .float32(mapped)
+                table[id] = mapped
                 continue
             }
-            // Half-precision files cannot be read in place: their tensors are converted once.
             let copy = FloatBuffer(count: parameter.count)
-            if let stored {
+            if let stored, let folder {
+                try folder.copyValues(of: parameter, from: stored.file, as: stored.name, into: copy.base)
+            } else if let stored {
                 try stored.file.copyFloats(
                     stored.name, shape: parameter.shape, into: copy.base, count: parameter.count)
             } else if isResuming {

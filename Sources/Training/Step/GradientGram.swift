@@ -12,6 +12,8 @@ final class GradientGram {
     private let blocks: ParameterBlocks
     /// (block, first value, count): parameters cut into pieces, so that threads share large ones.
     private let pieces: [(block: Int, offset: Int, count: Int)]
+    /// [pieces, m, m].
+    private let partial: UnsafeMutableBufferPointer<Double>
     private static let pieceSize = 1 << 16
 
     init(blocks: ParameterBlocks, objectives: Int) {
@@ -25,19 +27,24 @@ final class GradientGram {
                 }
             }
         }
+        partial = .allocate(capacity: pieces.count * objectives * objectives)
+        partial.initialize(repeating: 0)
     }
+
+    deinit { partial.deallocate() }
 
     func compute(_ gradients: [GradientAccumulator], _ parallel: Parallel) {
         let m = objectives
-        var partial = [Double](repeating: 0, count: pieces.count * m * m)
-        partial.withUnsafeMutableBufferPointer { partial in
-            nonisolated(unsafe) let partial = partial
-            parallel.ranges(pieces.count, grain: 1) { range in
+        parallel.ranges(pieces.count, grain: 1) { range in
+            withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: m) { starts in
+                guard let sources = starts.baseAddress, let results = partial.baseAddress else { return }
                 for index in range {
                     let piece = pieces[index]
-                    let starts: [UnsafePointer<Float>] = gradients.map { UnsafePointer($0.values.base + piece.offset) }
-                    guard let target = partial.baseAddress else { return }
-                    ck_gram_f64(starts, m, piece.count, target + index * m * m)
+                    for row in 0..<m {
+                        starts.initializeElement(
+                            at: row, to: UnsafePointer(gradients[row].values.base + piece.offset))
+                    }
+                    ck_gram_f64(sources, m, piece.count, results + index * m * m)
                 }
             }
         }

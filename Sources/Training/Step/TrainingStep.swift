@@ -20,6 +20,8 @@ public struct StepSettings: Codable, Sendable, Equatable {
     public var skipsNonFinite = false
     /// Whether blocks of the model are run again in backward passes instead of keeping what they computed.
     public var checkpointsActivations = false
+    /// What matrix products of the anchors' forward pass are computed from; nil: as all others.
+    public var anchorPrecision: RunSettings.MatmulPrecision?
     public var seed: UInt64 = 0
 
     public init() {}
@@ -34,6 +36,8 @@ public struct StepReport {
     public var skipped: String?
     /// Milliseconds by phase: data, anchor, forward, objectives, backward, combine, update.
     public var milliseconds: [String: Double]
+    /// Heap allocations by phase; empty unless they are counted (``AllocationCounter``).
+    public var allocations: [String: Int]
 }
 
 /// The training step: one shared forward pass per micro-batch, a cotangent per objective, gradients kept apart until
@@ -58,6 +62,8 @@ public final class TrainingStep {
     private let parallel: Parallel
     let anchor: AnchorWeights?
     private var anchorFeatures: [FloatBuffer] = []
+    /// What runs the anchors' forward pass.
+    private let anchorParallel: Parallel
     let gradients: [GradientAccumulator]
     private let combination: GradientCombination
     /// Memory behind `answer_ids`.
@@ -83,6 +89,12 @@ public final class TrainingStep {
         self.settings = settings
         self.schedule = schedule
         self.parallel = parallel
+        anchorParallel =
+            try settings.anchorPrecision.map { precision in
+                Parallel(
+                    threads: parallel.threads, executes: parallel.executes,
+                    products: precision == .bf16 ? try BFloat16Products() : nil)
+            } ?? parallel
         objectives = composition.objectives
         guard !objectives.isEmpty else {
             throw TrainingError("no plugin in the list provides a loss; add one that does, BaselineL1 for instance")
@@ -179,7 +191,8 @@ public final class TrainingStep {
             values.advanceStep()
             return StepReport(
                 step: step, metrics: ["skipped_steps": Double(skippedSteps)], skipped: failure.description,
-                milliseconds: clock.milliseconds)
+                milliseconds: clock.milliseconds,
+                allocations: clock.allocations)
         }
         var metrics = sums.mapValues { $0 / Double(settings.accumulation) }
         for objective in objectives {
@@ -212,7 +225,9 @@ public final class TrainingStep {
         metrics["learning_rate"] = rate
         if settings.skipsNonFinite { metrics["skipped_steps"] = Double(skippedSteps) }
         values.advanceStep()
-        return StepReport(step: step, metrics: metrics, skipped: nil, milliseconds: clock.milliseconds)
+        return StepReport(
+            step: step, metrics: metrics, skipped: nil, milliseconds: clock.milliseconds, allocations: clock.allocations
+        )
     }
 
     // MARK: - Micro-batch
@@ -291,6 +306,8 @@ public final class TrainingStep {
         var input = batch
         input.action?.runsPolicy = false
         input.wantsAnswer = false
+        tape.parallel = anchorParallel
+        defer { tape.parallel = parallel }
         tape.reset(weights: anchor.table, recording: false)
         let output = model.forward(input, taps: taps, usesAdapters: anchor.usesAdapters, on: tape)
         for (index, feature) in output.features.enumerated() {
@@ -347,29 +364,6 @@ extension ArrayView {
     /// A read-only view of float32 values.
     static func floats(_ pointer: UnsafeMutablePointer<Float>, _ shape: [Int]) -> ArrayView {
         ArrayView(pointer: UnsafeMutableRawPointer(pointer), element: .f32, shape: shape, isReadOnly: true)
-    }
-}
-
-/// Wall-clock time by phase.
-struct PhaseClock {
-    private var last = DispatchTime.now().uptimeNanoseconds
-    private(set) var milliseconds: [String: Double] = [:]
-    private let profile: OperationProfile?
-    private var profiledFrom: UInt64
-
-    init(profile: OperationProfile? = nil) {
-        self.profile = profile
-        profiledFrom = profile?.now ?? 0
-    }
-
-    mutating func lap(_ phase: String) {
-        if let profile {
-            profile.end(phase, .phase, from: profiledFrom)
-            profiledFrom = profile.now
-        }
-        let now = DispatchTime.now().uptimeNanoseconds
-        milliseconds[phase, default: 0] += Double(now - last) / 1e6
-        last = now
     }
 }
 
