@@ -89,10 +89,11 @@ def peak_memory(craft, peers):
         return json.loads(output.strip().split("\n")[-1])
 
     short = ["--rounds", "1", "--steps", "1", "--warmup", "2"]
-    with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        subprocess.run([*craft, "--plugins", LISTS["craft"], *short, "--json", report.name], check=True,
-                       stdout=subprocess.DEVNULL)
-        result = {"craft": json.load(report)["peakMebibytes"]}
+    with tempfile.TemporaryDirectory() as scratch:
+        path = os.path.join(scratch, "report.json")
+        subprocess.run([*craft, "--plugins", LISTS["craft"], *short, "--json", path], check=True, stdout=subprocess.DEVNULL)
+        with open(path) as file:
+            result = {"craft": json.load(file)["peakMebibytes"]}
     for peer, command in peers.items():
         result[peer] = last([*command, "--modes", "craft", *short])["peak_rss_mb"]
     return result
