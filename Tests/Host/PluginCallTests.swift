@@ -73,15 +73,15 @@ extension HostTests {
 
         /// What can mean one thing only may be short.
         @Test(arguments: [
-            ("UPGrad", "gradient-combine", #"{"gram": [[1, -1], [-1, 2]]}"#, #"{"weights": [2.0, 1.5]}"#),
-            ("UPGrad", "combine", #"{"grads": [[1, 0], [-1, 1]], "weights": [1, 1]}"#, #"{"weights": [2.0, 1.5]}"#),
+            ("UPGrad", "gradient-combine", #"{"gram": [[1, -1], [-1, 2]]}"#, #"{"weights": [1.0, 0.75]}"#),
+            ("UPGrad", "combine", #"{"grads": [[1, 0], [-1, 1]], "weights": [1, 1]}"#, #"{"weights": [1.0, 0.75]}"#),
             (
                 "PCGrad", "combine", #"{"gram": [[[1, -1], [-1, 2]], [[1, 0], [0, 1]]], "weights": [1, 1]}"#,
                 #"{"weights": [[2.0, 1.5], [1.0, 1.0]]}"#
             ),
             // Row 0 is the action objective's.
             (
-                "UPGrad", "combine", #"{"gram": [[1, 0], [0, 1]], "lambda": {"retention": 0.5}}"#,
+                "PCGrad", "combine", #"{"gram": [[1, 0], [0, 1]], "lambda": {"retention": 0.5}}"#,
                 #"{"weights": [1.0, 0.5]}"#
             ),
             ("UW", "combine", #"{"loss.action": 1, "loss.retention": 2}"#, #"{"weights": [[0.5, 0.5]]}"#),

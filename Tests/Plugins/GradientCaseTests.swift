@@ -70,10 +70,10 @@ import Testing
         Mapping(method: "Sum", plugin: "Sum"),
         Mapping(method: "Mean", plugin: "Mean"),
         Mapping(method: "MGDA_tight", plugin: "MGDA"),
-        Mapping(method: "UPGrad_exact", plugin: "UPGrad", isMean: true),
-        Mapping(method: "UPGrad_exact", plugin: "UPGrad:preference=mean"),
-        Mapping(method: "DualProj_exact", plugin: "DualProj", isMean: true),
-        Mapping(method: "DualProj_exact", plugin: "DualProj:preference=mean"),
+        Mapping(method: "UPGrad_exact", plugin: "UPGrad:preference=weights", isMean: true),
+        Mapping(method: "UPGrad_exact", plugin: "UPGrad"),
+        Mapping(method: "DualProj_exact", plugin: "DualProj:preference=weights", isMean: true),
+        Mapping(method: "DualProj_exact", plugin: "DualProj"),
         Mapping(method: "AlignedMTL_min", plugin: "AlignedMTL"),
         Mapping(method: "IMTLG", plugin: "IMTLG"),
         Mapping(method: "ConFIG", plugin: "ConFIG"),
@@ -179,8 +179,8 @@ import Testing
     // MARK: - Values to check by hand: J = [[1, 0], [-1, 1]]
 
     static let handChecked: [(String, [Double])] = [
-        ("Sum", [1.0, 1]), ("Mean", [0.5, 0.5]), ("PCGrad", [2, 1.5]), ("UPGrad", [2, 1.5]),
-        ("UPGrad:preference=mean", [1, 0.75]), ("DualProj:preference=mean", [0.5, 0.5]), ("MGDA", [0.6, 0.4]),
+        ("Sum", [1.0, 1]), ("Mean", [0.5, 0.5]), ("PCGrad", [2, 1.5]), ("UPGrad", [1, 0.75]),
+        ("UPGrad:preference=weights", [2, 1.5]), ("DualProj", [0.5, 0.5]), ("MGDA", [0.6, 0.4]),
         ("CAGrad:c=0.5", [0.75, 0.5]), ("CAGrad:c=1", [1.2, 0.8]),
         ("AlignedMTL", [0.552786404500042, 0.414589803375031]),
         ("IMTLG", [2 - 2.0.squareRoot(), 2.0.squareRoot() - 1]),

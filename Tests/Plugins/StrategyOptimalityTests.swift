@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test func dualProj() throws {
-        let strategy = try Strategy("DualProj")
+        let strategy = try Strategy("DualProj:preference=weights")
         var numbers = TestNumbers(seed: 1)
         for sample in Self.all {
             for _ in 0..<3 {
@@ -43,7 +43,7 @@ import Testing
 
     /// With one preference at a time every row's own projection shows.
     @Test func upgrad() throws {
-        let strategy = try Strategy("UPGrad")
+        let strategy = try Strategy("UPGrad:preference=weights")
         for sample in Self.all {
             var sum = [Double](repeating: 0, count: sample.size)
             for row in 0..<sample.size {

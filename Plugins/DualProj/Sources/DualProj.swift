@@ -15,7 +15,7 @@ final class DualProj: GramStrategy {
         reference: "Lopez-Paz and Ranzato, Gradient Episodic Memory (arXiv 1706.08840).")
 
     static let preference = Parameter(
-        "preference", default: Preference.weights, "What u is: the incoming weights, or these over their sum.")
+        "preference", default: Preference.mean, "What u is: the incoming weights, or these over their sum.")
     static var parameters: [any AnyParameter] { [preference, BlockScope.parameter] }
     static let hooks = gramHooks
 

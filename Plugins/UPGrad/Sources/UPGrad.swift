@@ -16,7 +16,7 @@ final class UPGrad: GramStrategy {
         reference: "Quinton and Rey, Jacobian Descent for Multi-Objective Optimization (arXiv 2406.16232).")
 
     static let preference = Parameter(
-        "preference", default: Preference.weights, "What u is: the incoming weights, or these over their sum.")
+        "preference", default: Preference.mean, "What u is: the incoming weights, or these over their sum.")
     static var parameters: [any AnyParameter] { [preference, BlockScope.parameter] }
     static let hooks = gramHooks
 
