@@ -185,7 +185,8 @@ import Testing
             let rows = (0..<2).map { _ in numbers.array(3) }
             let incoming = numbers.array(2).map { abs($0) }
             let first = try Strategy("PCGrad").weights(of: rows, incoming)
-            #expect(relativeError(try Strategy("UPGrad:preference=weights").weights(of: rows, incoming), first) <= 1e-14)
+            #expect(
+                relativeError(try Strategy("UPGrad:preference=weights").weights(of: rows, incoming), first) <= 1e-14)
         }
     }
 }

@@ -176,7 +176,8 @@ private struct ShardSurvey: Sendable {
             problems.append(
                 DatasetProblem(
                     file: path,
-                    message: "\(path): holds \(records) \(records == 1 ? "record" : "records"), expected \(expected) (shardLengths of "
+                    message:
+                        "\(path): holds \(records) \(records == 1 ? "record" : "records"), expected \(expected) (shardLengths of "
                         + "\(DatasetFolder.infoFile)). The download is incomplete or mixes versions."))
         }
     }
