@@ -58,7 +58,9 @@ import Testing
         #expect(try DemonstrationDataset(root: folder.url.path).episodes.count == 2)
         let problems = try DatasetVerification(root: folder.url.path).problems
         #expect(problems.count == 1)
-        for word in ["dataset_info.json: names the data set 'other'", "liber_o10-train.tfrecord-00000-of-00002", "tfds"] {
+        for word in [
+            "dataset_info.json: names the data set 'other'", "liber_o10-train.tfrecord-00000-of-00002", "tfds",
+        ] {
             #expect(problems[0].message.contains(word), "\(problems[0].message)")
         }
     }

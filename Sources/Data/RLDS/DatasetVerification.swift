@@ -176,8 +176,9 @@ private struct ShardSurvey: Sendable {
             problems.append(
                 DatasetProblem(
                     file: path,
-                    message: "\(path): holds \(records) \(records == 1 ? "record" : "records"), expected \(expected) (shardLengths of "
-                        + "\(DatasetFolder.infoFile)). The download is incomplete or mixes versions."))
+                    message:
+                        "\(path): holds \(records) \(records == 1 ? "record" : "records"), expected \(expected) "
+                        + "(shardLengths of \(DatasetFolder.infoFile)). The download is incomplete or mixes versions."))
         }
     }
 }

@@ -81,7 +81,8 @@ struct DataRecord: ParsableCommand {
         let status = try environment.run(
             script: "record.py",
             selection.arguments + [
-                "--episodes", "\(episodes)", "--takes", "\(takes)", "--out", out, "--noise", "\(noise)", "--variety", "\(variety)",
+                "--episodes", "\(episodes)", "--takes", "\(takes)", "--out", out, "--noise", "\(noise)", "--variety",
+                "\(variety)",
                 "--processes", "\(workers)", "--seed", "\(seed)",
             ])
         if status != 0 { throw ExitCode(status) }
