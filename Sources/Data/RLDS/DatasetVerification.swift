@@ -177,8 +177,8 @@ private struct ShardSurvey: Sendable {
                 DatasetProblem(
                     file: path,
                     message:
-                        "\(path): holds \(records) \(records == 1 ? "record" : "records"), expected \(expected) (shardLengths of "
-                        + "\(DatasetFolder.infoFile)). The download is incomplete or mixes versions."))
+                        "\(path): holds \(records) \(records == 1 ? "record" : "records"), expected \(expected) "
+                        + "(shardLengths of \(DatasetFolder.infoFile)). The download is incomplete or mixes versions."))
         }
     }
 }
