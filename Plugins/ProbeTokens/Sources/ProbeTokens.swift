@@ -13,7 +13,11 @@ final class ProbeTokens: Plugin {
     static let description = PluginDescription(
         id: "craft.ProbeTokens", version: "1.0.0",
         summary: "Penalises drift of tokens on the batch's images with questions of its own, without labels.",
-        needsABIMinor: 1)
+        formula: """
+            L = s D(text) + (1 - s) D(visual)
+            D(f) = 1/N sum (f - f~)^2 / Var(f~)
+            """,
+        reference: "Li and Hoiem, Learning without Forgetting (arXiv 1606.09282).", needsABIMinor: 1)
 
     static let objective = Parameter("objective", default: "probe", "Name of the objective.")
     static let weight = Parameter(

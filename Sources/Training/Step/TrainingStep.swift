@@ -246,6 +246,10 @@ public final class TrainingStep {
         }
         clock.lap("update")
         try composition.run(.postStep, values: values, step: step)
+        // A rule that says nothing, as one does in a step without its objective's loss, leaves its multiplier alone.
+        for objective in objectives where values.double("lambda.\(objective)") == nil {
+            values.set("lambda.\(objective)", multipliersBefore[objective] ?? 1)
+        }
 
         for name in stepMetrics {
             if let value = values.double(name) { metrics[Self.metric(name)] = value }
