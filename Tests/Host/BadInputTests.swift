@@ -148,7 +148,8 @@ extension HostTests {
             var flags = source.matches(of: /^    var (\w+): \w+\?$/.anchorsMatchLineEndings()).map { String($0.1) }
             #expect(flags.count > 25)
             flags.removeAll { $0.hasPrefix("learningRate") }
-            let names = flags.map { $0.replacing(/[A-Z]/) { "-" + $0.0.lowercased() } } + ["lr", "lr-scale", "out", "resume"]
+            let names =
+                flags.map { $0.replacing(/[A-Z]/) { "-" + $0.0.lowercased() } } + ["lr", "lr-scale", "out", "resume"]
             let entries = help.output.components(separatedBy: "\n  --").dropFirst()
             for name in names {
                 let entry = entries.first {
