@@ -129,7 +129,8 @@ def main():
     comparable = not any(t["class_token"] or t["register_tokens"] for t in towers)
     with tempfile.TemporaryDirectory() as scratch:
         work = os.path.join(scratch, "work.safetensors")
-        common = ["--rounds", str(arguments.rounds), "--steps", str(arguments.steps), "--threads",
+        turns = arguments.rounds * (2 if arguments.neighbours else 1)
+        common = ["--rounds", str(turns), "--steps", str(arguments.steps), "--threads",
                   str(arguments.threads), "--clock", arguments.clock, "--wait"]
         base = [arguments.craft, "bench", "--model", arguments.model, "--batch-size", str(arguments.batch),
                 "--prompt-tokens", str(arguments.prompt)]
