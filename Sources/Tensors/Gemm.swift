@@ -48,17 +48,15 @@ func gemm(
 }
 
 extension Parallel {
-    /// The same product, cut along the rows of `c` across threads. `prepare` runs on each thread's rows first, while
-    /// they are about to be used. In bfloat16 where that was chosen.
+    /// The same product, cut across threads. `prepare` runs on each thread's rows of `c` first, while they are about to be
+    /// used. In bfloat16 where that was chosen.
     @inline(__always)
     func gemm(
         _ layoutA: Layout, _ layoutB: Layout, m: Int, n: Int, k: Int, alpha: Float = 1,
         a: UnsafePointer<Float>, lda: Int, b: UnsafePointer<Float>, ldb: Int,
-        beta: Float, c: UnsafeMutablePointer<Float>, ldc: Int, prepare: (Range<Int>) -> Void = { _ in }
+        beta: Float, c: UnsafeMutablePointer<Float>, ldc: Int, prepare: (Range<Int>) -> Void
     ) {
-        // Below about a quarter of a million multiply-adds a chunk costs more to hand over than it saves.
-        let grain = max(16, 262_144 / max(1, n * k))
-        let chunks = chunkCount(m, grain: grain)
+        let chunks = chunkCount(m, grain: Self.productGrain(n, k))
         run(chunks: chunks) { chunk in
             let rows = Self.alignedRange(chunk, of: chunks, count: m)
             if rows.isEmpty { return }
@@ -70,9 +68,49 @@ extension Parallel {
         }
     }
 
-    /// Like ``range(_:of:count:)``, with inner borders on multiples of 16, the height of OpenBLAS's widest kernels.
-    static func alignedRange(_ index: Int, of chunks: Int, count: Int) -> Range<Int> {
-        func border(_ i: Int) -> Int { i == chunks ? count : (count * i / chunks) & ~15 }
+    /// The same without anything to prepare.
+    @inline(__always)
+    func gemm(
+        _ layoutA: Layout, _ layoutB: Layout, m: Int, n: Int, k: Int, alpha: Float = 1,
+        a: UnsafePointer<Float>, lda: Int, b: UnsafePointer<Float>, ldb: Int,
+        beta: Float, c: UnsafeMutablePointer<Float>, ldc: Int
+    ) {
+        let chunks = chunkCount(m, grain: Self.productGrain(n, k))
+        let across = Self.columnParts(chunks, m: m, n: n)
+        let down = chunks / across
+        run(chunks: chunks) { chunk in
+            let rows = Self.alignedRange(chunk / across, of: down, count: m)
+            let columns = Self.alignedRange(chunk % across, of: across, count: n, to: 32)
+            if rows.isEmpty || columns.isEmpty { return }
+            let startA = layoutA == .normal ? a + rows.lowerBound * lda : a + rows.lowerBound
+            let startB = layoutB == .normal ? b + columns.lowerBound : b + columns.lowerBound * ldb
+            Tensors.gemm(
+                layoutA, layoutB, m: rows.count, n: columns.count, k: k, alpha: alpha, a: startA, lda: lda, b: startB,
+                ldb: ldb, beta: beta, c: c + rows.lowerBound * ldc + columns.lowerBound, ldc: ldc, kernel: kernel)
+        }
+    }
+
+    /// Rows of a product with [k, n] below which a chunk, of a quarter of a million multiply-adds, costs more to hand over
+    /// than it saves.
+    private static func productGrain(_ n: Int, _ k: Int) -> Int { max(16, 262_144 / max(1, n * k)) }
+
+    /// Into how many parts the columns of an [m, n] result are cut when `chunks` chunks share it.
+    ///
+    /// Each chunk packs its rows of one operand and its columns of the other, so that squarish chunks pack least. A weight's
+    /// gradient is a small matrix with a long inner dimension, where packing counts.
+    private static func columnParts(_ chunks: Int, m: Int, n: Int) -> Int {
+        var (best, least) = (1, Int.max)
+        for across in 1...max(1, chunks) where chunks % across == 0 && (across == 1 || n / across >= 64) {
+            let packed = chunks / across * n + across * m
+            if packed < least { (best, least) = (across, packed) }
+        }
+        return best
+    }
+
+    /// Like ``range(_:of:count:)``, with inner borders on multiples of `unit`: 16 is the height of OpenBLAS's widest kernels,
+    /// 32 the width of ours.
+    static func alignedRange(_ index: Int, of chunks: Int, count: Int, to unit: Int = 16) -> Range<Int> {
+        func border(_ i: Int) -> Int { i == chunks ? count : count * i / chunks / unit * unit }
         return border(index)..<border(index + 1)
     }
 }

@@ -1,5 +1,4 @@
 internal import COpenBLAS
-internal import Dispatch
 
 /// The one parallel-for of the trainer.
 ///
@@ -31,11 +30,7 @@ public struct Parallel: Sendable {
         if threads == 1 || chunks == 1 {
             for chunk in 0..<chunks { body(chunk) }
         } else if chunks > 1 {
-            // The call returns only when every iteration has: the closure neither escapes nor outlives what it captures.
-            withoutActuallyEscaping(body) { body in
-                nonisolated(unsafe) let work = body
-                DispatchQueue.concurrentPerform(iterations: chunks) { work($0) }
-            }
+            WorkerPool.shared.run(chunks: chunks, threads: threads, body)
         }
     }
 

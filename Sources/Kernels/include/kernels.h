@@ -26,6 +26,15 @@ extern "C" {
 #define CK_NONNULL
 #endif
 
+// Tells the processor that the caller waits for another one in a loop.
+static inline void ck_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 // ---- norms (norms.c) -------------------------------------------------------------------------------------------
 
 // LayerNorm: y = (x - mean) * rstd * w + b. mean and rstd [rows] are kept for the backward pass.
