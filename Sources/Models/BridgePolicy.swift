@@ -56,12 +56,18 @@ struct BridgePolicy {
         fc2 = scope.linear("fc2", inputs: d, outputs: model.actionDim)
     }
 
+    /// What a block reads of its hidden state: the task window [B * Nt, D] and the adapter window [B * Na, D].
+    struct Condition: BitwiseCopyable {
+        let task: Tensor
+        let adapter: Tensor
+    }
+
     /// - `input`: [H, A * D], the same for all samples: zeros at inference, noise in training.
-    /// - `conditions`: per block the task window [B * Nt, D] and the adapter window [B * Na, D].
+    /// - `conditions`: one per block.
     /// - `proprio`: [B, D].
     /// - Returns normalised actions, [B * H, A].
     func callAsFunction(
-        input: Tensor, conditions: [(task: Tensor, adapter: Tensor)], proprio: Tensor, batch: Int,
+        input: Tensor, conditions: ArenaList<Condition>, proprio: Tensor, batch: Int,
         rotary: RotaryTable?, on run: ForwardRun
     ) -> Tensor {
         let tape = run.tape
@@ -69,8 +75,9 @@ struct BridgePolicy {
         let epsilon = Float(config.layerNormEps)
         let stem = tape.relu(
             fc1(tape.layerNorm(input, weight: norm1.weight, bias: norm1.bias, epsilon: epsilon), on: run))
-        let repeated = (0..<batch).flatMap { _ in (0..<chunk).map { RowReference(source: 0, row: $0) } }
-        var x = tape.gatherRows(repeated, from: [.tensor(stem)], columns: d)
+        var x = tape.gatherRows(
+            tape.list(batch * chunk) { RowReference(source: 0, row: $0 % chunk) },
+            from: tape.list(1) { _ in .tensor(stem) }, columns: d)
         for (block, condition) in zip(blocks, conditions) {
             let adapter = append(proprio, to: condition.adapter, batch: batch, on: tape)
             let q = block.q(x, on: run)
@@ -80,10 +87,10 @@ struct BridgePolicy {
             let task = BridgeSource(
                 keys: block.task.k(condition.task, on: run), values: block.task.v(condition.task, on: run))
             if let rotary {
-                for tensor in [q, current.keys, bridge.keys, task.keys] {
-                    let positions = (0..<batch).flatMap { _ in (0..<Int32(tensor.rows / batch)) }
-                    tape.rotateInPlace(tensor, table: rotary, positions: positions, pairing: .interleaved)
-                }
+                rotate(q, by: rotary, batch: batch, on: tape)
+                rotate(current.keys, by: rotary, batch: batch, on: tape)
+                rotate(bridge.keys, by: rotary, batch: batch, on: tape)
+                rotate(task.keys, by: rotary, batch: batch, on: tape)
             }
             let mixed = tape.bridgeAttention(
                 q: q, current: current, adapter: bridge, task: task, gate: block.gate, batch: batch,
@@ -99,10 +106,19 @@ struct BridgePolicy {
     /// The adapter window of each sample with its proprioception token at the end.
     private func append(_ proprio: Tensor, to window: Tensor, batch: Int, on tape: Tape) -> Tensor {
         let length = window.rows / batch
-        let rows = (0..<batch).flatMap { sample in
-            (0..<length).map { RowReference(source: 0, row: sample * length + $0) }
-                + [RowReference(source: 1, row: sample)]
+        let rows = tape.list(batch * (length + 1)) { index in
+            let (sample, place) = index.quotientAndRemainder(dividingBy: length + 1)
+            return place < length
+                ? RowReference(source: 0, row: sample * length + place) : RowReference(source: 1, row: sample)
         }
-        return tape.gatherRows(rows, from: [.tensor(window), .tensor(proprio)], columns: config.dim)
+        return tape.gatherRows(
+            rows, from: tape.list(2) { .tensor($0 == 0 ? window : proprio) }, columns: config.dim)
+    }
+
+    /// Turns the heads of each sample's rows by their places.
+    private func rotate(_ x: Tensor, by table: RotaryTable, batch: Int, on tape: Tape) {
+        let length = x.rows / batch
+        tape.rotateInPlace(
+            x, table: table, positions: tape.list(x.rows) { Int32($0 % length) }, pairing: .interleaved)
     }
 }

@@ -51,47 +51,66 @@ struct LanguageDecoder {
         norm = scope.tensor("norm.weight", [d])
     }
 
-    /// - `embeddings`: [B * T, D]. `lengths`: valid tokens of each sequence, padding at the end.
+    /// - `embeddings`: [B * T, D]. `layout`: of the sequences.
     /// - `demand`: what of the hidden states is read.
     /// - Returns the hidden states, at most layers + 1, [B * T, D]: the embeddings, each layer's output, the last one
     ///   normalised and with the demanded rows only.
     func callAsFunction(
-        _ embeddings: Tensor, batch: Int, lengths: [Int], rotary: RotaryTable, demand: StateDemand,
-        on run: ForwardRun
-    ) -> [Tensor] {
+        _ embeddings: Tensor, layout: SequenceLayout, rotary: RotaryTable, demand: StateDemand, on run: ForwardRun
+    ) -> ArenaList<Tensor> {
         let tape = run.tape
-        let tokens = embeddings.rows / batch
+        let tokens = layout.tokens
         let epsilon = Float(config.rmsNormEps)
         let shape = AttentionShape(
-            batch: batch, tokens: tokens, heads: config.heads, keyValueHeads: config.keyValueHeads,
-            headDim: config.headDim, isCausal: config.isCausal, keyLengths: config.isCausal ? [] : lengths)
-        let positions = (0..<batch).flatMap { _ in (0..<Int32(tokens)) }
+            batch: layout.batch, tokens: tokens, heads: config.heads, keyValueHeads: config.keyValueHeads,
+            headDim: config.headDim, isCausal: config.isCausal,
+            keyLengths: config.isCausal ? [] : (0..<layout.batch).map(layout.length))
+        let positions = tape.list(embeddings.rows) { Int32($0 % tokens) }
         var x = embeddings
-        var states = [x]
+        var states = tape.list(of: Tensor.self, capacity: layers.count + 1)
+        states.append(x)
         for (index, layer) in layers.prefix(demand.states - 1).enumerated() {
             let isLast = index == layers.count - 1
-            let rows = isLast ? demand.lastRows : nil
-            let block = { (x: Tensor) in
-                let normed = tape.rmsNorm(x, weight: layer.inputNorm, epsilon: epsilon)
-                let (q, k, v) = (layer.q(normed, on: run), layer.k(normed, on: run), layer.v(normed, on: run))
-                tape.rotateInPlace(q, table: rotary, positions: positions, pairing: .splitHalf)
-                tape.rotateInPlace(k, table: rotary, positions: positions, pairing: .splitHalf)
-                var mixed = tape.attention(q: ColumnBlock(q), k: ColumnBlock(k), v: ColumnBlock(v), shape: shape)
-                var x = x
-                if let rows {
-                    // Rows of the last layer do not meet again: what follows is computed for those that are read.
-                    let references = rows.map { RowReference(source: 0, row: $0) }
-                    mixed = tape.gatherRows(references, from: [.tensor(mixed)], columns: mixed.columns, period: tokens)
-                    x = tape.gatherRows(references, from: [.tensor(x)], columns: x.columns, period: tokens)
-                }
-                let attended = layer.o(mixed, on: run, residual: x)
-                let hidden = tape.rmsNorm(attended, weight: layer.postNorm, epsilon: epsilon)
-                let product = tape.swiGLU(gate: layer.gate(hidden, on: run), up: layer.up(hidden, on: run))
-                return layer.down(product, on: run, residual: attended)
-            }
-            x = rows == nil ? tape.segment(x, block) : block(x)
+            let pass = LayerPass(
+                layer: layer, shape: shape, rotary: rotary, positions: positions, rows: isLast ? demand.lastRows : nil,
+                epsilon: epsilon, usesAdapters: run.usesAdapters)
+            x = pass.rows == nil ? tape.segment(x, pass) : pass(x, on: tape)
             states.append(isLast ? tape.rmsNorm(x, weight: norm, epsilon: epsilon) : x)
         }
         return states
+    }
+
+    /// A layer, run on one batch.
+    private struct LayerPass: TapeSegment {
+        let layer: Layer
+        let shape: AttentionShape
+        let rotary: RotaryTable
+        let positions: ArenaList<Int32>
+        /// Rows whose output is wanted; nil: all.
+        let rows: ArenaList<Int32>?
+        let epsilon: Float
+        let usesAdapters: Bool
+
+        func callAsFunction(_ x: Tensor, on tape: Tape) -> Tensor {
+            let run = ForwardRun(tape: tape, usesAdapters: usesAdapters)
+            let normed = tape.rmsNorm(x, weight: layer.inputNorm, epsilon: epsilon)
+            let (q, k, v) = (layer.q(normed, on: run), layer.k(normed, on: run), layer.v(normed, on: run))
+            tape.rotateInPlace(q, table: rotary, positions: positions, pairing: .splitHalf)
+            tape.rotateInPlace(k, table: rotary, positions: positions, pairing: .splitHalf)
+            let all = tape.attention(q: ColumnBlock(q), k: ColumnBlock(k), v: ColumnBlock(v), shape: shape)
+            // Rows of the last layer do not meet again: what follows is computed for those that are read.
+            let (mixed, x) = (wanted(all, on: tape), wanted(x, on: tape))
+            let attended = layer.o(mixed, on: run, residual: x)
+            let hidden = tape.rmsNorm(attended, weight: layer.postNorm, epsilon: epsilon)
+            let product = tape.swiGLU(gate: layer.gate(hidden, on: run), up: layer.up(hidden, on: run))
+            return layer.down(product, on: run, residual: attended)
+        }
+
+        private func wanted(_ x: Tensor, on tape: Tape) -> Tensor {
+            guard let rows else { return x }
+            return tape.gatherRows(
+                tape.list(rows.count) { RowReference(source: 0, row: Int(rows[$0])) },
+                from: tape.list(1) { _ in .tensor(x) }, columns: x.columns, period: shape.tokens)
+        }
     }
 }

@@ -2,15 +2,21 @@ internal import Tensors
 
 /// Per-channel normalisation of 8-bit pixels: `(x / 255 - mean) / std`.
 struct PixelNormalisation {
-    let mean: (Float, Float, Float)
-    let deviation: (Float, Float, Float)
+    /// The normalised value of every pixel value, [3 channels, 256]: a look-up instead of a division per pixel.
+    let table: [Float]
+
+    private init(mean: (Float, Float, Float), deviation: (Float, Float, Float)) {
+        let channels = [(mean.0, deviation.0), (mean.1, deviation.1), (mean.2, deviation.2)]
+        table = channels.flatMap { mean, deviation in (0..<256).map { (Float($0) / 255 - mean) / deviation } }
+    }
+
+    private static let imageNet = PixelNormalisation(
+        mean: (0.484375, 0.455078125, 0.40625), deviation: (0.228515625, 0.2236328125, 0.224609375))
+    private static let half = PixelNormalisation(mean: (0.5, 0.5, 0.5), deviation: (0.5, 0.5, 0.5))
 
     /// The values that released models carry: ImageNet's, rounded to bfloat16, for DINOv2; one half for SigLIP.
     static func of(tower kind: String) -> PixelNormalisation {
-        kind.hasPrefix("dino")
-            ? PixelNormalisation(
-                mean: (0.484375, 0.455078125, 0.40625), deviation: (0.228515625, 0.2236328125, 0.224609375))
-            : PixelNormalisation(mean: (0.5, 0.5, 0.5), deviation: (0.5, 0.5, 0.5))
+        kind.hasPrefix("dino") ? imageNet : half
     }
 }
 
@@ -25,19 +31,13 @@ extension ModelInput.Images {
         switch self {
         case .rgb(let pixels):
             precondition(pixels.count == batch * cameras * plane * 3, "images do not match the model's size")
-            let scale = PixelNormalisation.of(tower: config.towers[index].kind)
-            let mean = [scale.mean.0, scale.mean.1, scale.mean.2]
-            let deviation = [scale.deviation.0, scale.deviation.1, scale.deviation.2]
-            // One table per channel: 256 values instead of a division per pixel.
-            let table = (0..<3).map { channel in
-                (0..<256).map { (Float($0) / 255 - mean[channel]) / deviation[channel] }
-            }
+            let table = PixelNormalisation.of(tower: config.towers[index].kind).table
             pixels.withUnsafeBufferPointer { source in
                 tape.parallel.ranges(batch * cameras, grain: 1) { images in
                     for image in images {
                         let base = image * plane * 3
                         Self.cut(grid: grid, patch: p, into: result.values + image * grid * grid * width) {
-                            channel, y, x in table[channel][Int(source[base + (y * side + x) * 3 + channel])]
+                            channel, y, x in table[channel << 8 | Int(source[base + (y * side + x) * 3 + channel])]
                         }
                     }
                 }

@@ -92,7 +92,7 @@ public struct FeatureTap: Sendable, Equatable, Codable {
 }
 
 /// A tapped feature: [batch * tokens, D].
-public struct TappedFeature {
+public struct TappedFeature: BitwiseCopyable {
     public let tensor: Tensor
     /// 1 when pooled; for all layers that many times the layers, one layer after the other.
     public let tokens: Int
@@ -105,35 +105,37 @@ extension FeatureTap {
     func highestState(layers: Int) -> Int { layer == Self.allLayers ? layers : layer }
 
     /// Takes the tap out of the hidden states, of which the rows of `demand` are there.
-    func apply(to states: [Tensor], layout: SequenceLayout, demand: StateDemand, on tape: Tape) -> TappedFeature {
-        let indices = layer == Self.allLayers ? Array(1..<states.count) : [layer]
-        let tapped = indices.map { states[$0] }
+    func apply(to states: ArenaList<Tensor>, layout: SequenceLayout, demand: StateDemand, on tape: Tape)
+        -> TappedFeature
+    {
+        let indices = layer == Self.allLayers ? 1..<states.count : layer..<layer + 1
         let columns = states[0].columns
-        let spans = (0..<layout.batch).map { layout.rows(of: tokens, $0) }
         if let kind = Pooling(rawValue: pooling) {
-            let mask = tape.constant(rows: layout.batch, columns: tapped.count)
+            let mask = tape.constant(rows: layout.batch, columns: indices.count)
             mask.values.update(repeating: 1, count: mask.count)
-            let pooled = indices.map { index in
-                let places = spans.map { span in
+            let pooled = tape.list(indices.count) { place in
+                let index = indices.lowerBound + place
+                let spans = tape.list(layout.batch) { sample in
+                    let span = layout.rows(of: tokens, sample)
                     let first = demand.row(span.lowerBound, ofState: index)
-                    return first..<first + span.count
+                    return RowRange(first..<first + span.count)
                 }
                 return tape.poolRows(
-                    states[index], spans: places, pooling: kind,
-                    period: demand.isPartial(index) ? nil : layout.tokens)
+                    states[index], spans: spans, pooling: kind, period: demand.isPartial(index) ? nil : layout.tokens)
             }
             guard pooled.count > 1 else { return TappedFeature(tensor: pooled[0], tokens: 1, mask: mask) }
-            let rows = (0..<layout.batch).flatMap { sample in
-                pooled.indices.map { RowReference(source: $0, row: sample) }
+            let rows = tape.list(layout.batch * pooled.count) {
+                RowReference(source: $0 % pooled.count, row: $0 / pooled.count)
             }
+            let sources = tape.list(pooled.count) { RowSource.tensor(pooled[$0]) }
             return TappedFeature(
-                tensor: tape.gatherRows(rows, from: pooled.map { .tensor($0) }, columns: columns), tokens: pooled.count,
-                mask: mask)
+                tensor: tape.gatherRows(rows, from: sources, columns: columns), tokens: pooled.count, mask: mask)
         }
-        let longest = spans.map(\.count).max() ?? 0
-        let mask = tape.constant(rows: layout.batch, columns: tapped.count * longest)
-        var rows: [RowReference] = []
-        for span in spans {
+        let longest = (0..<layout.batch).lazy.map { layout.rows(of: tokens, $0).count }.max() ?? 0
+        let mask = tape.constant(rows: layout.batch, columns: indices.count * longest)
+        var rows = tape.list(of: RowReference.self, capacity: mask.count)
+        for sample in 0..<layout.batch {
+            let span = layout.rows(of: tokens, sample)
             for (source, state) in indices.enumerated() {
                 let first = demand.row(span.lowerBound, ofState: state)
                 for index in 0..<longest {
@@ -144,9 +146,9 @@ extension FeatureTap {
             }
         }
         let isPartial = indices.contains(where: demand.isPartial)
+        let sources = tape.list(indices.count) { RowSource.tensor(states[indices.lowerBound + $0]) }
         return TappedFeature(
-            tensor: tape.gatherRows(
-                rows, from: tapped.map { .tensor($0) }, columns: columns, period: isPartial ? nil : layout.tokens),
-            tokens: tapped.count * longest, mask: mask)
+            tensor: tape.gatherRows(rows, from: sources, columns: columns, period: isPartial ? nil : layout.tokens),
+            tokens: indices.count * longest, mask: mask)
     }
 }

@@ -1,15 +1,17 @@
+internal import Tensors
+
 /// Which hidden states a forward pass has to compute.
 struct StateDemand {
     /// States from the embeddings on.
     let states: Int
     /// Rows that alone are computed of the last layer's state, ascending; nil: all.
-    let lastRows: [Int]?
+    let lastRows: ArenaList<Int32>?
     private let layers: Int
 
     /// Everything: the policy reads every state.
     static func all(layers: Int) -> StateDemand { StateDemand(states: layers + 1, lastRows: nil, layers: layers) }
 
-    private init(states: Int, lastRows: [Int]?, layers: Int) {
+    private init(states: Int, lastRows: ArenaList<Int32>?, layers: Int) {
         self.states = states
         self.lastRows = lastRows
         self.layers = layers
@@ -20,21 +22,24 @@ struct StateDemand {
     /// - `rowwise`: whether a row of a matrix product does not depend on which others are computed with it. Anchor features
     ///   must equal those of the full pass bit for bit while the weights do, or rounding would pass for drift at step 0: so
     ///   without it taps get whole states.
-    init(taps: [FeatureTap], wantsAnswer: Bool, layers: Int, layout: SequenceLayout, rowwise: Bool) {
-        let highest = wantsAnswer ? layers : taps.map { $0.highestState(layers: layers) }.max() ?? layers
-        let last = taps.filter { $0.highestState(layers: layers) == layers }
-        var rows: [Int]?
+    init(
+        taps: [FeatureTap], wantsAnswer: Bool, layers: Int, layout: SequenceLayout, rowwise: Bool, on tape: Tape
+    ) {
+        let last = taps.lazy.filter { $0.highestState(layers: layers) == layers }
+        var rows: ArenaList<Int32>?
         if last.isEmpty || rowwise, !last.isEmpty || wantsAnswer {
-            var isRead = [Bool](repeating: false, count: layout.batch * layout.tokens)
+            let isRead = tape.list(layout.batch * layout.tokens) { _ in false }
             for sample in 0..<layout.batch {
                 for tap in last {
                     for row in layout.rows(of: tap.tokens, sample) { isRead[row] = true }
                 }
                 if wantsAnswer { isRead[layout.answerRow(sample)] = true }
             }
-            let read = isRead.indices.filter { isRead[$0] }
+            var read = tape.list(of: Int32.self, capacity: isRead.count)
+            for row in isRead.indices where isRead[row] { read.append(Int32(row)) }
             rows = read.count < isRead.count ? read : nil
         }
+        let highest = wantsAnswer ? layers : taps.lazy.map { $0.highestState(layers: layers) }.max() ?? layers
         self.init(states: highest + 1, lastRows: rows, layers: layers)
     }
 
@@ -47,7 +52,7 @@ struct StateDemand {
         var (low, high) = (0, lastRows.count)
         while low < high {
             let middle = (low + high) / 2
-            if lastRows[middle] < row { low = middle + 1 } else { high = middle }
+            if Int(lastRows[middle]) < row { low = middle + 1 } else { high = middle }
         }
         return low
     }

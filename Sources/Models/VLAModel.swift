@@ -59,7 +59,7 @@ public struct ModelOutput {
     public let layout: SequenceLayout
     /// Decoder layers + 1 matrices [B * T, D]. Without the policy only those that taps and answer read, and of the last
     /// perhaps the answer rows alone.
-    public let hiddenStates: [Tensor]
+    public let hiddenStates: ArenaList<Tensor>
     /// Visual tokens after the projector, [B * N, D].
     public let projectedPatches: Tensor
     /// [B * chunk, actionDim], normalised; nil when the policy did not run.
@@ -67,7 +67,7 @@ public struct ModelOutput {
     /// [B, vocabulary]; nil unless asked for.
     public let answerLogits: Tensor?
     /// Taps in the order they were asked for.
-    public let features: [TappedFeature]
+    public let features: ArenaList<TappedFeature>
 }
 
 /// A vision-language-action model of the VLA-Adapter family: towers, projector, decoder, queries, bridge policy.
@@ -172,19 +172,19 @@ public final class VLAModel {
             ? StateDemand.all(layers: config.decoder.layers)
             : StateDemand(
                 taps: taps, wantsAnswer: input.wantsAnswer, layers: config.decoder.layers, layout: layout,
-                rowwise: tape.parallel.hasRowwiseProducts)
-        let states = decoder(
-            embeddings, batch: batch, lengths: (0..<batch).map(layout.length), rotary: rotary, demand: demand, on: run)
-        let tapped = taps.map { $0.apply(to: states, layout: layout, demand: demand, on: tape) }
+                rowwise: tape.parallel.hasRowwiseProducts, on: tape)
+        let states = decoder(embeddings, layout: layout, rotary: rotary, demand: demand, on: run)
+        let tapped = tape.list(taps.count) { taps[$0].apply(to: states, layout: layout, demand: demand, on: tape) }
         let predicted = input.action.flatMap { action in
             action.runsPolicy ? runPolicy(action, states: states, layout: layout, on: run) : nil
         }
         var logits: Tensor?
         if input.wantsAnswer {
-            let rows = (0..<batch).map {
+            let rows = tape.list(batch) {
                 RowReference(source: 0, row: demand.row(layout.answerRow($0), ofState: config.decoder.layers))
             }
-            let last = tape.gatherRows(rows, from: [.tensor(states[states.count - 1])], columns: projected.columns)
+            let last = tape.gatherRows(
+                rows, from: tape.list(1) { _ in .tensor(states[states.count - 1]) }, columns: projected.columns)
             logits = tape.linear(last, weight: decoder.head)
         }
         return ModelOutput(
@@ -206,7 +206,7 @@ public final class VLAModel {
     }
 
     private func runPolicy(
-        _ action: ModelInput.ActionInput, states: [Tensor], layout: SequenceLayout, on run: ForwardRun
+        _ action: ModelInput.ActionInput, states: ArenaList<Tensor>, layout: SequenceLayout, on run: ForwardRun
     ) -> Tensor {
         let tape = run.tape
         let (batch, d) = (layout.batch, config.decoder.hiddenSize)
@@ -221,16 +221,17 @@ public final class VLAModel {
         } else {
             start.values.update(from: action.policyInput, count: start.count)
         }
-        func window(_ state: Tensor, _ rows: (Int) -> Range<Int>) -> Tensor {
-            tape.gatherRows(
-                (0..<batch).flatMap { sample in rows(sample).map { RowReference(source: 0, row: $0) } },
-                from: [.tensor(state)], columns: d)
+        func window(_ state: Tensor, _ places: (Int) -> Range<Int>) -> Tensor {
+            var rows = tape.list(of: RowReference.self, capacity: batch * places(0).count)
+            for sample in 0..<batch {
+                for row in places(sample) { rows.append(RowReference(source: 0, row: row)) }
+            }
+            return tape.gatherRows(rows, from: tape.list(1) { _ in .tensor(state) }, columns: d)
         }
-        let conditions = (0..<config.policy.blocks).map { block in
-            (
+        let conditions = tape.list(config.policy.blocks) { block in
+            BridgePolicy.Condition(
                 task: window(states[block + 1], layout.taskWindow),
-                adapter: window(states[block + 1], layout.adapterWindow)
-            )
+                adapter: window(states[block + 1], layout.adapterWindow))
         }
         return policy(
             input: start, conditions: conditions, proprio: embedded, batch: batch, rotary: policyRotary, on: run)
@@ -239,18 +240,21 @@ public final class VLAModel {
     private func assemble(
         _ projected: Tensor, prompts: [[Int32]], layout: SequenceLayout, on tape: Tape
     ) -> Tensor {
-        var rows: [RowReference] = []
-        rows.reserveCapacity(layout.batch * layout.tokens)
+        var rows = tape.list(of: RowReference.self, capacity: layout.batch * layout.tokens)
         for (sample, prompt) in prompts.enumerated() {
-            let embedded = prompt.map { RowReference(source: 0, row: Int($0)) }
-            rows.append(embedded[0])
-            rows += (0..<layout.visual).map { RowReference(source: 1, row: sample * layout.visual + $0) }
-            rows += embedded.dropFirst()
-            rows += (0..<layout.queries).map { RowReference(source: 2, row: $0) }
-            rows += Array(repeating: .zero, count: layout.tokens - layout.length(sample))
+            for (place, token) in prompt.enumerated() {
+                rows.append(RowReference(source: 0, row: Int(token)))
+                if place > 0 { continue }
+                for patch in 0..<layout.visual {
+                    rows.append(RowReference(source: 1, row: sample * layout.visual + patch))
+                }
+            }
+            for query in 0..<layout.queries { rows.append(RowReference(source: 2, row: query)) }
+            while rows.count < (sample + 1) * layout.tokens { rows.append(.zero) }
         }
-        return tape.gatherRows(
-            rows, from: [.parameter(decoder.embedding), .tensor(projected), .parameter(actionQueries)],
-            columns: projected.columns)
+        let sources = tape.list(3) {
+            $0 == 0 ? RowSource.parameter(decoder.embedding) : $0 == 1 ? .tensor(projected) : .parameter(actionQueries)
+        }
+        return tape.gatherRows(rows, from: sources, columns: projected.columns)
     }
 }

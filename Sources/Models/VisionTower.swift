@@ -61,51 +61,69 @@ struct VisionTower {
             headDim: config.dim / config.heads, isCausal: false)
         let epsilon = Float(config.layerNormEps)
         for block in blocks {
-            x = tape.segment(x) { x in
-                let normed = tape.layerNorm(
-                    x, weight: block.norm1.weight, bias: block.norm1.bias, epsilon: epsilon)
-                let qkv = block.qkv(normed, on: run)
-                let mixed = tape.attention(
-                    q: ColumnBlock(qkv), k: ColumnBlock(qkv, offset: config.dim),
-                    v: ColumnBlock(qkv, offset: 2 * config.dim), shape: shape)
-                let attended = residual(x, through: block.proj, of: mixed, scale: block.scale1, on: run)
-                let hidden = block.fc1(
-                    tape.layerNorm(attended, weight: block.norm2.weight, bias: block.norm2.bias, epsilon: epsilon),
-                    on: run)
-                return residual(attended, through: block.fc2, of: tape.gelu(hidden), scale: block.scale2, on: run)
-            }
+            x = tape.segment(
+                x,
+                BlockPass(
+                    block: block, shape: shape, width: config.dim, epsilon: epsilon, usesAdapters: run.usesAdapters))
         }
         guard config.prefixTokens > 0 else { return x }
-        let rows = (0..<images).flatMap { image in
-            (0..<patches).map { RowReference(source: 0, row: image * tokens + config.prefixTokens + $0) }
+        let rows = tape.list(images * patches) { index in
+            let (image, patch) = index.quotientAndRemainder(dividingBy: patches)
+            return RowReference(source: 0, row: image * tokens + config.prefixTokens + patch)
         }
-        return tape.gatherRows(rows, from: [.tensor(x)], columns: config.dim)
+        return tape.gatherRows(rows, from: tape.list(1) { _ in .tensor(x) }, columns: config.dim)
     }
 
-    private func residual(
-        _ x: Tensor, through layer: LinearLayer, of h: Tensor, scale: Int?, on run: ForwardRun
-    ) -> Tensor {
-        guard let scale else { return layer(h, on: run, residual: x) }
-        return run.tape.layerScaleResidual(x, layer(h, on: run), gamma: scale)
+    /// A block, run on one batch.
+    private struct BlockPass: TapeSegment {
+        let block: Block
+        let shape: AttentionShape
+        let width: Int
+        let epsilon: Float
+        let usesAdapters: Bool
+
+        func callAsFunction(_ x: Tensor, on tape: Tape) -> Tensor {
+            let run = ForwardRun(tape: tape, usesAdapters: usesAdapters)
+            let normed = tape.layerNorm(x, weight: block.norm1.weight, bias: block.norm1.bias, epsilon: epsilon)
+            let qkv = block.qkv(normed, on: run)
+            let mixed = tape.attention(
+                q: ColumnBlock(qkv), k: ColumnBlock(qkv, offset: width), v: ColumnBlock(qkv, offset: 2 * width),
+                shape: shape)
+            let attended = residual(x, through: block.proj, of: mixed, scale: block.scale1, on: run)
+            let hidden = block.fc1(
+                tape.layerNorm(attended, weight: block.norm2.weight, bias: block.norm2.bias, epsilon: epsilon),
+                on: run)
+            return residual(attended, through: block.fc2, of: tape.gelu(hidden), scale: block.scale2, on: run)
+        }
+
+        private func residual(
+            _ x: Tensor, through layer: LinearLayer, of h: Tensor, scale: Int?, on run: ForwardRun
+        ) -> Tensor {
+            guard let scale else { return layer(h, on: run, residual: x) }
+            return run.tape.layerScaleResidual(x, layer(h, on: run), gamma: scale)
+        }
     }
 
     private func assemble(_ embedded: Tensor, images: Int, on tape: Tape) -> Tensor {
-        var sources: [RowSource] = [.tensor(embedded), .parameter(positions)]
-        var prefix: [RowReference] = []
+        var sources = tape.list(of: RowSource.self, capacity: 4)
+        sources.append(.tensor(embedded))
+        sources.append(.parameter(positions))
+        var prefix = tape.list(of: RowReference.self, capacity: config.prefixTokens)
         if let classToken {
             prefix.append(RowReference(source: sources.count, row: 0))
             sources.append(.parameter(classToken))
         }
         if let registerTokens {
-            prefix += (0..<config.registerTokens).map { RowReference(source: sources.count, row: $0) }
+            for row in 0..<config.registerTokens { prefix.append(RowReference(source: sources.count, row: row)) }
             sources.append(.parameter(registerTokens))
         }
-        var rows: [RowReference] = []
-        var addends: [RowReference] = []
+        let tokens = patches + prefix.count
+        var rows = tape.list(of: RowReference.self, capacity: images * tokens)
+        var addends = tape.list(of: RowReference.self, capacity: images * tokens)
         for image in 0..<images {
-            rows += prefix
-            addends += prefix.indices.map {
-                $0 < config.prefixPositions ? RowReference(source: 1, row: $0) : .zero
+            for (index, row) in prefix.enumerated() {
+                rows.append(row)
+                addends.append(index < config.prefixPositions ? RowReference(source: 1, row: index) : .zero)
             }
             for patch in 0..<patches {
                 rows.append(RowReference(source: 0, row: image * patches + patch))

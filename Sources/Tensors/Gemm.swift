@@ -47,64 +47,77 @@ func gemm(
     }
 }
 
-extension Parallel {
-    /// The same product, cut across threads. `prepare` runs on each thread's rows of `c` first, while they are about to be
-    /// used. In bfloat16 where that was chosen.
-    @inline(__always)
-    func gemm(
-        _ layoutA: Layout, _ layoutB: Layout, m: Int, n: Int, k: Int, alpha: Float = 1,
-        a: UnsafePointer<Float>, lda: Int, b: UnsafePointer<Float>, ldb: Int,
-        beta: Float, c: UnsafeMutablePointer<Float>, ldc: Int, prepare: (Range<Int>) -> Void
-    ) {
-        let chunks = chunkCount(m, grain: Self.productGrain(n, k))
-        run(chunks: chunks) { chunk in
-            let rows = Self.alignedRange(chunk, of: chunks, count: m)
-            if rows.isEmpty { return }
-            prepare(rows)
-            let start = layoutA == .normal ? a + rows.lowerBound * lda : a + rows.lowerBound
-            Tensors.gemm(
-                layoutA, layoutB, m: rows.count, n: n, k: k, alpha: alpha, a: start, lda: lda, b: b, ldb: ldb,
-                beta: beta, c: c + rows.lowerBound * ldc, ldc: ldc, kernel: kernel)
-        }
+/// A product `c = alpha op(a) op(b) + beta c` cut into chunks that threads share.
+///
+/// Each chunk packs its rows of one operand and its columns of the other, so that squarish chunks pack least. A weight's
+/// gradient is a small matrix with a long inner dimension, where packing counts.
+struct ParallelProduct {
+    let layoutA: Layout
+    let layoutB: Layout
+    let m: Int
+    let n: Int
+    let k: Int
+    let alpha: Float
+    let a: UnsafePointer<Float>
+    let lda: Int
+    let b: UnsafePointer<Float>
+    let ldb: Int
+    let beta: Float
+    let c: UnsafeMutablePointer<Float>
+    let ldc: Int
+    let kernel: ProductKernel
+    let chunks: Int
+    /// Into how many parts the columns of `c` are cut; it divides `chunks`.
+    let across: Int
+
+    /// The rows of `c` that a chunk computes.
+    func rows(_ chunk: Int) -> Range<Int> {
+        Parallel.alignedRange(chunk / across, of: chunks / across, count: m)
     }
 
-    /// The same without anything to prepare.
-    @inline(__always)
+    func callAsFunction(_ chunk: Int) {
+        let rows = rows(chunk)
+        let columns = Parallel.alignedRange(chunk % across, of: across, count: n, to: 32)
+        if rows.isEmpty || columns.isEmpty { return }
+        let startA = layoutA == .normal ? a + rows.lowerBound * lda : a + rows.lowerBound
+        let startB = layoutB == .normal ? b + columns.lowerBound : b + columns.lowerBound * ldb
+        gemm(
+            layoutA, layoutB, m: rows.count, n: columns.count, k: k, alpha: alpha, a: startA, lda: lda, b: startB,
+            ldb: ldb, beta: beta, c: c + rows.lowerBound * ldc + columns.lowerBound, ldc: ldc, kernel: kernel)
+    }
+}
+
+extension Parallel {
+    /// The same product, for threads to share; in bfloat16 where that was chosen.
+    ///
+    /// - `rowsOnly`: each chunk computes whole rows of `c`.
+    func product(
+        _ layoutA: Layout, _ layoutB: Layout, m: Int, n: Int, k: Int, alpha: Float = 1,
+        a: UnsafePointer<Float>, lda: Int, b: UnsafePointer<Float>, ldb: Int,
+        beta: Float, c: UnsafeMutablePointer<Float>, ldc: Int, rowsOnly: Bool = false
+    ) -> ParallelProduct {
+        // Below about a quarter of a million multiply-adds a chunk costs more to hand over than it saves.
+        let chunks = chunkCount(m, grain: max(16, 262_144 / max(1, n * k)))
+        var (across, least) = (1, Int.max)
+        for parts in 1...chunks where parts == 1 || !rowsOnly && chunks % parts == 0 && n / parts >= 64 {
+            let packed = chunks / parts * n + parts * m
+            if packed < least { (across, least) = (parts, packed) }
+        }
+        return ParallelProduct(
+            layoutA: layoutA, layoutB: layoutB, m: m, n: n, k: k, alpha: alpha, a: a, lda: lda, b: b, ldb: ldb,
+            beta: beta, c: c, ldc: ldc, kernel: kernel, chunks: chunks, across: across)
+    }
+
+    /// The same product, done.
     func gemm(
         _ layoutA: Layout, _ layoutB: Layout, m: Int, n: Int, k: Int, alpha: Float = 1,
         a: UnsafePointer<Float>, lda: Int, b: UnsafePointer<Float>, ldb: Int,
         beta: Float, c: UnsafeMutablePointer<Float>, ldc: Int
     ) {
-        let chunks = chunkCount(m, grain: Self.productGrain(n, k))
-        let across = Self.columnParts(chunks, m: m, n: n)
-        let down = chunks / across
-        run(chunks: chunks) { chunk in
-            let rows = Self.alignedRange(chunk / across, of: down, count: m)
-            let columns = Self.alignedRange(chunk % across, of: across, count: n, to: 32)
-            if rows.isEmpty || columns.isEmpty { return }
-            let startA = layoutA == .normal ? a + rows.lowerBound * lda : a + rows.lowerBound
-            let startB = layoutB == .normal ? b + columns.lowerBound : b + columns.lowerBound * ldb
-            Tensors.gemm(
-                layoutA, layoutB, m: rows.count, n: columns.count, k: k, alpha: alpha, a: startA, lda: lda, b: startB,
-                ldb: ldb, beta: beta, c: c + rows.lowerBound * ldc + columns.lowerBound, ldc: ldc, kernel: kernel)
-        }
-    }
-
-    /// Rows of a product with [k, n] below which a chunk, of a quarter of a million multiply-adds, costs more to hand over
-    /// than it saves.
-    private static func productGrain(_ n: Int, _ k: Int) -> Int { max(16, 262_144 / max(1, n * k)) }
-
-    /// Into how many parts the columns of an [m, n] result are cut when `chunks` chunks share it.
-    ///
-    /// Each chunk packs its rows of one operand and its columns of the other, so that squarish chunks pack least. A weight's
-    /// gradient is a small matrix with a long inner dimension, where packing counts.
-    private static func columnParts(_ chunks: Int, m: Int, n: Int) -> Int {
-        var (best, least) = (1, Int.max)
-        for across in 1...max(1, chunks) where chunks % across == 0 && (across == 1 || n / across >= 64) {
-            let packed = chunks / across * n + across * m
-            if packed < least { (best, least) = (across, packed) }
-        }
-        return best
+        let product = product(
+            layoutA, layoutB, m: m, n: n, k: k, alpha: alpha, a: a, lda: lda, b: b, ldb: ldb, beta: beta, c: c, ldc: ldc
+        )
+        run(chunks: product.chunks) { product($0) }
     }
 
     /// Like ``range(_:of:count:)``, with inner borders on multiples of `unit`: 16 is the height of OpenBLAS's widest kernels,

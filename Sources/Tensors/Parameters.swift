@@ -20,15 +20,15 @@ public struct Parameter: Sendable {
 }
 
 /// Where the values of a tensor are, row major.
-public enum WeightValues {
+public enum WeightValues: BitwiseCopyable {
     case float32(UnsafePointer<Float>)
     /// 16-bit values, widened where they are used.
     case half(HalfValues)
 }
 
 /// Values in one of the two 16-bit floating-point formats.
-public struct HalfValues {
-    public enum Format: Sendable { case bfloat16, float16 }
+public struct HalfValues: BitwiseCopyable {
+    public enum Format: Sendable, BitwiseCopyable { case bfloat16, float16 }
     public let pointer: UnsafePointer<UInt16>
     public let format: Format
 

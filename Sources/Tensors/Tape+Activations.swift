@@ -133,10 +133,19 @@ private struct LayerScale: Operation {
         let target = scratch.map { ($0, false) } ?? pass.gradient(of: h)
         let (dh, accumulate) = (target.0, target.1)
         let dGamma = pass.parameterGradient(gamma)
-        // One thread: rows share the sum over them.
-        pass.parallel.run(chunks: 1) { _ in
-            ck_layer_scale_backward(dy, h.values, values, x.rows, n, dh, accumulate ? 1 : 0, dGamma)
+        // Each chunk sums over its own rows first; the partial sums are added in a fixed order.
+        let chunks = pass.parallel.chunkCount(x.rows, grain: max(1, elementGrain / max(1, n)))
+        let partial = pass.tape.pool.take(chunks * n)
+        pass.parallel.run(chunks: chunks) { chunk in
+            let rows = Parallel.range(chunk, of: chunks, count: x.rows)
+            let (start, sum) = (rows.lowerBound * n, partial + chunk * n)
+            ck_fill(0, n, sum)
+            ck_layer_scale_backward(
+                dy + start, h.values + start, values, rows.count, n, dh + start, accumulate ? 1 : 0,
+                dGamma == nil ? nil : sum)
         }
+        if let dGamma { ck_column_sum(partial, chunks, n, dGamma) }
+        pass.tape.pool.give(partial, count: chunks * n)
         if let scratch { pass.tape.pool.give(scratch, count: h.count) }
         pass.pass(output, to: x)
     }

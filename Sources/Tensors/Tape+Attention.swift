@@ -1,7 +1,7 @@
 internal import Kernels
 
 /// A block of columns of a matrix: the queries, keys or values within a joint projection.
-public struct ColumnBlock {
+public struct ColumnBlock: BitwiseCopyable {
     let tensor: Tensor
     let offset: Int
 

@@ -2,7 +2,7 @@ internal import Glibc
 internal import Kernels
 
 /// Keys and values of one source of a bridge attention, [batch * tokens, heads * headDim] each.
-public struct BridgeSource {
+public struct BridgeSource: BitwiseCopyable {
     public let keys: Tensor
     public let values: Tensor
 
@@ -26,7 +26,7 @@ extension Tape {
     ) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("bridge attention", .forward, from: start) } }
-        let sources = [current, adapter, task]
+        let sources = list(3) { $0 == 0 ? current : $0 == 1 ? adapter : task }
         let needs =
             q.needsGradient || isTrainable(gate)
             || sources.contains { $0.keys.needsGradient || $0.values.needsGradient }
@@ -46,7 +46,7 @@ private struct BridgeAttention: Operation {
     let name: StaticString = "bridge attention"
     let output: Tensor
     let q: Tensor
-    let sources: [BridgeSource]
+    let sources: ArenaList<BridgeSource>
     let gate: Int
     /// tanh(g).
     let gateValue: Float
@@ -107,17 +107,16 @@ private struct BridgeAttention: Operation {
         let logits = pool.take(2 * tasks * t * all)
         let gateParts = pool.take(tasks)
         // Sources that need no gradient (a frozen model under a new policy) get a buffer that is thrown away.
-        var spare: [(UnsafeMutablePointer<Float>, Int)] = []
         func target(_ tensor: Tensor) -> UnsafeMutablePointer<Float> {
-            if tensor.needsGradient { return pass.clearedGradient(of: tensor) }
-            let buffer = pool.take(tensor.count)
-            spare.append((buffer, tensor.count))
-            return buffer
+            tensor.needsGradient ? pass.clearedGradient(of: tensor) : pool.take(tensor.count)
+        }
+        func finish(_ tensor: Tensor, _ buffer: UnsafeMutablePointer<Float>) {
+            if !tensor.needsGradient { pool.give(buffer, count: tensor.count) }
         }
         let dq = target(q)
         pass.tape.profile?.countProduct(t * 4, all, d, times: tasks)
-        let dKeys = sources.map { target($0.keys) }
-        let dValues = sources.map { target($0.values) }
+        let dKeys = pass.tape.list(sources.count) { target(sources[$0].keys) }
+        let dValues = pass.tape.list(sources.count) { target(sources[$0].values) }
         pass.parallel.ranges(tasks, grain: 1) { range in
             for task in range {
                 let (sample, head) = (task / heads, task % heads)
@@ -167,7 +166,11 @@ private struct BridgeAttention: Operation {
             for task in 0..<tasks { sum += Double(gateParts[task]) }
             dGate[0] += Float(sum) * (1 - gateValue * gateValue)
         }
-        for (buffer, count) in spare { pool.give(buffer, count: count) }
+        finish(q, dq)
+        for (index, source) in sources.enumerated() {
+            finish(source.keys, dKeys[index])
+            finish(source.values, dValues[index])
+        }
         pool.give(logits, count: 2 * tasks * t * all)
         pool.give(gateParts, count: tasks)
     }

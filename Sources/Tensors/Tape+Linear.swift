@@ -23,8 +23,8 @@ extension Tape {
     public func linear(
         _ x: Tensor, weight: Int, bias: Int? = nil, residual: Tensor? = nil, update: LowRankUpdate? = nil
     ) -> Tensor {
-        let start = profile?.now
-        defer { if let start { profile?.end("linear", .forward, from: start) } }
+        let begin = profile?.now
+        defer { if let begin { profile?.end("linear", .forward, from: begin) } }
         let shape = parameters[weight].shape
         let outputs = shape[0]
         let inputs = shape.dropFirst().reduce(1, *)
@@ -35,26 +35,22 @@ extension Tape {
             || isTrainable(update?.a) || isTrainable(update?.b)
         let y = makeTensor(rows: x.rows, columns: outputs, needsGradient: needs)
         profile?.countProduct(x.rows, outputs, inputs)
-        let biasValues = bias.map { floats($0) }
-        let beta: Float = biasValues == nil && residual == nil ? 0 : 1
-        let prepare: (Range<Int>) -> Void = { rows in
-            let start = rows.lowerBound * outputs
-            if let residual {
-                (y.values + start).update(from: residual.values + start, count: rows.count * outputs)
-                if let biasValues { ck_add_bias(biasValues, rows.count, outputs, y.values + start) }
-            } else if let biasValues {
-                ck_fill_rows(biasValues, rows.count, outputs, y.values + start)
-            }
-        }
+        let start = LinearStart(bias: bias.map { floats($0) }, residual: residual?.values, outputs: outputs)
         switch weights[weight] {
         case .float32(let values):
-            parallel.gemm(
+            let product = parallel.product(
                 .normal, .transposed, m: x.rows, n: outputs, k: inputs, a: x.values, lda: inputs, b: values,
-                ldb: inputs, beta: beta, c: y.values, ldc: outputs, prepare: prepare)
+                ldb: inputs, beta: start.beta, c: y.values, ldc: outputs, rowsOnly: true)
+            // A chunk's rows are filled while they are about to be used.
+            parallel.run(chunks: product.chunks) { chunk in
+                start.fill(product.rows(chunk), of: y.values)
+                product(chunk)
+            }
         case .half(let values):
-            parallel.ranges(x.rows, grain: max(1, 65_536 / outputs), prepare)
+            parallel.ranges(x.rows, grain: max(1, 65_536 / outputs)) { start.fill($0, of: y.values) }
             parallel.multiply(
-                x.values, byTransposed: values, m: x.rows, n: outputs, k: inputs, beta: beta, into: y.values, pool)
+                x.values, byTransposed: values, m: x.rows, n: outputs, k: inputs, beta: start.beta, into: y.values,
+                pool)
         }
         var down: Tensor?
         if let update {
@@ -72,6 +68,25 @@ extension Tape {
             Linear(
                 output: y, x: x, weight: weight, bias: bias, residual: residual, update: update, down: down))
         return y
+    }
+}
+
+/// What a linear layer's product is added to.
+private struct LinearStart {
+    let bias: UnsafePointer<Float>?
+    let residual: UnsafeMutablePointer<Float>?
+    let outputs: Int
+
+    var beta: Float { bias == nil && residual == nil ? 0 : 1 }
+
+    func fill(_ rows: Range<Int>, of y: UnsafeMutablePointer<Float>) {
+        let start = rows.lowerBound * outputs
+        if let residual {
+            (y + start).update(from: residual + start, count: rows.count * outputs)
+            if let bias { ck_add_bias(bias, rows.count, outputs, y + start) }
+        } else if let bias {
+            ck_fill_rows(bias, rows.count, outputs, y + start)
+        }
     }
 }
 
@@ -133,24 +148,36 @@ private struct Linear: Operation {
         let parallel = pass.parallel
         let (m, n, k) = (rows.count, output.columns, x.columns)
         let profile = pass.tape.profile
-        if let dx = rows.dx {
-            profile?.countProduct(m, k, n)
+        let (dx, dw, db) = (rows.dx, pass.parameterGradient(weight), pass.parameterGradient(bias))
+        if dx != nil { profile?.countProduct(m, k, n) }
+        if dw != nil { profile?.countProduct(n, k, m) }
+        // All three in one loop: threads that are done with one go on with the next.
+        var inputProduct: ParallelProduct?
+        if let dx {
             let beta: Float = rows.accumulates ? 1 : 0
             switch pass.tape.weights[weight] {
             case .float32(let values):
-                parallel.gemm(
+                inputProduct = parallel.product(
                     .normal, .normal, m: m, n: k, k: n, a: rows.dy, lda: n, b: values, ldb: k, beta: beta, c: dx,
                     ldc: k)
             case .half(let values):
                 parallel.multiply(rows.dy, by: values, m: m, n: k, k: n, beta: beta, into: dx, pass.tape.pool)
             }
         }
-        if let dw = pass.parameterGradient(weight) {
-            profile?.countProduct(n, k, m)
-            parallel.gemm(
-                .transposed, .normal, m: n, n: k, k: m, a: rows.dy, lda: n, b: rows.x, ldb: k, beta: 1, c: dw, ldc: k)
+        let weightProduct = dw.map {
+            parallel.product(
+                .transposed, .normal, m: n, n: k, k: m, a: rows.dy, lda: n, b: rows.x, ldb: k, beta: 1, c: $0, ldc: k)
         }
-        if let db = pass.parameterGradient(bias) { pass.addColumnSum(of: rows.dy, rows: m, columns: n, to: db) }
+        let (inputChunks, weightChunks) = (inputProduct?.chunks ?? 0, weightProduct?.chunks ?? 0)
+        parallel.run(chunks: inputChunks + weightChunks + (db == nil ? 0 : 1)) { chunk in
+            if chunk < inputChunks {
+                inputProduct?(chunk)
+            } else if chunk < inputChunks + weightChunks {
+                weightProduct?(chunk - inputChunks)
+            } else if let db {
+                ck_column_sum(rows.dy, m, n, db)
+            }
+        }
         if let update, let down = rows.down { backward(update, down: down, rows, pass) }
     }
 
@@ -212,21 +239,5 @@ extension BackwardPass {
                 }
             }
         }
-    }
-
-    /// `sum += Σ_rows dy`, each thread over its own rows first, the partial sums added in a fixed order.
-    func addColumnSum(
-        of dy: UnsafePointer<Float>, rows: Int, columns: Int, to sum: UnsafeMutablePointer<Float>
-    ) {
-        let chunks = parallel.chunkCount(rows, grain: max(1, 65_536 / max(1, columns)))
-        if chunks <= 1 { return ck_column_sum(dy, rows, columns, sum) }
-        let partial = tape.pool.take(chunks * columns)
-        parallel.run(chunks: chunks) { chunk in
-            let range = Parallel.range(chunk, of: chunks, count: rows)
-            ck_fill(0, columns, partial + chunk * columns)
-            ck_column_sum(dy + range.lowerBound * columns, range.count, columns, partial + chunk * columns)
-        }
-        ck_column_sum(partial, chunks, columns, sum)
-        tape.pool.give(partial, count: chunks * columns)
     }
 }

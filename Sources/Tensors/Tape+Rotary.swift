@@ -42,7 +42,7 @@ extension Tape {
     /// Turns the heads of `x` in place: row r holds heads of the table's width and stands at `positions[r]`.
     ///
     /// - `x`: [rows, heads * headDim], made by an operation whose backward pass does not read its own output.
-    public func rotateInPlace(_ x: Tensor, table: RotaryTable, positions: [Int32], pairing: RotaryPairing) {
+    public func rotateInPlace(_ x: Tensor, table: RotaryTable, positions: ArenaList<Int32>, pairing: RotaryPairing) {
         let start = profile?.now
         defer { if let start { profile?.end("rotary", .forward, from: start) } }
         precondition(positions.count == x.rows && x.columns % table.headDim == 0)
@@ -57,7 +57,7 @@ private struct Rotation: Operation {
     let name: StaticString = "rotary"
     let output: Tensor
     let table: RotaryTable
-    let positions: [Int32]
+    let positions: ArenaList<Int32>
     let pairing: RotaryPairing
     var ownsOutput: Bool { false }
 
@@ -69,20 +69,15 @@ private struct Rotation: Operation {
         let (n, d) = (output.columns, table.headDim)
         table.cosine.withUnsafeBufferPointer { cosine in
             table.sine.withUnsafeBufferPointer { sine in
-                positions.withUnsafeBufferPointer { positions in
-                    guard let cosine = cosine.baseAddress, let sine = sine.baseAddress,
-                        let position = positions.baseAddress
-                    else { return }
-                    parallel.ranges(output.rows, grain: max(1, 32_768 / n)) { rows in
-                        let start = rows.lowerBound
-                        switch pairing {
-                        case .splitHalf:
-                            ck_rope_split_half(
-                                values + start * n, rows.count, n, n / d, d, cosine, sine, position + start, sign)
-                        case .interleaved:
-                            ck_rope_interleaved(
-                                values + start * n, rows.count, n, n / d, d, cosine, sine, position + start, sign)
-                        }
+                guard let cosine = cosine.baseAddress, let sine = sine.baseAddress else { return }
+                parallel.ranges(output.rows, grain: max(1, 32_768 / n)) { rows in
+                    let start = rows.lowerBound
+                    let (first, position) = (values + start * n, positions.base + start)
+                    switch pairing {
+                    case .splitHalf:
+                        ck_rope_split_half(first, rows.count, n, n / d, d, cosine, sine, position, sign)
+                    case .interleaved:
+                        ck_rope_interleaved(first, rows.count, n, n / d, d, cosine, sine, position, sign)
                     }
                 }
             }

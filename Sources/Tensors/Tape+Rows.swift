@@ -1,7 +1,7 @@
 internal import Kernels
 
 /// Where a row of a gathered matrix comes from: a source and a row in it.
-public struct RowReference: Sendable {
+public struct RowReference: Sendable, BitwiseCopyable {
     /// Index into the sources, or -1 for a row of zeros.
     public var source: Int32
     public var row: Int32
@@ -15,10 +15,23 @@ public struct RowReference: Sendable {
 }
 
 /// A matrix to take rows from.
-public enum RowSource {
+public enum RowSource: BitwiseCopyable {
     case tensor(Tensor)
     /// A parameter [rows, columns], or one whose leading dimensions flatten to that.
     case parameter(Int)
+}
+
+/// Consecutive rows.
+public struct RowRange: Sendable, BitwiseCopyable {
+    public let start: Int
+    public let count: Int
+
+    public init(_ range: Range<Int>) {
+        start = range.lowerBound
+        count = range.count
+    }
+
+    var range: Range<Int> { start..<start + count }
 }
 
 /// How a range of rows becomes one.
@@ -33,16 +46,16 @@ extension Tape {
     /// Embedding look-up, sequence assembly, token windows and position embeddings are all this operation. The backward
     /// pass adds each row's cotangent to where the row came from.
     ///
-    /// - `columns`: the common row length. `addends`: empty, or one per row.
+    /// - `columns`: the common row length. `addends`: nil, or one per row.
     /// - `period`: rows per sequence in the sources, when they are sequences of which some places may be taken alone.
     public func gatherRows(
-        _ rows: [RowReference], adding addends: [RowReference] = [], from sources: [RowSource], columns: Int,
-        period: Int? = nil
+        _ rows: ArenaList<RowReference>, adding addends: ArenaList<RowReference>? = nil,
+        from sources: ArenaList<RowSource>, columns: Int, period: Int? = nil
     ) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("gather rows", .forward, from: start) } }
-        precondition(addends.isEmpty || addends.count == rows.count)
-        var values: [WeightValues] = []
+        precondition(addends == nil || addends?.count == rows.count)
+        var values = list(of: WeightValues.self, capacity: sources.count)
         var needs = false
         for source in sources {
             switch source {
@@ -70,8 +83,7 @@ extension Tape {
                     case .half(let half): half.widen(start, columns, into: target)
                     }
                 }
-                if !addends.isEmpty, addends[index].source >= 0 {
-                    let addend = addends[index]
+                if let addend = addends?[index], addend.source >= 0 {
                     guard case .float32(let pointer) = values[Int(addend.source)] else {
                         preconditionFailure("rows to add are in float32")
                     }
@@ -86,23 +98,24 @@ extension Tape {
     /// Reduces ranges of rows to one row each: [spans, columns].
     ///
     /// - `period`: rows per sequence in `x`, when it is sequences of which some places may be taken alone.
-    public func poolRows(_ x: Tensor, spans: [Range<Int>], pooling: Pooling, period: Int? = nil) -> Tensor {
+    public func poolRows(_ x: Tensor, spans: ArenaList<RowRange>, pooling: Pooling, period: Int? = nil) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("pool rows", .forward, from: start) } }
         let n = x.columns
         let y = makeTensor(rows: spans.count, columns: n, needsGradient: x.needsGradient)
-        var winners: [Int32] = []
+        var winners = list(of: Int32.self, capacity: pooling == .max ? spans.count * n : 0)
         for (index, span) in spans.enumerated() {
-            precondition(!span.isEmpty, "a range of rows to pool is empty")
+            precondition(span.count > 0, "a range of rows to pool is empty")
             let target = y.values + index * n
             switch pooling {
             case .mean:
                 ck_fill(0, n, target)
-                ck_column_sum(x.values + span.lowerBound * n, span.count, n, target)
+                ck_column_sum(x.values + span.start * n, span.count, n, target)
                 ck_scale(1 / Float(span.count), target, n, target)
             case .max:
                 for column in 0..<n {
-                    let best = span.max { x.values[$0 * n + column] < x.values[$1 * n + column] } ?? span.lowerBound
+                    let best =
+                        span.range.max { x.values[$0 * n + column] < x.values[$1 * n + column] } ?? span.start
                     winners.append(Int32(best))
                     target[column] = x.values[best * n + column]
                 }
@@ -133,15 +146,15 @@ extension Tape {
 private struct GatherRows: Operation {
     let name: StaticString = "gather rows"
     let output: Tensor
-    let rows: [RowReference]
-    let addends: [RowReference]
-    let sources: [RowSource]
+    let rows: ArenaList<RowReference>
+    let addends: ArenaList<RowReference>?
+    let sources: ArenaList<RowSource>
     let period: Int?
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
         let n = output.columns
-        let targets: [UnsafeMutablePointer<Float>?] = sources.enumerated().map { index, source in
-            switch source {
+        let targets = pass.tape.list(sources.count) { index -> UnsafeMutablePointer<Float>? in
+            switch sources[index] {
             case .tensor(let tensor):
                 tensor.needsGradient ? pass.clearedGradient(of: tensor, within: span(of: index)) : nil
             case .parameter(let id): pass.parameterGradient(id)
@@ -156,8 +169,8 @@ private struct GatherRows: Operation {
                 if reference.source >= 0, let target = targets[Int(reference.source)] {
                     ck_axpy(1, cotangent, columns.count, target + Int(reference.row) * n + columns.lowerBound)
                 }
-                if !addends.isEmpty, addends[index].source >= 0, let target = targets[Int(addends[index].source)] {
-                    ck_axpy(1, cotangent, columns.count, target + Int(addends[index].row) * n + columns.lowerBound)
+                if let addend = addends?[index], addend.source >= 0, let target = targets[Int(addend.source)] {
+                    ck_axpy(1, cotangent, columns.count, target + Int(addend.row) * n + columns.lowerBound)
                 }
             }
         }
@@ -165,7 +178,7 @@ private struct GatherRows: Operation {
 
     /// Where in its sequences a source is read.
     private func span(of source: Int) -> RowSpan? {
-        guard let period, addends.isEmpty else { return nil }
+        guard let period, addends == nil else { return nil }
         return RowSpan(holding: rows.lazy.filter { Int($0.source) == source }.map { Int($0.row) }, period: period)
     }
 }
@@ -174,21 +187,23 @@ private struct PoolRows: Operation {
     let name: StaticString = "pool rows"
     let output: Tensor
     let x: Tensor
-    let spans: [Range<Int>]
+    let spans: ArenaList<RowRange>
     /// For max pooling: the row each value came from, [spans, columns]; empty for the mean.
-    let winners: [Int32]
+    let winners: ArenaList<Int32>
     let period: Int?
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
         let n = x.columns
-        let span = period.flatMap {
-            RowSpan(holding: spans.flatMap { [$0.lowerBound, $0.upperBound - 1] }, period: $0)
+        let ends = (0..<2 * spans.count).lazy.map { end in
+            let span = self.spans[end / 2]
+            return end % 2 == 0 ? span.start : span.start + span.count - 1
         }
+        let span = period.flatMap { RowSpan(holding: ends, period: $0) }
         let dx = pass.clearedGradient(of: x, within: span)
         for (index, span) in spans.enumerated() {
             let cotangent = dy + index * n
             if winners.isEmpty {
-                for row in span { ck_axpy(1 / Float(span.count), cotangent, n, dx + row * n) }
+                for row in span.range { ck_axpy(1 / Float(span.count), cotangent, n, dx + row * n) }
             } else {
                 for column in 0..<n { dx[Int(winners[index * n + column]) * n + column] += cotangent[column] }
             }
@@ -203,12 +218,15 @@ private struct ConcatenateColumns: Operation {
     let b: Tensor
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
+        if a.needsGradient { send(dy, to: a, pass) }
+        if b.needsGradient { send(dy + a.columns, to: b, pass) }
+    }
+
+    private func send(_ dy: UnsafePointer<Float>, to part: Tensor, _ pass: BackwardPass) {
         let n = output.columns
-        for (part, offset) in [(a, 0), (b, a.columns)] where part.needsGradient {
-            let dx = pass.clearedGradient(of: part)
-            pass.parallel.ranges(part.rows, grain: max(1, 32_768 / part.columns)) { rows in
-                for row in rows { ck_axpy(1, dy + row * n + offset, part.columns, dx + row * part.columns) }
-            }
+        let dx = pass.clearedGradient(of: part)
+        pass.parallel.ranges(part.rows, grain: max(1, 32_768 / part.columns)) { rows in
+            for row in rows { ck_axpy(1, dy + row * n, part.columns, dx + row * part.columns) }
         }
     }
 }

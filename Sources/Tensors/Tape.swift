@@ -1,7 +1,7 @@
 internal import Kernels
 
 /// A matrix of float32 values, [rows, columns], row major, in the memory of the ``Tape`` that made it.
-public struct Tensor {
+public struct Tensor: BitwiseCopyable {
     /// Index among the tape's tensors.
     public let id: Int
     public let rows: Int
@@ -28,6 +28,12 @@ extension Operation {
     var ownsOutput: Bool { true }
 }
 
+/// A part of a model that turns one matrix into another of the same shape, such as a transformer block.
+public protocol TapeSegment {
+    /// Depends on `x` and the parameters alone.
+    func callAsFunction(_ x: Tensor, on tape: Tape) -> Tensor
+}
+
 /// Runs operations and records what a backward pass needs.
 ///
 /// Values live in an arena that ``reset(weights:recording:)`` reuses. After one forward pass any number of backward
@@ -37,7 +43,9 @@ public final class Tape {
     public var parallel: Parallel
     let arena = Arena()
     let pool = BufferPool()
-    private(set) var operations: [any Operation] = []
+    private var operations = Recording()
+    /// Recordings of segments that were run again, for the next ones.
+    private var spareRecordings: [Recording] = []
     private(set) var tensorCount = 0
     /// Values of every parameter for this forward pass, by id.
     public private(set) var weights: [WeightValues] = []
@@ -52,6 +60,7 @@ public final class Tape {
     /// Whether segments (``segment(_:_:)``) keep only their input and are run again in backward passes.
     public var checkpointsSegments = false
     let parameters: ParameterSet
+    private lazy var pass = BackwardPass(of: self)
 
     public init(parameters: ParameterSet, parallel: Parallel) {
         self.parameters = parameters
@@ -63,7 +72,7 @@ public final class Tape {
     /// - `weights`: values of every parameter, by id; they must outlive the backward passes.
     public func reset(weights: [WeightValues], recording: Bool) {
         arena.reset()
-        operations.removeAll(keepingCapacity: true)
+        operations.removeAll()
         tensorCount = 0
         self.weights = weights
         isRecording = recording
@@ -95,7 +104,7 @@ public final class Tape {
         seeds: [(tensor: Tensor, cotangent: UnsafePointer<Float>)], scale: Float, into gradients: GradientAccumulator
     ) {
         precondition(isRecording, "a forward pass without recording has no backward pass")
-        let pass = BackwardPass(tape: self, gradients: gradients)
+        pass.begin(into: gradients)
         for seed in seeds where seed.tensor.needsGradient {
             let (buffer, accumulate) = pass.gradient(of: seed.tensor)
             if accumulate {
@@ -105,22 +114,20 @@ public final class Tape {
             }
         }
         pass.run(operations)
-        pass.releaseAll()
+        pass.end()
     }
 
-    /// Runs a part of the model that turns one matrix into another of the same shape, such as a transformer block.
+    /// Runs a part of the model.
     ///
     /// When ``checkpointsSegments`` is set, or nothing is recorded, all memory that `body` took but its result's is free
     /// again when it returns; a backward pass runs `body` once more (activation checkpointing, Chen et al. 2016).
-    ///
-    /// - `body`: depends on its argument and the parameters alone.
-    public func segment(_ x: Tensor, _ body: @escaping (Tensor) -> Tensor) -> Tensor {
-        if keepsOperations && !checkpointsSegments { return body(x) }
+    public func segment(_ x: Tensor, _ body: some TapeSegment) -> Tensor {
+        if keepsOperations && !checkpointsSegments { return body(x, on: self) }
         let values = arena.allocate(x.count)
         let mark = arena.mark()
         let kept = keepsOperations
         keepsOperations = false
-        let result = body(x)
+        let result = body(x, on: self)
         keepsOperations = kept
         precondition(result.rows == x.rows && result.columns == x.columns, "a segment keeps the shape")
         parallel.ranges(result.count, grain: 65_536) { range in
@@ -135,19 +142,22 @@ public final class Tape {
     }
 
     /// Runs a segment again with its operations kept, and gives them to `then` before its memory is free again.
-    fileprivate func replay(_ segment: Segment, _ then: (_ leaf: Tensor, _ result: Tensor, [any Operation]) -> Void) {
+    fileprivate func replay(
+        _ body: some TapeSegment, on x: Tensor, _ then: (_ leaf: Tensor, _ result: Tensor, Recording) -> Void
+    ) {
         let mark = arena.mark()
         let outer = operations
-        operations = []
+        operations = spareRecordings.popLast() ?? Recording()
         keepsOperations = true
         let leaf = Tensor(
-            id: tensorCount, rows: segment.x.rows, columns: segment.x.columns, values: segment.x.values,
-            needsGradient: segment.x.needsGradient)
+            id: tensorCount, rows: x.rows, columns: x.columns, values: x.values, needsGradient: x.needsGradient)
         tensorCount += 1
-        let result = segment.body(leaf)
+        let result = body(leaf, on: self)
         let inner = operations
         operations = outer
         then(leaf, result, inner)
+        inner.removeAll()
+        spareRecordings.append(inner)
         arena.rewind(to: mark)
     }
 
@@ -158,7 +168,7 @@ public final class Tape {
             needsGradient: needsGradient && isRecording)
     }
 
-    func record(_ operation: any Operation) {
+    func record(_ operation: some Operation) {
         if keepsOperations && operation.output.needsGradient { operations.append(operation) }
     }
 
@@ -169,14 +179,14 @@ public final class Tape {
 }
 
 /// A part of the model that is run again when its cotangent is known.
-private struct Segment: Operation {
+private struct Segment<Body: TapeSegment>: Operation {
     let name: StaticString = "segment"
     let output: Tensor
     let x: Tensor
-    let body: (Tensor) -> Tensor
+    let body: Body
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
-        pass.tape.replay(self) { leaf, result, operations in
+        pass.tape.replay(body, on: x) { leaf, result, operations in
             pass.makeRoom()
             pass.move(output, to: result)
             pass.run(operations)
@@ -186,31 +196,30 @@ private struct Segment: Operation {
     }
 }
 
-/// One backward pass: cotangents by tensor, gradients by parameter.
+/// A backward pass: cotangents by tensor, gradients by parameter. A tape keeps one, whose arrays serve every pass.
 final class BackwardPass {
-    let tape: Tape
-    let gradients: GradientAccumulator
-    fileprivate(set) var cotangents: [UnsafeMutablePointer<Float>?]
-    private var counts: [Int]
+    unowned let tape: Tape
+    private var gradients: GradientAccumulator?
+    private var cotangents: [UnsafeMutablePointer<Float>?] = []
+    private var counts: [Int] = []
     /// Where a cotangent may differ from zero, by tensor; nil: anywhere. Rows outside hold zeros all the same.
-    private var spans: [RowSpan?]
+    private var spans: [RowSpan?] = []
     var parallel: Parallel { tape.parallel }
 
-    init(tape: Tape, gradients: GradientAccumulator) {
-        self.tape = tape
+    init(of tape: Tape) { self.tape = tape }
+
+    func begin(into gradients: GradientAccumulator) {
         self.gradients = gradients
-        cotangents = Array(repeating: nil, count: tape.tensorCount)
-        counts = Array(repeating: 0, count: tape.tensorCount)
-        spans = Array(repeating: nil, count: tape.tensorCount)
+        makeRoom()
     }
 
     /// The rows in which the cotangent of `tensor` may differ from zero.
     func activeRows(of tensor: Tensor) -> ActiveRows { ActiveRows(spans[tensor.id], of: tensor.rows) }
 
     /// Runs operations backwards.
-    func run(_ operations: [any Operation]) {
-        for operation in operations.reversed() {
-            guard let dy = cotangents[operation.output.id] else { continue }
+    func run(_ operations: Recording) {
+        operations.forEachReversed { operation in
+            guard let dy = cotangents[operation.output.id] else { return }
             if let profile = tape.profile {
                 let start = profile.now
                 operation.backward(dy, self)
@@ -226,9 +235,9 @@ final class BackwardPass {
     func makeRoom() {
         let missing = tape.tensorCount - cotangents.count
         if missing > 0 {
-            cotangents += Array(repeating: nil, count: missing)
-            counts += Array(repeating: 0, count: missing)
-            spans += Array(repeating: nil, count: missing)
+            cotangents.append(contentsOf: repeatElement(nil, count: missing))
+            counts.append(contentsOf: repeatElement(0, count: missing))
+            spans.append(contentsOf: repeatElement(nil, count: missing))
         }
     }
 
@@ -300,7 +309,7 @@ final class BackwardPass {
 
     /// Where the gradient of a parameter is added; nil when it is frozen.
     func parameterGradient(_ id: Int?) -> UnsafeMutablePointer<Float>? {
-        guard let id else { return nil }
+        guard let id, let gradients else { return nil }
         let parameter = tape.parameters[id]
         guard parameter.isTrainable else { return nil }
         gradients.isReached[id] = true
@@ -314,10 +323,14 @@ final class BackwardPass {
         spans[tensor.id] = nil
     }
 
-    func releaseAll() {
+    /// Gives all buffers back.
+    func end() {
         for id in cotangents.indices {
             if let buffer = cotangents[id] { tape.pool.give(buffer, count: counts[id]) }
-            cotangents[id] = nil
         }
+        cotangents.removeAll(keepingCapacity: true)
+        counts.removeAll(keepingCapacity: true)
+        spans.removeAll(keepingCapacity: true)
+        gradients = nil
     }
 }

@@ -67,4 +67,10 @@ extension Tape {
     func rows(of parameter: Int, _ rows: Int, _ columns: Int) -> Tensor {
         gatherRows((0..<rows).map { RowReference(source: 0, row: $0) }, from: [.parameter(parameter)], columns: columns)
     }
+
+    func gatherRows(
+        _ rows: [RowReference], adding addends: [RowReference]? = nil, from sources: [RowSource], columns: Int
+    ) -> Tensor {
+        gatherRows(list(rows), adding: addends.map { list($0) }, from: list(sources), columns: columns)
+    }
 }

@@ -84,9 +84,12 @@ import Testing
 
     @Test func poolingAndConcatenation() {
         expectGradients([[7, 5]]) {
-            $0.poolRows($0.rows(of: $1[0], 7, 5), spans: [0..<3, 2..<7, 6..<7], pooling: .mean)
+            $0.poolRows(
+                $0.rows(of: $1[0], 7, 5), spans: $0.list([0..<3, 2..<7, 6..<7].map(RowRange.init)), pooling: .mean)
         }
-        expectGradients([[7, 5]]) { $0.poolRows($0.rows(of: $1[0], 7, 5), spans: [0..<3, 3..<7], pooling: .max) }
+        expectGradients([[7, 5]]) {
+            $0.poolRows($0.rows(of: $1[0], 7, 5), spans: $0.list([0..<3, 3..<7].map(RowRange.init)), pooling: .max)
+        }
         expectGradients([[4, 3], [4, 5]]) { $0.concatenateColumns($0.rows(of: $1[0], 4, 3), $0.rows(of: $1[1], 4, 5)) }
     }
 
@@ -94,7 +97,7 @@ import Testing
         let table = RotaryTable(positions: 9, headDim: 6, base: 100)
         expectGradients([[5, 12], [12, 12]]) { tape, p in
             let x = tape.linear(tape.rows(of: p[0], 5, 12), weight: p[1])
-            tape.rotateInPlace(x, table: table, positions: [0, 3, 1, 8, 8], pairing: pairing)
+            tape.rotateInPlace(x, table: table, positions: tape.list([0, 3, 1, 8, 8]), pairing: pairing)
             return x
         }
     }
