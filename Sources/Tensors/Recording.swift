@@ -33,6 +33,7 @@ protocol OperationBox: AnyObject {
     var ownsOutput: Bool { get }
     var name: StaticString { get }
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass)
+    func backward(shared: SharedCotangent, _ pass: BackwardPass) -> Bool
 }
 
 private final class Box<Recorded: Operation>: OperationBox {
@@ -45,4 +46,6 @@ private final class Box<Recorded: Operation>: OperationBox {
     var name: StaticString { operation.name }
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) { operation.backward(dy, pass) }
+
+    func backward(shared: SharedCotangent, _ pass: BackwardPass) -> Bool { operation.backward(shared: shared, pass) }
 }

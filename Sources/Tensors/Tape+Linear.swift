@@ -110,6 +110,8 @@ private struct Linear: Operation {
         let dx: UnsafeMutablePointer<Float>?
         /// Whether `dx` holds something to be added to.
         let accumulates: Bool
+        /// When every row stands for a range of rows with one cotangent, whose inputs are added up: those ranges.
+        var spans: ArenaList<RowRange>?
     }
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
@@ -144,6 +146,47 @@ private struct Linear: Operation {
         if let residual { pass.pass(output, to: residual) }
     }
 
+    /// Rows with one cotangent need one product with the weights, and their inputs only as a sum.
+    func backward(shared: SharedCotangent, _ pass: BackwardPass) -> Bool {
+        let (count, n, k) = (shared.spans.count, output.columns, x.columns)
+        if count * 4 > x.rows { return false }
+        let pool = pass.tape.pool
+        let sums = sum(x.values, columns: k, over: shared.spans, pass)
+        let downSums = down.map { sum($0.values, columns: $0.columns, over: shared.spans, pass) }
+        let dx = x.needsGradient ? pool.take(count * k) : nil
+        backward(
+            Rows(
+                count: count, dy: shared.values, x: sums, down: downSums.map { UnsafePointer($0) }, dx: dx,
+                accumulates: false, spans: shared.spans), pass)
+        if let dx {
+            pass.share(SharedCotangent(spans: shared.spans, columns: k, values: dx, rows: shared.rows), with: x)
+        }
+        if let residual {
+            let values = pool.take(count * n)
+            values.update(from: shared.values, count: count * n)
+            pass.share(
+                SharedCotangent(spans: shared.spans, columns: n, values: values, rows: shared.rows), with: residual)
+        }
+        if let down, let downSums { pool.give(downSums, count: count * down.columns) }
+        pool.give(sums, count: count * k)
+        return true
+    }
+
+    /// The sum of the rows of each span, [spans, columns].
+    private func sum(
+        _ values: UnsafePointer<Float>, columns: Int, over spans: ArenaList<RowRange>, _ pass: BackwardPass
+    ) -> UnsafeMutablePointer<Float> {
+        let sums = pass.tape.pool.take(spans.count * columns)
+        pass.parallel.ranges(spans.count, grain: 1) { range in
+            for index in range {
+                ck_fill(0, columns, sums + index * columns)
+                ck_column_sum(
+                    values + spans[index].start * columns, spans[index].count, columns, sums + index * columns)
+            }
+        }
+        return sums
+    }
+
     private func backward(_ rows: Rows, _ pass: BackwardPass) {
         let parallel = pass.parallel
         let (m, n, k) = (rows.count, output.columns, x.columns)
@@ -174,6 +217,8 @@ private struct Linear: Operation {
                 inputProduct?(chunk)
             } else if chunk < inputChunks + weightChunks {
                 weightProduct?(chunk - inputChunks)
+            } else if let db, let spans = rows.spans {
+                for (index, span) in spans.enumerated() { ck_axpy(Float(span.count), rows.dy + index * n, n, db) }
             } else if let db {
                 ck_column_sum(rows.dy, m, n, db)
             }

@@ -199,14 +199,17 @@ private struct PoolRows: Operation {
             return end % 2 == 0 ? span.start : span.start + span.count - 1
         }
         let span = period.flatMap { RowSpan(holding: ends, period: $0) }
-        let dx = pass.clearedGradient(of: x, within: span)
-        for (index, span) in spans.enumerated() {
-            let cotangent = dy + index * n
-            if winners.isEmpty {
-                for row in span.range { ck_axpy(1 / Float(span.count), cotangent, n, dx + row * n) }
-            } else {
-                for column in 0..<n { dx[Int(winners[index * n + column]) * n + column] += cotangent[column] }
+        if winners.isEmpty {
+            let shared = SharedCotangent(
+                spans: spans, columns: n, values: pass.tape.pool.take(spans.count * n), rows: span)
+            for (index, span) in spans.enumerated() {
+                ck_scale(1 / Float(span.count), dy + index * n, n, shared.values + index * n)
             }
+            return pass.share(shared, with: x)
+        }
+        let dx = pass.clearedGradient(of: x, within: span)
+        for (index, winner) in winners.enumerated() {
+            dx[Int(winner) * n + index % n] += dy[index]
         }
     }
 }

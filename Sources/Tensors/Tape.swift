@@ -22,10 +22,13 @@ protocol Operation {
     var name: StaticString { get }
     /// Sends `dy`, the cotangent of `output`, to the inputs and parameters.
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass)
+    /// The same for a cotangent that ranges of rows share; false when the operation wants it row by row.
+    func backward(shared: SharedCotangent, _ pass: BackwardPass) -> Bool
 }
 
 extension Operation {
     var ownsOutput: Bool { true }
+    func backward(shared: SharedCotangent, _ pass: BackwardPass) -> Bool { false }
 }
 
 /// A part of a model that turns one matrix into another of the same shape, such as a transformer block.
@@ -51,7 +54,8 @@ public final class Tape {
     public private(set) var weights: [WeightValues] = []
     /// Whether a backward pass can follow. Without it values are computed all the same.
     public private(set) var isRecording = true
-    /// Whether backward passes leave out rows whose cotangent is known to be zero. The results are the same without.
+    /// Whether backward passes leave out rows whose cotangent is known to be zero, and do rows that share one only once. The
+    /// results are the same without, but for rounding.
     package var limitsRows = true
     /// Where the times of operations are kept; nil measures nothing.
     public var profile: OperationProfile?
@@ -185,7 +189,14 @@ private struct Segment<Body: TapeSegment>: Operation {
     let x: Tensor
     let body: Body
 
-    func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
+    func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) { replay(pass) }
+
+    func backward(shared: SharedCotangent, _ pass: BackwardPass) -> Bool {
+        replay(pass)
+        return true
+    }
+
+    private func replay(_ pass: BackwardPass) {
         pass.tape.replay(body, on: x) { leaf, result, operations in
             pass.makeRoom()
             pass.move(output, to: result)
@@ -193,144 +204,5 @@ private struct Segment<Body: TapeSegment>: Operation {
             pass.pass(leaf, to: x)
             pass.release(leaf)
         }
-    }
-}
-
-/// A backward pass: cotangents by tensor, gradients by parameter. A tape keeps one, whose arrays serve every pass.
-final class BackwardPass {
-    unowned let tape: Tape
-    private var gradients: GradientAccumulator?
-    private var cotangents: [UnsafeMutablePointer<Float>?] = []
-    private var counts: [Int] = []
-    /// Where a cotangent may differ from zero, by tensor; nil: anywhere. Rows outside hold zeros all the same.
-    private var spans: [RowSpan?] = []
-    var parallel: Parallel { tape.parallel }
-
-    init(of tape: Tape) { self.tape = tape }
-
-    func begin(into gradients: GradientAccumulator) {
-        self.gradients = gradients
-        makeRoom()
-    }
-
-    /// The rows in which the cotangent of `tensor` may differ from zero.
-    func activeRows(of tensor: Tensor) -> ActiveRows { ActiveRows(spans[tensor.id], of: tensor.rows) }
-
-    /// Runs operations backwards.
-    func run(_ operations: Recording) {
-        operations.forEachReversed { operation in
-            guard let dy = cotangents[operation.output.id] else { return }
-            if let profile = tape.profile {
-                let start = profile.now
-                operation.backward(dy, self)
-                profile.end(operation.name.description, .backward, from: start)
-            } else {
-                operation.backward(dy, self)
-            }
-            if operation.ownsOutput { release(operation.output) }
-        }
-    }
-
-    /// Makes room for tensors that have come into being since the pass began.
-    func makeRoom() {
-        let missing = tape.tensorCount - cotangents.count
-        if missing > 0 {
-            cotangents.append(contentsOf: repeatElement(nil, count: missing))
-            counts.append(contentsOf: repeatElement(0, count: missing))
-            spans.append(contentsOf: repeatElement(nil, count: missing))
-        }
-    }
-
-    /// Hands the cotangent of `tensor` over to `other`, which has none.
-    func move(_ tensor: Tensor, to other: Tensor) {
-        (cotangents[other.id], counts[other.id]) = (cotangents[tensor.id], counts[tensor.id])
-        spans[other.id] = spans[tensor.id]
-        cotangents[tensor.id] = nil
-        spans[tensor.id] = nil
-    }
-
-    /// The cotangent buffer of `tensor`, and whether it holds something to be added to (else: overwrite all of it).
-    ///
-    /// - `span`: the caller writes or changes these rows alone; nil: any.
-    func gradient(
-        of tensor: Tensor, within span: RowSpan? = nil
-    ) -> (buffer: UnsafeMutablePointer<Float>, accumulate: Bool) {
-        let span = tape.limitsRows ? span : nil
-        if let buffer = cotangents[tensor.id] {
-            spans[tensor.id] = span.flatMap { spans[tensor.id]?.union($0) }
-            return (buffer, true)
-        }
-        let buffer = tape.pool.take(tensor.count)
-        cotangents[tensor.id] = buffer
-        counts[tensor.id] = tensor.count
-        spans[tensor.id] = span
-        if let span {
-            let n = tensor.columns
-            parallel.ranges(tensor.rows / span.period, grain: max(1, 65_536 / max(1, span.period * n))) { sequences in
-                for sequence in sequences {
-                    let start = buffer + sequence * span.period * n
-                    ck_fill(0, span.range.lowerBound * n, start)
-                    ck_fill(0, (span.period - span.range.upperBound) * n, start + span.range.upperBound * n)
-                }
-            }
-        }
-        return (buffer, false)
-    }
-
-    /// The cotangent buffer of `tensor`, cleared when new, for operations that reach only some of its rows.
-    func clearedGradient(of tensor: Tensor, within span: RowSpan? = nil) -> UnsafeMutablePointer<Float> {
-        let (buffer, accumulate) = gradient(of: tensor, within: span)
-        if !accumulate {
-            parallel.ranges(tensor.count, grain: 65_536) { ck_fill(0, $0.count, buffer + $0.lowerBound) }
-        }
-        return buffer
-    }
-
-    /// Adds the cotangent of `output` to `tensor`; when `tensor` has none yet it takes the buffer over without a copy.
-    func pass(_ output: Tensor, to tensor: Tensor) {
-        guard let dy = cotangents[output.id], tensor.needsGradient else { return }
-        if cotangents[tensor.id] != nil {
-            let active = activeRows(of: output)
-            let (buffer, _) = gradient(of: tensor, within: active.span)
-            let n = tensor.columns
-            tape.parallel.ranges(active.count, grain: max(1, 65_536 / max(1, n))) { range in
-                active.forEach(in: range) { rows, _ in
-                    let start = rows.lowerBound * n
-                    ck_add(buffer + start, dy + start, rows.count * n, buffer + start)
-                }
-            }
-        } else {
-            cotangents[tensor.id] = dy
-            counts[tensor.id] = tensor.count
-            spans[tensor.id] = spans[output.id]
-            cotangents[output.id] = nil
-        }
-    }
-
-    /// Where the gradient of a parameter is added; nil when it is frozen.
-    func parameterGradient(_ id: Int?) -> UnsafeMutablePointer<Float>? {
-        guard let id, let gradients else { return nil }
-        let parameter = tape.parameters[id]
-        guard parameter.isTrainable else { return nil }
-        gradients.isReached[id] = true
-        return gradients.values.base + parameter.offset
-    }
-
-    func release(_ tensor: Tensor) {
-        guard let buffer = cotangents[tensor.id] else { return }
-        tape.pool.give(buffer, count: counts[tensor.id])
-        cotangents[tensor.id] = nil
-        spans[tensor.id] = nil
-    }
-
-    /// Gives all buffers back.
-    func end() {
-        for id in cotangents.indices {
-            if let buffer = cotangents[id] { tape.pool.give(buffer, count: counts[id]) }
-        }
-        cotangents.removeAll(keepingCapacity: true)
-        counts.removeAll(keepingCapacity: true)
-        spans.removeAll(keepingCapacity: true)
-        gradients = nil
     }
 }

@@ -93,6 +93,21 @@ import Testing
         expectGradients([[4, 3], [4, 5]]) { $0.concatenateColumns($0.rows(of: $1[0], 4, 3), $0.rows(of: $1[1], 4, 5)) }
     }
 
+    /// Rows whose mean is taken share a cotangent down to the linear layer and its residual, where others join.
+    @Test(arguments: [[0..<8, 8..<20], [2..<9, 5..<20]]) func rowsThatShareACotangent(_ spans: [Range<Int>]) {
+        expectGradients([[20, 3], [4, 3], [4], [20, 4]]) { tape, p in
+            let x = tape.gelu(tape.rows(of: p[0], 20, 3))
+            let residual = tape.gelu(tape.rows(of: p[3], 20, 4))
+            let y = tape.linear(x, weight: p[1], bias: p[2], residual: residual)
+            let pooled = tape.poolRows(y, spans: tape.list(spans.map(RowRange.init)), pooling: .mean)
+            let other = tape.poolRows(tape.gelu(residual), spans: tape.list([RowRange(1..<4)]), pooling: .mean)
+            return tape.gatherRows(
+                [(0, 0), (0, 1), (1, 0)].map { RowReference(source: $0, row: $1) },
+                from: [.tensor(pooled), .tensor(other)],
+                columns: 4)
+        }
+    }
+
     @Test(arguments: [RotaryPairing.splitHalf, .interleaved]) func rotaryPositions(_ pairing: RotaryPairing) {
         let table = RotaryTable(positions: 9, headDim: 6, base: 100)
         expectGradients([[5, 12], [12, 12]]) { tape, p in
