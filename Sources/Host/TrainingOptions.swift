@@ -81,10 +81,16 @@ struct TrainingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Action head, for a model folder that leaves it open. Default: the folder's, else pro.",
+            "Action head, for a model folder that has none yet. Default: what its config.json says, else pro.",
             valueName: "pro|base"
         ))
     var policy: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Side of the images that the model sees, a multiple of its patches; position embeddings are resampled. Default: the model's.",
+            valueName: "pixels"))
+    var imageSize: Int?
 
     @Option(help: ArgumentHelp("Camera features, in the model's order. Default: image,wrist_image.", valueName: "list"))
     var cameras: String?
@@ -207,6 +213,7 @@ struct TrainingOptions: ParsableArguments {
             }
             settings.proPolicy = policy == "pro"
         }
+        if let imageSize { settings.imageSize = imageSize }
         if let cameras { settings.cameras = cameras.split(separator: ",").map(String.init) }
         if let augment { settings.augments = augment }
         if let holdOutEvery { settings.holdOutEvery = holdOutEvery }

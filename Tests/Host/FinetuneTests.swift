@@ -114,7 +114,8 @@ extension HostTests {
                 "--use_lora True --lora_rank 64",
                 ["--lora-rank 64 --lora-alpha 128 ", "+lora-r64+dropout-0.0--image_aug"]
             ),
-            ("--use_pro_version False", ["--policy base "]), ("--console_log_freq 7", ["--progress-every 7"]),
+            ("--use_pro_version False", ["--policy base "]), ("--use_pro_version True", ["--policy pro "]),
+            ("--console_log_freq 7", ["--progress-every 7"]),
             (
                 "--dataset_name libero_4_task_suites_no_noops",
                 ["--dataset libero_spatial_no_noops,libero_object_no_noops"]
@@ -198,7 +199,6 @@ extension HostTests {
             ("--use_l1_regression False", ["--use_l1_regression", "discrete"]),
             ("--use_val_set True", ["--use_val_set", "--hold-out-every"]),
             ("--use_proprio False", ["--use_proprio", "proprioception"]),
-            ("--use_pro_version True", ["--use_pro_version", "base"]),
             ("--num_images_in_input 3", ["--num_images_in_input", "--cameras"]),
             ("--num_images_in_input 9", ["--num_images_in_input", "9"]),
             ("--use_lora True --lora_dropout 0.1", ["--lora_dropout", "dropout"]),

@@ -8,7 +8,7 @@ extension HostTests {
         private static let four = CraftCommand.four
 
         @Test(arguments: [
-            (four, []), (four, ["--lora-rank", "4"]),
+            (four, []), (four, ["--lora-rank", "4"]), (four, ["--image-size", "72", "--policy", "pro"]),
             (
                 "BaselineL1,ProbeTokens:interval=2:start=1,CRaFTDual:objective=probe:budget=0",
                 ["--accumulation", "2", "--lr-scale", "vision=0.1,policy=2"]
@@ -55,6 +55,26 @@ extension HostTests {
             let logged = plugins == Self.four ? "CRaFT/Conflict Ratio" : "Plugin/probe_text"
             #expect(metrics.contains("VLA Train/Loss") && metrics.contains(logged))
             #expect(metrics.split(separator: "\n").count == 4, "one line a step, none twice:\n\(metrics)")
+        }
+
+        /// Another image size and action head than the model folder's are in the checkpoint's own configuration.
+        @Test func anotherImageSizeAndActionHead() throws {
+            let folder = try TemporaryFolder()
+            let run = folder.path("run")
+            var result = try CraftCommand.run(
+                CraftCommand.trainArguments(
+                    "BaselineL1", steps: 1, out: run, ["--image-size", "96", "--policy", "pro"]))
+            #expect(result.status == 0, "\(result.output)")
+            result = try CraftCommand.run(["model", "info", run])
+            #expect(result.output.contains("96") && result.output.contains("Pro action head"), "\(result.output)")
+            let checkpoint = run + "/checkpoints/step-000001"
+            result = try CraftCommand.run(
+                CraftCommand.trainArguments(
+                    "BaselineL1", steps: 1, out: folder.path("again"), ["--model", checkpoint, "--policy", "base"]))
+            #expect(result.status == 2)
+            for word in ["--policy is base", "the Pro one", checkpoint] {
+                #expect(result.output.contains(word), "\(word) in \(result.output)")
+            }
         }
 
         /// A run goes on with the plugins it began with; with others when told, and then says which.

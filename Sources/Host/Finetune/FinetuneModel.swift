@@ -7,6 +7,8 @@ struct FinetuneModel {
     /// The flag that names it; nil when none does.
     private(set) var flag: String?
     private(set) var config: ModelConfig?
+    /// Whether the folder holds an action head, which the run then starts from.
+    var hasActionHead: Bool { (try? ModelFolder(path: path))?.actionHead != nil }
     private(set) var notes: [String] = []
     private(set) var problems: [String] = []
     private let arguments: FinetuneArguments

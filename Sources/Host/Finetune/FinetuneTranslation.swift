@@ -109,7 +109,7 @@ struct FinetuneTranslation {
         number("grad_accumulation_steps", as: "--accumulation")
         addSchedule()
         addAdapters()
-        addPolicy(model.config)
+        addPolicy(model)
         line.add(arguments.truth("image_aug") ? "--augment" : "--no-augment", nil, from: given("image_aug"))
         // The original trains on every episode and asks no questions.
         line.add("--hold-out-every", "0")
@@ -220,7 +220,8 @@ struct FinetuneTranslation {
         }
     }
 
-    private mutating func addPolicy(_ config: ModelConfig?) {
+    private mutating func addPolicy(_ model: FinetuneModel) {
+        let config = model.config
         if arguments.isGiven("use_proprio") || arguments.isOFT {
             if !arguments.truth("use_proprio") {
                 problems.append(
@@ -231,10 +232,10 @@ struct FinetuneTranslation {
             notes.append("use_proprio is True: the policy always reads proprioception")
         }
         if arguments.isGiven("use_pro_version") {
-            if let config, config.fixesPolicy, config.policy.pro != arguments.truth("use_pro_version") {
+            if let config, model.hasActionHead, config.policy.pro != arguments.truth("use_pro_version") {
                 problems.append(
-                    "--use_pro_version is \(arguments.value("use_pro_version")), but the model's config.json has the "
-                        + "\(config.policy.pro ? "Pro" : "base") policy; leave the flag out or take another model")
+                    "--use_pro_version is \(arguments.value("use_pro_version")), but the action head in \(model.path) is the "
+                        + "\(config.policy.pro ? "Pro" : "base") one; leave the flag out or take another model")
             }
             line.add("--policy", arguments.truth("use_pro_version") ? "pro" : "base", from: "use_pro_version")
         } else if let config, config.fixesPolicy, !config.policy.pro {

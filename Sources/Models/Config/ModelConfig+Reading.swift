@@ -26,6 +26,11 @@ extension ModelConfig {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw ModelError("\(path): no such file; a model folder has a config.json beside its model.safetensors")
         }
+        try self.init(data, path: path)
+    }
+
+    /// - `path`: where `data` was read, for errors.
+    init(_ data: Data, path: String) throws(ModelError) {
         let file = try ConfigFile(data, path: path)
         decoder = try Decoder(file.textConfig, isCausal: file.craftCausal ?? true, path: path)
         let isChat = decoder.modelType == "qwen2"

@@ -19,12 +19,14 @@ public final class ModelFolder {
     public let adapter: AdapterFile?
     public var adapterSettings: AdapterSettings? { adapter?.settings }
 
-    /// Choices that a released configuration leaves open.
+    /// Choices that a released configuration leaves open, or that replace its own.
     public struct Choices: Sendable {
-        /// Images per decision.
+        /// Images per decision, where the configuration does not say.
         public var cameras: Int?
-        /// Whether the action head is the Pro one.
+        /// Whether the action head is the Pro one. A folder with an action head keeps that one.
         public var proPolicy: Bool?
+        /// Side of the images in pixels; position embeddings are resampled.
+        public var imageSize: Int?
         /// Folder of the base model of an adapter.
         public var base: String?
         /// Whether an adapter in the folder takes part.
@@ -43,6 +45,10 @@ public final class ModelFolder {
         proprioProjector = try Self.component("proprio_projector", in: path)
         adapter = choices.usesAdapter ? try AdapterFile.open(in: path + "/lora_adapter") : nil
         var config = try ModelConfig(folder: path)
+        let replaced = actionHead == nil && config.fixesPolicy && choices.proPolicy != config.policy.pro
+        config = try config.changed(
+            imageSize: choices.imageSize == config.imageSize ? nil : choices.imageSize,
+            proPolicy: replaced ? choices.proPolicy : nil, path: path + "/config.json")
         config.settle(cameras: choices.cameras, proPolicy: choices.proPolicy, actionHead: actionHead?.names)
         self.config = config
         layout = CheckpointLayout(config)

@@ -37,10 +37,7 @@ public struct MemoryPlan: Sendable {
 
     /// - `composition`: the plugin list of `settings`.
     init(settings: RunSettings, composition: Composition) throws {
-        var choices = ModelFolder.Choices()
-        choices.cameras = settings.cameras.count
-        choices.proPolicy = settings.proPolicy
-        let folder = try ModelFolder(path: settings.model, choices: choices)
+        let folder = try ModelFolder(path: settings.model, choices: settings.modelChoices)
         let adapter = settings.adapter ?? folder.adapterSettings
         let model = VLAModel(config: folder.config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
         let idle = Parallel(threads: settings.threads, executes: false)

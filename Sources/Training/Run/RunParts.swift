@@ -45,15 +45,12 @@ struct RunParts {
     ) throws {
         let search = PluginSearch(paths: settings.pluginPath)
         composition = try Composition(settings.plugins, search: search, registry: .training)
-        var choices = ModelFolder.Choices()
-        choices.cameras = settings.cameras.count
-        choices.proPolicy = settings.proPolicy
-        folder = try ModelFolder(path: settings.model, choices: choices)
+        folder = try ModelFolder(path: settings.model, choices: settings.modelChoices)
         if let proPolicy = settings.proPolicy, proPolicy != folder.config.policy.pro {
             let (wanted, found) = folder.config.policy.pro ? ("base", "Pro") : ("pro", "base")
             throw TrainingError(
-                "--policy is \(wanted), but the action head of \(settings.model) is the \(found) one, by its config.json or "
-                    + "its action_head file; leave --policy out or start from another model")
+                "--policy is \(wanted), but the action head in \(settings.model) is the \(found) one; leave --policy out or "
+                    + "start from another model")
         }
         parallel = Parallel(
             threads: settings.threads, products: settings.matmulPrecision == .bf16 ? try BFloat16Products() : nil)

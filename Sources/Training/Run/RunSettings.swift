@@ -37,8 +37,10 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var optimizer = AdamWSettings()
     public var clipNorm = 0.0
     public var adapter: AdapterSettings?
-    /// Whether the action head is the Pro one, for a model folder that leaves it open; nil is Pro.
+    /// Whether the action head is the Pro one, for a model folder without one; nil is what its configuration says, else Pro.
     public var proPolicy: Bool?
+    /// Side of the images in pixels; nil is the model's.
+    public var imageSize: Int?
     public var cameras = ["image", "wrist_image"]
     public var augments = true
     /// Every k-th episode is kept for evaluation; 0 keeps none.
@@ -93,6 +95,15 @@ public struct RunSettings: Codable, Sendable, Equatable {
 
     public init() {}
 
+    /// What the run makes of its model folder.
+    var modelChoices: ModelFolder.Choices {
+        var choices = ModelFolder.Choices()
+        choices.cameras = cameras.count
+        choices.proPolicy = proPolicy
+        choices.imageSize = imageSize
+        return choices
+    }
+
     /// Refuses values that cannot work, all of them in one error.
     public func check() throws {
         var problems: [String] = []
@@ -105,6 +116,9 @@ public struct RunSettings: Codable, Sendable, Equatable {
             "--lr is \(learningRate); expected a number above 0 and at most 10")
         if let learningRateScales {
             do { try learningRateScales.check("--lr-scale") } catch { problems.append("\(error)") }
+        }
+        if let imageSize {
+            need((1...4096).contains(imageSize), "--image-size is \(imageSize); expected 1 to 4096 pixels")
         }
         need(warmupSteps >= 0, "--warmup is \(warmupSteps); expected 0 or more")
         need(decayStep >= 0, "--decay-step is \(decayStep); expected 0 or more")

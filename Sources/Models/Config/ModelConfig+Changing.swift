@@ -1,0 +1,37 @@
+internal import Foundation
+
+extension ModelConfig {
+    /// The same model for images of another size, with another action head, or both. Its ``source`` says so too.
+    ///
+    /// - `path`: of the configuration, for errors.
+    func changed(imageSize: Int?, proPolicy: Bool?, path: String) throws(ModelError) -> ModelConfig {
+        guard imageSize != nil || proPolicy != nil else { return self }
+        guard var object = (try? JSONSerialization.jsonObject(with: source)) as? [String: Any] else {
+            throw ModelError("\(path): is not a JSON object")
+        }
+        var small = object["craft_small"] as? [String: Any]
+        if let imageSize {
+            guard imageSize > 0, imageSize % patchSize == 0 else {
+                throw ModelError(
+                    "an image size of \(imageSize) pixels does not suit \(path): its patches are \(patchSize) pixels wide; "
+                        + "expected a multiple of that")
+            }
+            object["image_sizes"] = towers.map { _ in imageSize }
+            small?["image_size"] = imageSize
+        }
+        if let proPolicy {
+            if var policy = small?["policy"] as? [String: Any] {
+                policy["pro"] = proPolicy
+                small?["policy"] = policy
+            } else {
+                object["craft_pro_policy"] = proPolicy
+            }
+        }
+        if let small { object["craft_small"] = small }
+        let options: JSONSerialization.WritingOptions = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? JSONSerialization.data(withJSONObject: object, options: options) else {
+            throw ModelError("\(path): cannot be written anew as JSON")
+        }
+        return try ModelConfig(data + [10], path: path)
+    }
+}
