@@ -53,6 +53,8 @@ struct ComparisonTable {
             ("train action L1 (last steps)", "%.4f", metric("loss.action")),
             ("held-out action L1 before", "%.4f", evaluation("before.held_out_action_l1")),
             ("held-out action L1 after", "%.4f", evaluation("after.held_out_action_l1")),
+            ("  the same, other images", "%.4f", evaluation("after.held_out_action_l1_other_images")),
+            ("  the same, other instructions", "%.4f", evaluation("after.held_out_action_l1_other_instructions")),
             ("VQA accuracy before", "%.3f", evaluation("before.held_out_answer_accuracy")),
             ("VQA accuracy after", "%.3f", evaluation("after.held_out_answer_accuracy")),
             ("L_ret (last steps)", "%.5f", metric("loss.retention")),

@@ -57,6 +57,25 @@ extension HostTests {
             #expect(metrics.split(separator: "\n").count == 4, "one line a step, none twice:\n\(metrics)")
         }
 
+        /// The policy is also measured with the images, and with the instructions, of other samples.
+        @Test func reliesOnImagesAndInstructions() throws {
+            let folder = try TemporaryFolder()
+            let run = folder.path("run")
+            let result = try CraftCommand.run(
+                CraftCommand.trainArguments("BaselineL1", steps: 1, out: run, ["--hold-out-every", "2"]))
+            #expect(result.status == 0, "\(result.output)")
+            var values: [String: Double] = [:]
+            for line in try String(contentsOfFile: run + "/metrics.jsonl", encoding: .utf8).split(separator: "\n") {
+                let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+                for (name, value) in object where name.hasPrefix("VLA Eval/") { values[name] = value as? Double }
+            }
+            let own = try #require(values["VLA Eval/Held-out L1 Loss"])
+            for other in ["Other Images", "Other Instructions"] {
+                let value = try #require(values["VLA Eval/Held-out L1 Loss, \(other)"], "\(other)")
+                #expect(value > 0 && value != own, "\(other): \(value)")
+            }
+        }
+
         /// Another image size and action head than the model folder's are in the checkpoint's own configuration.
         @Test func anotherImageSizeAndActionHead() throws {
             let folder = try TemporaryFolder()

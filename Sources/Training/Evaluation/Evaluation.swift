@@ -16,21 +16,52 @@ final class Evaluation {
         self.tape = tape
     }
 
+    /// What a sample gets from another one.
+    enum Exchange { case images, instructions }
+
     /// Mean absolute error of predicted action chunks, normalised, over all values of the batches.
-    func actionL1(_ batches: [DemonstrationBatch]) -> Double? {
+    ///
+    /// - `exchange`: takes the images of a sample elsewhere in the data, or another instruction, and leaves the rest: an error
+    ///   that stays the same says that the policy does without them.
+    /// - Returns nil without samples, or when there is only one instruction to exchange.
+    func actionL1(_ batches: [DemonstrationBatch], exchanging exchange: Exchange? = nil) -> Double? {
         var sum = 0.0
         var count = 0
         let weights = model.parameters.currentWeights()
+        let instructions = Set(batches.flatMap(\.instructions)).sorted()
+        if exchange == .instructions && instructions.count < 2 { return nil }
+        var first = 0
         for batch in batches where batch.count > 0 {
-            let input = TrainingBatch.demonstrations(
-                batch, prompts: batch.instructions.map(prompts.action), policyInput: []
+            var prompts = batch.instructions
+            if exchange == .instructions {
+                prompts = prompts.map { own in
+                    let index = instructions.firstIndex(of: own) ?? 0
+                    return instructions[(index + 1) % instructions.count]
+                }
+            }
+            var input = TrainingBatch.demonstrations(
+                batch, prompts: prompts.map(self.prompts.action), policyInput: []
             ).input
+            if exchange == .images {
+                input.images = .rgb(Self.images(halfWayFrom: first, count: batch.count, in: batches))
+            }
+            first += batch.count
             tape.reset(weights: weights, recording: false)
             guard let predicted = model.forward(input, on: tape).predictedActions else { continue }
             for index in 0..<predicted.count { sum += Double(abs(predicted.values[index] - batch.actions[index])) }
             count += predicted.count
         }
         return count == 0 ? nil : sum / Double(count)
+    }
+
+    /// The images of the samples that lie half of all samples further on.
+    private static func images(halfWayFrom first: Int, count: Int, in batches: [DemonstrationBatch]) -> [UInt8] {
+        let samples = batches.flatMap { batch in (0..<batch.count).map { (batch, $0) } }
+        return (first..<first + count).flatMap { index in
+            let (batch, row) = samples[(index + samples.count / 2) % samples.count]
+            let length = batch.images.count / batch.count
+            return batch.images[row * length..<(row + 1) * length]
+        }
     }
 
     /// Share of questions whose most likely answer, among the data set's answers, is the right one.

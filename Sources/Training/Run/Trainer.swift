@@ -211,7 +211,15 @@ public final class Trainer {
     ) throws {
         var values: [(String, Double?)] = []
         if settings.task == .demonstrations {
-            values.append(("held_out_action_l1", evaluation.actionL1(evaluationData.demonstrations)))
+            let batches = evaluationData.demonstrations
+            values.append(("held_out_action_l1", evaluation.actionL1(batches)))
+            if moment == "after" {
+                let (images, instructions) = (
+                    "held_out_action_l1_other_images", "held_out_action_l1_other_instructions"
+                )
+                values.append((images, evaluation.actionL1(batches, exchanging: .images)))
+                values.append((instructions, evaluation.actionL1(batches, exchanging: .instructions)))
+            }
         }
         values.append(
             (
