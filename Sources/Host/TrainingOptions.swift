@@ -92,6 +92,13 @@ struct TrainingOptions: ParsableArguments {
             valueName: "pixels"))
     var imageSize: Int?
 
+    @Flag(
+        inversion: .prefixedNo,
+        help:
+            "Let the policy see the arm's state, or zeros in its place: a policy that can go by it may not look. Default: the model's."
+    )
+    var proprio: Bool?
+
     @Option(help: ArgumentHelp("Camera features, in the model's order. Default: image,wrist_image.", valueName: "list"))
     var cameras: String?
 
@@ -214,6 +221,7 @@ struct TrainingOptions: ParsableArguments {
             settings.proPolicy = policy == "pro"
         }
         if let imageSize { settings.imageSize = imageSize }
+        if let proprio { settings.usesProprio = proprio }
         if let cameras { settings.cameras = cameras.split(separator: ",").map(String.init) }
         if let augment { settings.augments = augment }
         if let holdOutEvery { settings.holdOutEvery = holdOutEvery }

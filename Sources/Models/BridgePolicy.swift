@@ -71,13 +71,10 @@ struct BridgePolicy {
         rotary: RotaryTable?, on run: ForwardRun
     ) -> Tensor {
         let tape = run.tape
-        let d = config.dim
         let epsilon = Float(config.layerNormEps)
         let stem = tape.relu(
             fc1(tape.layerNorm(input, weight: norm1.weight, bias: norm1.bias, epsilon: epsilon), on: run))
-        var x = tape.gatherRows(
-            tape.list(batch * chunk) { RowReference(source: 0, row: $0 % chunk) },
-            from: tape.list(1) { _ in .tensor(stem) }, columns: d)
+        var x = tape.gatherRows(tape.list(batch * chunk) { RowReference(source: 0, row: $0 % chunk) }, of: stem)
         for (block, condition) in zip(blocks, conditions) {
             let adapter = append(proprio, to: condition.adapter, batch: batch, on: tape)
             let q = block.q(x, on: run)

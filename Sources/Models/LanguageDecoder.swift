@@ -109,8 +109,7 @@ struct LanguageDecoder {
         private func wanted(_ x: Tensor, on tape: Tape) -> Tensor {
             guard let rows else { return x }
             return tape.gatherRows(
-                tape.list(rows.count) { RowReference(source: 0, row: Int(rows[$0])) },
-                from: tape.list(1) { _ in .tensor(x) }, columns: x.columns, period: shape.tokens)
+                tape.list(rows.count) { RowReference(source: 0, row: Int(rows[$0])) }, of: x, period: shape.tokens)
         }
     }
 }

@@ -183,8 +183,7 @@ public final class VLAModel {
             let rows = tape.list(batch) {
                 RowReference(source: 0, row: demand.row(layout.answerRow($0), ofState: config.decoder.layers))
             }
-            let last = tape.gatherRows(
-                rows, from: tape.list(1) { _ in .tensor(states[states.count - 1]) }, columns: projected.columns)
+            let last = tape.gatherRows(rows, of: states[states.count - 1])
             logits = tape.linear(last, weight: decoder.head)
         }
         return ModelOutput(
@@ -209,11 +208,15 @@ public final class VLAModel {
         _ action: ModelInput.ActionInput, states: ArenaList<Tensor>, layout: SequenceLayout, on run: ForwardRun
     ) -> Tensor {
         let tape = run.tape
-        let (batch, d) = (layout.batch, config.decoder.hiddenSize)
+        let batch = layout.batch
         precondition(action.proprio.count == batch * config.proprioDim)
         precondition(action.policyInput.isEmpty || action.policyInput.count == policyInputCount)
         let state = tape.constant(rows: batch, columns: config.proprioDim)
-        state.values.update(from: action.proprio, count: state.count)
+        if config.usesProprio {
+            state.values.update(from: action.proprio, count: state.count)
+        } else {
+            state.values.update(repeating: 0, count: state.count)
+        }
         let embedded = proprio.fc2(tape.gelu(proprio.fc1(state, on: run)), on: run)
         let start = tape.constant(rows: config.chunk, columns: policy.inputWidth)
         if action.policyInput.isEmpty {
@@ -226,7 +229,7 @@ public final class VLAModel {
             for sample in 0..<batch {
                 for row in places(sample) { rows.append(RowReference(source: 0, row: row)) }
             }
-            return tape.gatherRows(rows, from: tape.list(1) { _ in .tensor(state) }, columns: d)
+            return tape.gatherRows(rows, of: state)
         }
         let conditions = tape.list(config.policy.blocks) { block in
             BridgePolicy.Condition(
@@ -252,9 +255,10 @@ public final class VLAModel {
             for query in 0..<layout.queries { rows.append(RowReference(source: 2, row: query)) }
             while rows.count < (sample + 1) * layout.tokens { rows.append(.zero) }
         }
-        let sources = tape.list(3) {
-            $0 == 0 ? RowSource.parameter(decoder.embedding) : $0 == 1 ? .tensor(projected) : .parameter(actionQueries)
-        }
+        var sources = tape.list(of: RowSource.self, capacity: 3)
+        sources.append(.parameter(decoder.embedding))
+        sources.append(.tensor(projected))
+        sources.append(.parameter(actionQueries))
         return tape.gatherRows(rows, from: sources, columns: projected.columns)
     }
 }

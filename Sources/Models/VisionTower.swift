@@ -71,7 +71,7 @@ struct VisionTower {
             let (image, patch) = index.quotientAndRemainder(dividingBy: patches)
             return RowReference(source: 0, row: image * tokens + config.prefixTokens + patch)
         }
-        return tape.gatherRows(rows, from: tape.list(1) { _ in .tensor(x) }, columns: config.dim)
+        return tape.gatherRows(rows, of: x)
     }
 
     /// A block, run on one batch.

@@ -1,6 +1,7 @@
 /// A list of plain values in the memory of a ``Tape``, valid as long as the tensors of its pass.
 ///
-/// Passes describe rows, sequences and results in lists like this one, since arrays would go to the heap in every step.
+/// Passes describe rows, sequences and results in lists like this one, since arrays would go to the heap in every step. A
+/// copy is the same list: append to one of them only.
 public struct ArenaList<Element: BitwiseCopyable>: RandomAccessCollection {
     let base: UnsafeMutablePointer<Element>
     public private(set) var count: Int

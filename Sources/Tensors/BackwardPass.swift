@@ -155,8 +155,17 @@ final class BackwardPass {
     private func add(_ cotangent: SharedCotangent, to tensor: Tensor) {
         let n = tensor.columns
         let dx = clearedGradient(of: tensor, within: cotangent.rows)
-        for (index, span) in cotangent.spans.enumerated() {
-            for row in span.range { ck_add(dx + row * n, cotangent.values + index * n, n, dx + row * n) }
+        // Spans may overlap, columns do not.
+        let chunks = tensor.count < 65_536 ? 1 : min(parallel.threads, max(1, n / 16))
+        parallel.run(chunks: chunks) { chunk in
+            let columns = Parallel.range(chunk, of: chunks, count: n)
+            for (index, span) in cotangent.spans.enumerated() {
+                let values = cotangent.values + index * n + columns.lowerBound
+                for row in span.range {
+                    let target = dx + row * n + columns.lowerBound
+                    ck_add(target, values, columns.count, target)
+                }
+            }
         }
     }
 

@@ -99,7 +99,7 @@ extension Parallel {
         // Below about a quarter of a million multiply-adds a chunk costs more to hand over than it saves.
         let chunks = chunkCount(m, grain: max(16, 262_144 / max(1, n * k)))
         var (across, least) = (1, Int.max)
-        for parts in 1...chunks where parts == 1 || !rowsOnly && chunks % parts == 0 && n / parts >= 64 {
+        for parts in 1...chunks where parts == 1 || (!rowsOnly && chunks % parts == 0 && n / parts >= 64) {
             let packed = chunks / parts * n + parts * m
             if packed < least { (across, least) = (parts, packed) }
         }

@@ -62,13 +62,13 @@ private struct BridgeAttention: Operation {
 
     /// Calls `body` for each source with its tokens, first column among the keys and factor on the logits.
     private func forEachSource(
-        _ body: (BridgeSource, _ tokens: Int, _ column: Int, _ factor: Float, _ last: Bool) -> Void
+        _ body: (BridgeSource, _ index: Int, _ tokens: Int, _ column: Int, _ factor: Float) -> Void
     ) {
         var column = 0
         for (index, source) in sources.enumerated() {
             let tokens = source.keys.rows / batch
             let isTask = index == sources.count - 1
-            body(source, tokens, column, isTask ? gateValue : 1, isTask)
+            body(source, index, tokens, column, isTask ? gateValue : 1)
             column += tokens
         }
     }
@@ -80,7 +80,7 @@ private struct BridgeAttention: Operation {
             for task in tasks {
                 let (sample, head) = (task / heads, task % heads)
                 let p = probabilities + task * t * all
-                forEachSource { source, tokens, column, factor, _ in
+                forEachSource { source, _, tokens, column, factor in
                     gemm(
                         .normal, .transposed, m: t, n: tokens, k: d, alpha: factor,
                         a: q.values + sample * t * width + head * d, lda: width,
@@ -88,7 +88,7 @@ private struct BridgeAttention: Operation {
                         beta: 0, c: p + column, ldc: all, kernel: kernel)
                 }
                 ck_softmax_rows(p, t, all, all, scale, -1)
-                forEachSource { source, tokens, column, _, _ in
+                forEachSource { source, _, tokens, column, _ in
                     gemm(
                         .normal, .normal, m: t, n: d, k: tokens, a: p + column, lda: all,
                         b: source.values.values + sample * tokens * width + head * d, ldb: width,
@@ -125,8 +125,7 @@ private struct BridgeAttention: Operation {
                 let raw = ds + t * all
                 let dOut = dy + sample * t * width + head * d
                 let queryOffset = sample * t * width + head * d
-                var index = 0
-                forEachSource { source, tokens, column, _, _ in
+                forEachSource { source, index, tokens, column, _ in
                     let offset = sample * tokens * width + head * d
                     gemm(
                         .normal, .transposed, m: t, n: tokens, k: d, a: dOut, lda: width,
@@ -134,11 +133,10 @@ private struct BridgeAttention: Operation {
                     gemm(
                         .transposed, .normal, m: tokens, n: d, k: t, a: p + column, lda: all, b: dOut, ldb: width,
                         beta: 1, c: dValues[index] + offset, ldc: width, kernel: kernel)
-                    index += 1
                 }
                 ck_softmax_backward_rows(p, ds, t, all, all, scale)
-                index = 0
-                forEachSource { source, tokens, column, factor, isTask in
+                forEachSource { source, index, tokens, column, factor in
+                    let isTask = index == sources.count - 1
                     let offset = sample * tokens * width + head * d
                     if isTask {
                         // d loss / d tanh(g) = Σ ds · (q·k); the kernel has folded the scale into ds.
@@ -157,7 +155,6 @@ private struct BridgeAttention: Operation {
                         .transposed, .normal, m: tokens, n: d, k: t, alpha: factor, a: ds + column, lda: all,
                         b: q.values + queryOffset, ldb: width, beta: 1, c: dKeys[index] + offset, ldc: width,
                         kernel: kernel)
-                    index += 1
                 }
             }
         }

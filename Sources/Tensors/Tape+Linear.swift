@@ -149,6 +149,7 @@ private struct Linear: Operation {
     /// Rows with one cotangent need one product with the weights, and their inputs only as a sum.
     func backward(shared: SharedCotangent, _ pass: BackwardPass) -> Bool {
         let (count, n, k) = (shared.spans.count, output.columns, x.columns)
+        // With nearly as many ranges as rows the sums would cost more than the products they save.
         if count * 4 > x.rows { return false }
         let pool = pass.tape.pool
         let sums = sum(x.values, columns: k, over: shared.spans, pass)
@@ -212,18 +213,24 @@ private struct Linear: Operation {
                 .transposed, .normal, m: n, n: k, k: m, a: rows.dy, lda: n, b: rows.x, ldb: k, beta: 1, c: $0, ldc: k)
         }
         let (inputChunks, weightChunks) = (inputProduct?.chunks ?? 0, weightProduct?.chunks ?? 0)
-        parallel.run(chunks: inputChunks + weightChunks + (db == nil ? 0 : 1)) { chunk in
-            if chunk < inputChunks {
-                inputProduct?(chunk)
-            } else if chunk < inputChunks + weightChunks {
-                weightProduct?(chunk - inputChunks)
-            } else if let db, let spans = rows.spans {
-                for (index, span) in spans.enumerated() { ck_axpy(Float(span.count), rows.dy + index * n, n, db) }
-            } else if let db {
-                ck_column_sum(rows.dy, m, n, db)
+        let biasChunks = db == nil ? 0 : 1
+        parallel.run(chunks: biasChunks + inputChunks + weightChunks) { chunk in
+            let place = chunk - biasChunks
+            if place < 0, let db {
+                sumBias(rows, into: db)
+            } else if place < inputChunks {
+                inputProduct?(place)
+            } else {
+                weightProduct?(place - inputChunks)
             }
         }
         if let update, let down = rows.down { backward(update, down: down, rows, pass) }
+    }
+
+    private func sumBias(_ rows: Rows, into db: UnsafeMutablePointer<Float>) {
+        let n = output.columns
+        guard let spans = rows.spans else { return ck_column_sum(rows.dy, rows.count, n, db) }
+        for (index, span) in spans.enumerated() { ck_axpy(Float(span.count), rows.dy + index * n, n, db) }
     }
 
     private func backward(

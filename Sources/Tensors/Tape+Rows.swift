@@ -95,6 +95,11 @@ extension Tape {
         return y
     }
 
+    /// The same from one matrix.
+    public func gatherRows(_ rows: ArenaList<RowReference>, of x: Tensor, period: Int? = nil) -> Tensor {
+        gatherRows(rows, from: list(1) { _ in .tensor(x) }, columns: x.columns, period: period)
+    }
+
     /// Reduces ranges of rows to one row each: [spans, columns].
     ///
     /// - `period`: rows per sequence in `x`, when it is sequences of which some places may be taken alone.

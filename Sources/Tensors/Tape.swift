@@ -108,6 +108,9 @@ public final class Tape {
         seeds: [(tensor: Tensor, cotangent: UnsafePointer<Float>)], scale: Float, into gradients: GradientAccumulator
     ) {
         precondition(isRecording, "a forward pass without recording has no backward pass")
+        // What operations list for themselves on the way back is gone with the pass.
+        let mark = arena.mark()
+        defer { arena.rewind(to: mark) }
         pass.begin(into: gradients)
         for seed in seeds where seed.tensor.needsGradient {
             let (buffer, accumulate) = pass.gradient(of: seed.tensor)
@@ -191,6 +194,7 @@ private struct Segment<Body: TapeSegment>: Operation {
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) { replay(pass) }
 
+    /// The pass hands the cotangent of `output` over as it is, shared or not.
     func backward(shared: SharedCotangent, _ pass: BackwardPass) -> Bool {
         replay(pass)
         return true

@@ -8,7 +8,8 @@ extension HostTests {
         private static let four = CraftCommand.four
 
         @Test(arguments: [
-            (four, []), (four, ["--lora-rank", "4"]), (four, ["--image-size", "72", "--policy", "pro"]),
+            (four, []), (four, ["--lora-rank", "4"]),
+            (four, ["--image-size", "72", "--policy", "pro", "--no-proprio"]),
             (
                 "BaselineL1,ProbeTokens:interval=2:start=1,CRaFTDual:objective=probe:budget=0",
                 ["--accumulation", "2", "--lr-scale", "vision=0.1,policy=2"]

@@ -34,6 +34,61 @@ import Testing
         #expect(missing?.description.contains("index") == true)
     }
 
+    /// The actions for one batch, whose arm states are `proprio`.
+    private func actions(_ folder: ModelFolder, proprio: Float) throws -> [Float] {
+        let config = folder.config
+        let model = VLAModel(config: config, fineTuning: .frozen)
+        #expect(try folder.load(into: model) == [])
+        let tape = Tape(parameters: model.parameters, parallel: Parallel(threads: 1))
+        tape.reset(weights: model.parameters.currentWeights(), recording: false)
+        let pixels = config.cameras * config.imageSize * config.imageSize * 3
+        let output = model.forward(
+            ModelInput(
+                images: .rgb((0..<pixels).map { UInt8(truncatingIfNeeded: $0 &* 97) }), cameras: config.cameras,
+                prompts: [[1, 2, 3]],
+                action: .init(proprio: Array(repeating: proprio, count: config.proprioDim))), on: tape)
+        let predicted = try #require(output.predictedActions)
+        return (0..<predicted.count).map { predicted.values[$0] }
+    }
+
+    @Test func withoutProprioceptionTheArmsStateChangesNothing() throws {
+        let fixture = try ModelFixture("two-towers-qwen2-pro")
+        var choices = ModelFolder.Choices()
+        #expect(
+            try actions(ModelFolder(path: fixture.path), proprio: 0)
+                != actions(ModelFolder(path: fixture.path), proprio: 1))
+        choices.usesProprio = false
+        let folder = try ModelFolder(path: fixture.path, choices: choices)
+        #expect(try actions(folder, proprio: 0) == actions(folder, proprio: 1))
+        // What is saved says so itself.
+        let model = VLAModel(config: folder.config, fineTuning: .full)
+        _ = try folder.load(into: model)
+        let out = fixture.path + "-blind"
+        defer { try? FileManager.default.removeItem(atPath: out) }
+        try ModelFolder.save(model, to: out, source: folder)
+        let saved = try ModelFolder(path: out)
+        #expect(!saved.config.usesProprio)
+        #expect(try actions(saved, proprio: 1) == actions(folder, proprio: 0))
+    }
+
+    /// A folder written anew for larger images holds position embeddings of that size, whoever reads them.
+    @Test func positionsAreWrittenInTheSizeOfTheConfiguration() throws {
+        let fixture = try ModelFixture("two-towers-qwen2-pro")
+        var choices = ModelFolder.Choices()
+        let size = try ModelFolder(path: fixture.path).config.imageSize
+        choices.imageSize = 2 * size
+        let folder = try ModelFolder(path: fixture.path, choices: choices)
+        let out = fixture.path + "-larger"
+        defer { try? FileManager.default.removeItem(atPath: out) }
+        _ = try ModelExporter(folder, options: .init(), parallel: .init(threads: 1)).write(to: out)
+        let written = try ModelFolder(path: out)
+        #expect(written.config.imageSize == 2 * size)
+        let name = "vision_backbone.featurizer.pos_embed"
+        let entry = try #require(written.backbone?.file(of: name)?.entry(name))
+        #expect(entry.shape[1] == written.config.patchesPerImage)
+        #expect(try actions(written, proprio: 1) == actions(folder, proprio: 1))
+    }
+
     @Test(arguments: ["bf16", "f16"]) func halfPrecisionIsReadInPlace(_ name: String) throws {
         let storage = try #require(ModelFolder.Storage(rawValue: name))
         let fixture = try ModelFixture("two-towers-qwen2-base-lora")

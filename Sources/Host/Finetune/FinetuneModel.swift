@@ -7,11 +7,15 @@ struct FinetuneModel {
     /// The flag that names it; nil when none does.
     private(set) var flag: String?
     private(set) var config: ModelConfig?
-    /// Whether the folder holds an action head, which the run then starts from.
-    var hasActionHead: Bool { (try? ModelFolder(path: path))?.actionHead != nil }
     private(set) var notes: [String] = []
     private(set) var problems: [String] = []
     private let arguments: FinetuneArguments
+
+    /// Whether the action head in the folder, which the run starts from, is the Pro one; nil when it holds none.
+    var actionHeadIsPro: Bool? {
+        guard let folder = try? ModelFolder(path: path), folder.actionHead != nil else { return nil }
+        return folder.config.policy.pro
+    }
 
     init(_ arguments: FinetuneArguments) {
         self.arguments = arguments

@@ -232,10 +232,10 @@ struct FinetuneTranslation {
             notes.append("use_proprio is True: the policy always reads proprioception")
         }
         if arguments.isGiven("use_pro_version") {
-            if let config, model.hasActionHead, config.policy.pro != arguments.truth("use_pro_version") {
+            if let isPro = model.actionHeadIsPro, isPro != arguments.truth("use_pro_version") {
                 problems.append(
                     "--use_pro_version is \(arguments.value("use_pro_version")), but the action head in \(model.path) is the "
-                        + "\(config.policy.pro ? "Pro" : "base") one; leave the flag out or take another model")
+                        + "\(isPro ? "Pro" : "base") one; leave the flag out or take another model")
             }
             line.add("--policy", arguments.truth("use_pro_version") ? "pro" : "base", from: "use_pro_version")
         } else if let config, config.fixesPolicy, !config.policy.pro {

@@ -54,6 +54,7 @@ struct ConfigFile: Decodable {
     /// What a released configuration leaves to the run.
     var craftCameras: Int?
     var craftProPolicy: Bool?
+    var craftProprio: Bool?
     var timmModelIds: [String]?
     var imageSizes: [Int]?
     var useFusedVisionBackbone: Bool?

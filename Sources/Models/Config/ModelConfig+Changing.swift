@@ -1,11 +1,14 @@
 internal import Foundation
 
 extension ModelConfig {
-    /// The same model for images of another size, with another action head, or both. Its ``source`` says so too.
+    /// The same model for images of another size, with another action head, with or without proprioception; nil leaves a
+    /// choice as it is. Its ``source`` says so too.
     ///
     /// - `path`: of the configuration, for errors.
-    func changed(imageSize: Int?, proPolicy: Bool?, path: String) throws(ModelError) -> ModelConfig {
-        guard imageSize != nil || proPolicy != nil else { return self }
+    func changed(
+        imageSize: Int?, proPolicy: Bool?, usesProprio: Bool?, path: String
+    ) throws(ModelError) -> ModelConfig {
+        guard imageSize != nil || proPolicy != nil || usesProprio != nil else { return self }
         guard var object = (try? JSONSerialization.jsonObject(with: source)) as? [String: Any] else {
             throw ModelError("\(path): is not a JSON object")
         }
@@ -27,6 +30,7 @@ extension ModelConfig {
                 object["craft_pro_policy"] = proPolicy
             }
         }
+        if let usesProprio { object["craft_proprio"] = usesProprio }
         if let small { object["craft_small"] = small }
         let options: JSONSerialization.WritingOptions = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         guard let data = try? JSONSerialization.data(withJSONObject: object, options: options) else {

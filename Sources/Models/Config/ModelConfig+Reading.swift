@@ -37,6 +37,7 @@ extension ModelConfig {
         promptTemplate = file.craftSmall?.promptTemplate ?? (isChat ? Self.chatPrompt : Self.plainPrompt)
         questionTemplate = file.craftSmall?.questionTemplate ?? (isChat ? Self.chatQuestion : Self.plainQuestion)
         source = data
+        usesProprio = file.craftProprio ?? true
         if let small = file.craftSmall {
             imageSize = small.imageSize
             patchSize = small.patchSize

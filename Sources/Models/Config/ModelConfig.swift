@@ -74,6 +74,8 @@ public struct ModelConfig: Sendable, Equatable {
     public var actionDim: Int
     public var chunk: Int
     public var proprioDim: Int
+    /// Whether the policy sees the proprioception; without, it reads zeros in its place. `craft_proprio`, by default true.
+    public var usesProprio: Bool
     /// The action head. Released configurations do not say which; see ``fixesPolicy``.
     public var policy: Policy
     public var decoder: Decoder

@@ -26,7 +26,12 @@ extension ModelFolder {
         }
         if withHead { try saveHead(values, to: folder) }
         try AtomicFile.write([UInt8](model.config.source), to: folder + "/config.json")
-        if let source { try copyCompanions(from: [source.path], to: folder) }
+        guard let source else { return }
+        try copyCompanions(from: [source.path], to: folder)
+        // It says the size of the images, which is another now; craft does not read it, and none is better than a wrong one.
+        if let original = try? ModelConfig(folder: source.path), original.imageSize != model.config.imageSize {
+            try? FileManager.default.removeItem(atPath: folder + "/preprocessor_config.json")
+        }
     }
 
     static func saveHead(_ values: StoredValues, to folder: String, storage: Storage = .f32) throws {
@@ -117,6 +122,14 @@ struct StoredValues {
             return .init(name, shape: entry.shape, pointer: values, as: storage ?? .f32)
         }
         if let (file, stored) = source?.location(of: entry.name), let found = file.entry(stored) {
+            // Images of another size than the source's: what is written goes with the configuration beside it.
+            if entry.name.hasSuffix(".pos_embed"), found.shape != entry.shape,
+                let grid = PositionGrid(found.shape, to: entry.shape)
+            {
+                return .init(name, shape: entry.shape, as: storage ?? .f32) { () throws(FileError) in
+                    grid.resampled(try file.floats(stored))
+                }
+            }
             return .init(name, copying: found, of: file, as: storage)
         }
         if model != nil, !entry.part.isBackbone, !entry.isUsed {

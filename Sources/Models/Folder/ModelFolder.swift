@@ -27,6 +27,8 @@ public final class ModelFolder {
         public var proPolicy: Bool?
         /// Side of the images in pixels; position embeddings are resampled.
         public var imageSize: Int?
+        /// Whether the policy sees the proprioception.
+        public var usesProprio: Bool?
         /// Folder of the base model of an adapter.
         public var base: String?
         /// Whether an adapter in the folder takes part.
@@ -45,10 +47,13 @@ public final class ModelFolder {
         proprioProjector = try Self.component("proprio_projector", in: path)
         adapter = choices.usesAdapter ? try AdapterFile.open(in: path + "/lora_adapter") : nil
         var config = try ModelConfig(folder: path)
-        let replaced = actionHead == nil && config.fixesPolicy && choices.proPolicy != config.policy.pro
+        // A released configuration is settled below, and a head that is there has the last word.
+        let proPolicy = actionHead == nil && config.fixesPolicy ? choices.proPolicy : nil
         config = try config.changed(
             imageSize: choices.imageSize == config.imageSize ? nil : choices.imageSize,
-            proPolicy: replaced ? choices.proPolicy : nil, path: path + "/config.json")
+            proPolicy: proPolicy == config.policy.pro ? nil : proPolicy,
+            usesProprio: choices.usesProprio == config.usesProprio ? nil : choices.usesProprio,
+            path: path + "/config.json")
         config.settle(cameras: choices.cameras, proPolicy: choices.proPolicy, actionHead: actionHead?.names)
         self.config = config
         layout = CheckpointLayout(config)

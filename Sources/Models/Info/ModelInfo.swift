@@ -170,7 +170,7 @@ extension ModelConfig {
         lines.append(
             "\(queries) action queries; \(policy.pro ? "Pro" : "base") action head, width \(policy.dim), "
                 + "\(policy.blocks) blocks, \(policy.heads) heads; \(chunk) actions of \(actionDim) numbers, "
-                + "\(proprioDim) of proprioception")
+                + "\(proprioDim) of proprioception\(usesProprio ? "" : ", which it does not see")")
         let prompt = promptTemplate.replacingOccurrences("\n", with: "\\n")
         return lines + ["prompt \(prompt)"]
     }

@@ -17,35 +17,27 @@ final class Evaluation {
     }
 
     /// What a sample gets from another one.
-    enum Exchange { case images, instructions }
+    enum Exchange: String, CaseIterable { case images, instructions }
 
     /// Mean absolute error of predicted action chunks, normalised, over all values of the batches.
     ///
-    /// - `exchange`: takes the images of a sample elsewhere in the data, or another instruction, and leaves the rest: an error
-    ///   that stays the same says that the policy does without them.
-    /// - Returns nil without samples, or when there is only one instruction to exchange.
+    /// - `exchange`: gives each sample the images of another, or another instruction, and leaves the rest: an error that stays
+    ///   the same says that the policy does without them.
+    /// - Returns nil when there is no sample, or nothing to exchange.
     func actionL1(_ batches: [DemonstrationBatch], exchanging exchange: Exchange? = nil) -> Double? {
+        let batches = batches.filter { $0.count > 0 }
+        var inputs = batches.map { batch in
+            TrainingBatch.demonstrations(batch, prompts: batch.instructions.map(prompts.action), policyInput: []).input
+        }
+        switch exchange {
+        case .images: guard Self.exchangeImages(&inputs) else { return nil }
+        case .instructions: guard Self.exchangePrompts(&inputs) else { return nil }
+        case nil: break
+        }
         var sum = 0.0
         var count = 0
         let weights = model.parameters.currentWeights()
-        let instructions = Set(batches.flatMap(\.instructions)).sorted()
-        if exchange == .instructions && instructions.count < 2 { return nil }
-        var first = 0
-        for batch in batches where batch.count > 0 {
-            var prompts = batch.instructions
-            if exchange == .instructions {
-                prompts = prompts.map { own in
-                    let index = instructions.firstIndex(of: own) ?? 0
-                    return instructions[(index + 1) % instructions.count]
-                }
-            }
-            var input = TrainingBatch.demonstrations(
-                batch, prompts: prompts.map(self.prompts.action), policyInput: []
-            ).input
-            if exchange == .images {
-                input.images = .rgb(Self.images(halfWayFrom: first, count: batch.count, in: batches))
-            }
-            first += batch.count
+        for (batch, input) in zip(batches, inputs) {
             tape.reset(weights: weights, recording: false)
             guard let predicted = model.forward(input, on: tape).predictedActions else { continue }
             for index in 0..<predicted.count { sum += Double(abs(predicted.values[index] - batch.actions[index])) }
@@ -54,14 +46,37 @@ final class Evaluation {
         return count == 0 ? nil : sum / Double(count)
     }
 
-    /// The images of the samples that lie half of all samples further on.
-    private static func images(halfWayFrom first: Int, count: Int, in batches: [DemonstrationBatch]) -> [UInt8] {
-        let samples = batches.flatMap { batch in (0..<batch.count).map { (batch, $0) } }
-        return (first..<first + count).flatMap { index in
-            let (batch, row) = samples[(index + samples.count / 2) % samples.count]
-            let length = batch.images.count / batch.count
-            return batch.images[row * length..<(row + 1) * length]
+    /// Gives every sample the images of another, drawn at random: at a fixed distance it might be the same moment of
+    /// another episode.
+    private static func exchangeImages(_ inputs: inout [ModelInput]) -> Bool {
+        var images: [ArraySlice<UInt8>] = []
+        for input in inputs {
+            guard case .rgb(let pixels) = input.images else { return false }
+            let length = pixels.count / input.prompts.count
+            images += input.prompts.indices.map { pixels[$0 * length..<($0 + 1) * length] }
         }
+        guard images.count > 1 else { return false }
+        // Sattolo's algorithm: a permutation that leaves nothing in its place.
+        var generator = RandomGenerator(seed: 0, stream: RandomGenerator.stream("exchanged images"))
+        for last in (1..<images.count).reversed() {
+            images.swapAt(last, Int(generator.next() % UInt64(last)))
+        }
+        var first = 0
+        for index in inputs.indices {
+            let count = inputs[index].prompts.count
+            inputs[index].images = .rgb(images[first..<first + count].flatMap { $0 })
+            first += count
+        }
+        return true
+    }
+
+    /// Gives every sample the next of the instructions that there are, as the model reads them.
+    private static func exchangePrompts(_ inputs: inout [ModelInput]) -> Bool {
+        let prompts = Set(inputs.flatMap(\.prompts)).sorted { $0.lexicographicallyPrecedes($1) }
+        guard prompts.count > 1 else { return false }
+        let next = Dictionary(uniqueKeysWithValues: zip(prompts, prompts.dropFirst() + prompts.prefix(1)))
+        for index in inputs.indices { inputs[index].prompts = inputs[index].prompts.map { next[$0] ?? $0 } }
+        return true
     }
 
     /// Share of questions whose most likely answer, among the data set's answers, is the right one.

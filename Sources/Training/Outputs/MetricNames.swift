@@ -26,7 +26,7 @@ public enum MetricNames {
         ("loss.answer", "VQA Train/Loss"),
         ("answer_accuracy", "VQA Train/Accuracy"),
         ("held_out_action_l1", "VLA Eval/Held-out L1 Loss"),
-        // What a policy that takes a shortcut past its images or its instruction does as well.
+        // Hardly above the held-out loss when the policy takes a shortcut past its images or its instruction.
         ("held_out_action_l1_other_images", "VLA Eval/Held-out L1 Loss, Other Images"),
         ("held_out_action_l1_other_instructions", "VLA Eval/Held-out L1 Loss, Other Instructions"),
         ("held_out_answer_accuracy", "VQA Eval/Answer Accuracy"),

@@ -41,6 +41,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var proPolicy: Bool?
     /// Side of the images in pixels; nil is the model's.
     public var imageSize: Int?
+    /// Whether the policy sees the proprioception; nil is the model's.
+    public var usesProprio: Bool?
     public var cameras = ["image", "wrist_image"]
     public var augments = true
     /// Every k-th episode is kept for evaluation; 0 keeps none.
@@ -101,6 +103,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         choices.cameras = cameras.count
         choices.proPolicy = proPolicy
         choices.imageSize = imageSize
+        choices.usesProprio = usesProprio
         return choices
     }
 

@@ -214,11 +214,10 @@ public final class Trainer {
             let batches = evaluationData.demonstrations
             values.append(("held_out_action_l1", evaluation.actionL1(batches)))
             if moment == "after" {
-                let (images, instructions) = (
-                    "held_out_action_l1_other_images", "held_out_action_l1_other_instructions"
-                )
-                values.append((images, evaluation.actionL1(batches, exchanging: .images)))
-                values.append((instructions, evaluation.actionL1(batches, exchanging: .instructions)))
+                for exchange in Evaluation.Exchange.allCases {
+                    let name = "held_out_action_l1_other_\(exchange.rawValue)"
+                    values.append((name, evaluation.actionL1(batches, exchanging: exchange)))
+                }
             }
         }
         values.append(
