@@ -87,6 +87,11 @@ struct TrainingOptions: ParsableArguments {
     var policy: String?
 
     @Option(
+        help:
+            "What the gates of a new action head begin at. With 0, VLA-Adapter's value and the default, it attends to all visual tokens alike at first and learns slowly to tell them apart; with 1 it can at once.")
+    var gate: Double?
+
+    @Option(
         help: ArgumentHelp(
             "Side of the images that the model sees, a multiple of its patches; position embeddings are resampled. Default: the model's.",
             valueName: "pixels"))
@@ -220,6 +225,7 @@ struct TrainingOptions: ParsableArguments {
             }
             settings.proPolicy = policy == "pro"
         }
+        if let gate { settings.gate = gate }
         if let imageSize { settings.imageSize = imageSize }
         if let proprio { settings.usesProprio = proprio }
         if let cameras { settings.cameras = cameras.split(separator: ",").map(String.init) }

@@ -2,13 +2,16 @@ internal import Tensors
 
 /// Fresh values as the reference code draws them: linear layers of head and proprioception by PyTorch's default, decoder
 /// and queries N(0, `initializer_range`), towers and projector by their fan-in, low-rank A N(0, 1/r) and B zero, norms at
-/// identity, gates at zero.
+/// identity, gates at `gate`.
 ///
 /// Each tensor has a generator of its own, keyed by seed and name, so leaving one out does not change the others.
 struct Initialiser {
     let seed: UInt64
     /// Standard deviation of the decoder's weights and the queries.
     let range: Float
+    /// Value of the action head's gates: 0 in the reference, with which the policy attends to all visual tokens alike at
+    /// first and no gradient reaches what would tell them apart.
+    var gate: Float = 0
     /// Shape of a tensor by name, for biases, whose bound is that of their weight.
     let shape: (String) -> [Int]?
 
@@ -26,7 +29,8 @@ struct Initialiser {
         func uniform(_ bound: Float) -> (inout RandomGenerator) -> Float {
             { Float($0.uniform() * 2 - 1) * bound }
         }
-        if name.hasSuffix("lora_B.weight") || name.hasSuffix("gating_factor") { return { _ in 0 } }
+        if name.hasSuffix("lora_B.weight") { return { _ in 0 } }
+        if name.hasSuffix("gating_factor") { return { _ in gate } }
         if name.hasSuffix("lora_A.weight") { return normal(1 / Float(shape[0])) }
         if name.hasSuffix("scale_factor") { return { _ in 0.1 } }
         if name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.") {
@@ -51,8 +55,11 @@ struct Initialiser {
 
 extension VLAModel {
     /// Draws fresh values for the tensors that `select` names (see ``Initialiser``).
-    public func initialise(seed: UInt64, where select: (String) -> Bool = { _ in true }) {
-        let initialiser = Initialiser(seed: seed, range: Float(config.decoder.initializerRange)) { name in
+    ///
+    /// - `gate`: of the action head's gates.
+    public func initialise(seed: UInt64, gate: Float = 0, where select: (String) -> Bool = { _ in true }) {
+        let range = Float(config.decoder.initializerRange)
+        let initialiser = Initialiser(seed: seed, range: range, gate: gate) { name in
             self.parameters.id(of: name).map { self.parameters[$0].shape }
         }
         for parameter in parameters.parameters where select(parameter.name) {

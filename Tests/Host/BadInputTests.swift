@@ -24,7 +24,7 @@ extension HostTests {
             (["--resume", "/nowhere", "--lr", "0.1"], ["--resume", "--steps"]),
             (["--config", "/nowhere.yaml"], ["/nowhere.yaml"]),
             (["--image-size", "70"], ["70 pixels", "8 pixels wide"]),
-            (["--image-size", "0"], ["--image-size"]),
+            (["--image-size", "0"], ["--image-size"]), (["--gate", "inf"], ["--gate"]),
             (["--policy", "large"], ["--policy", "large"]),
             (["--keep-checkpoints", "0"], ["--keep-checkpoints"]),
             (["--progress-every", "0"], ["--progress-every"]),

@@ -114,7 +114,7 @@ extension HostTests {
                 "--use_lora True --lora_rank 64",
                 ["--lora-rank 64 --lora-alpha 128 ", "+lora-r64+dropout-0.0--image_aug"]
             ),
-            ("--use_pro_version False", ["--policy base "]), ("--use_pro_version True", ["--policy pro "]),
+            ("--use_proprio False", ["--no-proprio "]), ("--use_pro_version False", ["--policy base "]), ("--use_pro_version True", ["--policy pro "]),
             ("--console_log_freq 7", ["--progress-every 7"]),
             (
                 "--dataset_name libero_4_task_suites_no_noops",
@@ -198,7 +198,6 @@ extension HostTests {
             ("--use_film True", ["--use_film", "FiLM"]), ("--use_diffusion True", ["--use_diffusion", "diffusion"]),
             ("--use_l1_regression False", ["--use_l1_regression", "discrete"]),
             ("--use_val_set True", ["--use_val_set", "--hold-out-every"]),
-            ("--use_proprio False", ["--use_proprio", "proprioception"]),
             ("--num_images_in_input 3", ["--num_images_in_input", "--cameras"]),
             ("--num_images_in_input 9", ["--num_images_in_input", "9"]),
             ("--use_lora True --lora_dropout 0.1", ["--lora_dropout", "dropout"]),

@@ -1,4 +1,5 @@
 import Foundation
+import Models
 import TestSupport
 import Testing
 
@@ -83,11 +84,14 @@ extension HostTests {
             let run = folder.path("run")
             var result = try CraftCommand.run(
                 CraftCommand.trainArguments(
-                    "BaselineL1", steps: 1, out: run, ["--image-size", "96", "--policy", "pro"]))
+                    "BaselineL1", steps: 1, out: run, ["--image-size", "96", "--policy", "pro", "--gate", "1"]))
             #expect(result.status == 0, "\(result.output)")
             result = try CraftCommand.run(["model", "info", run])
             #expect(result.output.contains("96") && result.output.contains("Pro action head"), "\(result.output)")
             let checkpoint = run + "/checkpoints/step-000001"
+            let head = try SafetensorsFile(path: checkpoint + "/action_head--checkpoint.safetensors")
+            let gates = try head.names.filter { $0.hasSuffix("gating_factor") }.map { try head.floats($0)[0] }
+            #expect(gates.count == 4 && gates.allSatisfy { abs($0 - 1) < 0.01 }, "\(gates)")
             result = try CraftCommand.run(
                 CraftCommand.trainArguments(
                     "BaselineL1", steps: 1, out: folder.path("again"), ["--model", checkpoint, "--policy", "base"]))

@@ -126,7 +126,7 @@ struct FinetuneResume {
         stored["n_shot_episodes"] = settings.shots.map(String.init) ?? "None"
         stored["num_images_in_input"] = String(settings.cameras.count)
         stored["use_pro_version"] = settings.proPolicy.map { $0 ? "True" : "False" }
-        stored["use_proprio"] = "True"
+        stored["use_proprio"] = settings.usesProprio == false ? "False" : "True"
         stored["data_root_dir"] = settings.data
         stored["dataset_name"] = settings.dataset.isEmpty ? nil : settings.dataset
         stored["run_root_dir"] = URL(fileURLWithPath: run).deletingLastPathComponent().path

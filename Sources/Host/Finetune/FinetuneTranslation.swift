@@ -224,12 +224,11 @@ struct FinetuneTranslation {
         let config = model.config
         if arguments.isGiven("use_proprio") || arguments.isOFT {
             if !arguments.truth("use_proprio") {
-                problems.append(
-                    "--use_proprio False cannot be honoured: the policy always reads proprioception; give --use_proprio True"
-                )
+                line.add("--no-proprio", nil, from: given("use_proprio"))
+                notes.append("use_proprio is False: the policy reads zeros in place of the arm's state")
             }
         } else {
-            notes.append("use_proprio is True: the policy always reads proprioception")
+            notes.append("use_proprio is True, without which the original stops")
         }
         if arguments.isGiven("use_pro_version") {
             if let isPro = model.actionHeadIsPro, isPro != arguments.truth("use_pro_version") {

@@ -69,7 +69,7 @@ struct RunParts {
             throw TrainingError("\(settings.model)/model.safetensors: no such file; there are no weights to start from")
         }
         let drawn = Set(absent)
-        model.initialise(seed: settings.seed) { drawn.contains($0) }
+        model.initialise(seed: settings.seed, gate: Float(settings.gate ?? 0)) { drawn.contains($0) }
         absent = absent.filter { !model.isHeadParameter($0) }
         fresh = absent
 

@@ -39,6 +39,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var adapter: AdapterSettings?
     /// Whether the action head is the Pro one, for a model folder without one; nil is what its configuration says, else Pro.
     public var proPolicy: Bool?
+    /// What the gates of a new action head begin at; nil is 0.
+    public var gate: Double?
     /// Side of the images in pixels; nil is the model's.
     public var imageSize: Int?
     /// Whether the policy sees the proprioception; nil is the model's.
@@ -120,6 +122,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         if let learningRateScales {
             do { try learningRateScales.check("--lr-scale") } catch { problems.append("\(error)") }
         }
+        if let gate { need(gate.isFinite && abs(gate) <= 10, "--gate is \(gate); expected a number from -10 to 10") }
         if let imageSize {
             need((1...4096).contains(imageSize), "--image-size is \(imageSize); expected 1 to 4096 pixels")
         }

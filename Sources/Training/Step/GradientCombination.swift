@@ -102,7 +102,8 @@ final class GradientCombination {
         let gradients = present.map { gradients[$0] }
         gram.compute(gradients, parallel)
         let start = present.map { multipliers[$0] }
-        weights = (0..<k).flatMap { _ in start }
+        weights.removeAll(keepingCapacity: true)
+        for _ in 0..<k { weights.append(contentsOf: start) }
         for (row, index) in present.enumerated() {
             values.set("index.\(objectives[index])", Int64(row))
             if normReads.contains(index) { values.set("gradient_norm.\(objectives[index])", gram.norm(of: row)) }
