@@ -88,7 +88,7 @@ struct TrainingOptions: ParsableArguments {
 
     @Option(
         help:
-            "What the gates of a new action head begin at. With 0, VLA-Adapter's value and the default, it attends to all visual tokens alike at first and learns slowly to tell them apart; with 1 it can at once.")
+            "What the gates of a new action head begin at; with 0, VLA-Adapter's value and the default, it attends to all visual tokens alike at first.")
     var gate: Double?
 
     @Option(
