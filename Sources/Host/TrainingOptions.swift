@@ -88,7 +88,8 @@ struct TrainingOptions: ParsableArguments {
 
     @Option(
         help:
-            "What the gates of a new action head begin at; with 0, VLA-Adapter's value and the default, it attends to all visual tokens alike at first.")
+            "What the gates of a new action head begin at; with 0, VLA-Adapter's value and the default, it attends to all visual tokens alike at first."
+    )
     var gate: Double?
 
     @Option(

@@ -114,7 +114,8 @@ extension HostTests {
                 "--use_lora True --lora_rank 64",
                 ["--lora-rank 64 --lora-alpha 128 ", "+lora-r64+dropout-0.0--image_aug"]
             ),
-            ("--use_proprio False", ["--no-proprio "]), ("--use_pro_version False", ["--policy base "]), ("--use_pro_version True", ["--policy pro "]),
+            ("--use_proprio False", ["--no-proprio "]), ("--use_pro_version False", ["--policy base "]),
+            ("--use_pro_version True", ["--policy pro "]),
             ("--console_log_freq 7", ["--progress-every 7"]),
             (
                 "--dataset_name libero_4_task_suites_no_noops",

@@ -60,7 +60,8 @@ enum FinetuneFlags {
             becomes: "`--cameras image` or `image,wrist_image`; not given, what the model's `config.json` says, else 1"),
         .init(
             "use_proprio", .truth, "False",
-            becomes: "`False` is `--no-proprio`; not given, it is `True` for VLA-Adapter and CRaFT, which stop without it"),
+            becomes:
+                "`False` is `--no-proprio`; not given, it is `True` for VLA-Adapter and CRaFT, which stop without it"),
         .init(
             "use_pro_version", .truth, "True", in: .adapter,
             becomes: "`--policy pro` or `base`; not given, what the model folder says, else pro"),
