@@ -88,7 +88,7 @@ struct TrainingOptions: ParsableArguments {
 
     @Option(
         help:
-            "What the gates of a new action head begin at; with 0, VLA-Adapter's value and the default, it attends to all visual tokens alike at first."
+            "What the gates of a new action head begin at; at 0 it attends to all visual tokens alike. Default: 0, as in VLA-Adapter."
     )
     var gate: Double?
 

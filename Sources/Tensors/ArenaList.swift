@@ -39,7 +39,7 @@ extension Tape {
     /// An empty list with room for `capacity` elements.
     public func list<Element: BitwiseCopyable>(of: Element.Type = Element.self, capacity: Int) -> ArenaList<Element> {
         let bytes = capacity * MemoryLayout<Element>.stride
-        let memory = UnsafeMutableRawPointer(arena.allocate((bytes + 3) / MemoryLayout<Float>.stride))
+        let memory = UnsafeMutableRawPointer(listArena.allocate((bytes + 3) / MemoryLayout<Float>.stride))
         return ArenaList(base: memory.bindMemory(to: Element.self, capacity: capacity), capacity: capacity)
     }
 

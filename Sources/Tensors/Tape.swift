@@ -45,6 +45,8 @@ public final class Tape {
     /// What runs operations; another may take over between passes.
     public var parallel: Parallel
     let arena = Arena()
+    /// Lists have pages of their own: among values that a dry run does not write they would make each one's page resident.
+    let listArena = Arena()
     let pool = BufferPool()
     private var operations = Recording()
     /// Recordings of segments that were run again, for the next ones.
@@ -76,6 +78,7 @@ public final class Tape {
     /// - `weights`: values of every parameter, by id; they must outlive the backward passes.
     public func reset(weights: [WeightValues], recording: Bool) {
         arena.reset()
+        listArena.reset()
         operations.removeAll()
         tensorCount = 0
         self.weights = weights
@@ -84,7 +87,7 @@ public final class Tape {
     }
 
     /// Bytes of memory taken so far for values and cotangents.
-    public var bytes: Int { arena.usedBytes + pool.bytes }
+    public var bytes: Int { arena.usedBytes + listArena.usedBytes + pool.bytes }
 
     /// Float32 values of a parameter.
     func floats(_ id: Int) -> UnsafePointer<Float> {
@@ -109,8 +112,8 @@ public final class Tape {
     ) {
         precondition(isRecording, "a forward pass without recording has no backward pass")
         // What operations list for themselves on the way back is gone with the pass.
-        let mark = arena.mark()
-        defer { arena.rewind(to: mark) }
+        let mark = listArena.mark()
+        defer { listArena.rewind(to: mark) }
         pass.begin(into: gradients)
         for seed in seeds where seed.tensor.needsGradient {
             let (buffer, accumulate) = pass.gradient(of: seed.tensor)
@@ -131,7 +134,7 @@ public final class Tape {
     public func segment(_ x: Tensor, _ body: some TapeSegment) -> Tensor {
         if keepsOperations && !checkpointsSegments { return body(x, on: self) }
         let values = arena.allocate(x.count)
-        let mark = arena.mark()
+        let (mark, listMark) = (arena.mark(), listArena.mark())
         let kept = keepsOperations
         keepsOperations = false
         let result = body(x, on: self)
@@ -141,6 +144,7 @@ public final class Tape {
             (values + range.lowerBound).update(from: result.values + range.lowerBound, count: range.count)
         }
         arena.rewind(to: mark)
+        listArena.rewind(to: listMark)
         let y = Tensor(
             id: tensorCount, rows: x.rows, columns: x.columns, values: values, needsGradient: result.needsGradient)
         tensorCount += 1
@@ -152,7 +156,7 @@ public final class Tape {
     fileprivate func replay(
         _ body: some TapeSegment, on x: Tensor, _ then: (_ leaf: Tensor, _ result: Tensor, Recording) -> Void
     ) {
-        let mark = arena.mark()
+        let (mark, listMark) = (arena.mark(), listArena.mark())
         let outer = operations
         operations = spareRecordings.popLast() ?? Recording()
         keepsOperations = true
@@ -166,6 +170,7 @@ public final class Tape {
         inner.removeAll()
         spareRecordings.append(inner)
         arena.rewind(to: mark)
+        listArena.rewind(to: listMark)
     }
 
     func makeTensor(rows: Int, columns: Int, needsGradient: Bool) -> Tensor {
