@@ -42,7 +42,7 @@ final class WorkerPool: Sendable {
     }
 
     /// Nanoseconds.
-    private static let lookout = 30_000
+    private static let lookout = 8_000
 
     private let gate = Atomic<UInt64>(0)
     private let next = Atomic<Int>(0)
