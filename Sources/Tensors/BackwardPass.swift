@@ -155,10 +155,8 @@ final class BackwardPass {
     private func add(_ cotangent: SharedCotangent, to tensor: Tensor) {
         let n = tensor.columns
         let dx = clearedGradient(of: tensor, within: cotangent.rows)
-        // Spans may overlap, columns do not.
-        let chunks = tensor.count < 65_536 ? 1 : min(parallel.threads, max(1, n / 16))
-        parallel.run(chunks: chunks) { chunk in
-            let columns = Parallel.range(chunk, of: chunks, count: n)
+        // Spans may overlap.
+        parallel.columnRanges(n, count: tensor.count) { columns in
             for (index, span) in cotangent.spans.enumerated() {
                 let values = cotangent.values + index * n + columns.lowerBound
                 for row in span.range {

@@ -47,6 +47,14 @@ public struct Parallel: Sendable {
         run(chunks: chunks) { chunk in body(Self.range(chunk, of: chunks, count: count)) }
     }
 
+    /// Splits the columns of a matrix of `count` values among the threads, for work in which rows repeat: columns do not, so
+    /// that no two threads write to one place.
+    @inline(__always)
+    func columnRanges(_ columns: Int, count: Int, _ body: (Range<Int>) -> Void) {
+        let chunks = count < 65_536 ? 1 : min(threads, max(1, columns / 16))
+        run(chunks: chunks) { chunk in body(Self.range(chunk, of: chunks, count: columns)) }
+    }
+
     /// How many chunks ``ranges(_:grain:_:)`` makes.
     public func chunkCount(_ count: Int, grain: Int) -> Int {
         threads == 1 ? 1 : min(threads * 2, max(1, count / max(1, grain)))

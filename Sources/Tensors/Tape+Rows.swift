@@ -165,10 +165,7 @@ private struct GatherRows: Operation {
             case .parameter(let id): pass.parameterGradient(id)
             }
         }
-        // Rows may repeat, columns do not: cut along the columns so that no two threads add to one place.
-        let chunks = rows.count * n < 65_536 ? 1 : min(pass.parallel.threads, max(1, n / 16))
-        pass.parallel.run(chunks: chunks) { chunk in
-            let columns = Parallel.range(chunk, of: chunks, count: n)
+        pass.parallel.columnRanges(n, count: rows.count * n) { columns in
             for (index, reference) in rows.enumerated() {
                 let cotangent = dy + index * n + columns.lowerBound
                 if reference.source >= 0, let target = targets[Int(reference.source)] {
