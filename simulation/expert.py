@@ -64,7 +64,7 @@ class Expert(Skills):
     def put(self, item, place):
         scene = self.scene
         if place in scene.bodies:
-            if not (yield from self.pick(item)):
+            if not (yield from self.pick(item, scene.position(place)[:2])):
                 return
             low, high = scene.bounds(place)
             top = high[2] if high[2] - low[2] > 0.03 else scene.position(place)[2] + 0.004

@@ -27,11 +27,12 @@ class Skills(Motion):
 
     # MARK: objects
 
-    def take(self, name):
+    def take(self, name, destination):
         """Closes the fingers on an object from above. The generator's value is how far it may be lifted, in metres."""
         scene = self.scene
         self.phase = "approach"
-        self.grasp = grasp = self.planner.best(name, self.failed_grasps)
+        shift = None if destination is None else destination - scene.position(name)[:2]
+        self.grasp = grasp = self.planner.best(name, self.failed_grasps, shift)
         rotation = grasp.rotation
         relative = scene.rotation(name).T @ (np.array([*grasp.xy, grasp.z]) - scene.position(name))
 
@@ -60,11 +61,11 @@ class Skills(Motion):
         yield from self.hold(rotation, CLOSE, 10)
         return up
 
-    def pick(self, name, tries=3):
+    def pick(self, name, destination=None, tries=3):
         """Lifts an object; the generator's value is whether it came up with the hand."""
         scene = self.scene
         for _ in range(tries):
-            up = yield from self.take(name)
+            up = yield from self.take(name, destination)
             self.phase = "lift"
             rotation, height = self.grasp.rotation, scene.position(name)[2]
             position, _ = scene.gripper()

@@ -99,17 +99,12 @@ struct LanguageDecoder {
             tape.rotateInPlace(k, table: rotary, positions: positions, pairing: .splitHalf)
             let all = tape.attention(q: ColumnBlock(q), k: ColumnBlock(k), v: ColumnBlock(v), shape: shape)
             // Rows of the last layer do not meet again: what follows is computed for those that are read.
-            let (mixed, x) = (wanted(all, on: tape), wanted(x, on: tape))
-            let attended = layer.o(mixed, on: run, residual: x)
+            let read = rows.map { rows in tape.list(rows.count) { RowReference(source: 0, row: Int(rows[$0])) } }
+            func kept(_ x: Tensor) -> Tensor { read.map { tape.gatherRows($0, of: x, period: shape.tokens) } ?? x }
+            let attended = layer.o(kept(all), on: run, residual: kept(x))
             let hidden = tape.rmsNorm(attended, weight: layer.postNorm, epsilon: epsilon)
             let product = tape.swiGLU(gate: layer.gate(hidden, on: run), up: layer.up(hidden, on: run))
             return layer.down(product, on: run, residual: attended)
-        }
-
-        private func wanted(_ x: Tensor, on tape: Tape) -> Tensor {
-            guard let rows else { return x }
-            return tape.gatherRows(
-                tape.list(rows.count) { RowReference(source: 0, row: Int(rows[$0])) }, of: x, period: shape.tokens)
         }
     }
 }

@@ -92,12 +92,17 @@ extension HostTests {
             let head = try SafetensorsFile(path: checkpoint + "/action_head--checkpoint.safetensors")
             let gates = try head.names.filter { $0.hasSuffix("gating_factor") }.map { try head.floats($0)[0] }
             #expect(gates.count == 4 && gates.allSatisfy { abs($0 - 1) < 0.01 }, "\(gates)")
-            result = try CraftCommand.run(
-                CraftCommand.trainArguments(
-                    "BaselineL1", steps: 1, out: folder.path("again"), ["--model", checkpoint, "--policy", "base"]))
-            #expect(result.status == 2)
-            for word in ["--policy is base", "the Pro one", checkpoint] {
-                #expect(result.output.contains(word), "\(word) in \(result.output)")
+            let again = folder.path("again")
+            let training = CraftCommand.trainArguments("BaselineL1", steps: 1, out: again, ["--model", checkpoint])
+            for (arguments, words) in [
+                (training + ["--policy", "base"], ["--policy is base", "the Pro one", checkpoint]),
+                (["plan", "--plugins", "BaselineL1", "--model", checkpoint, "--policy", "base"], ["the Pro one", checkpoint]),
+                (training + ["--gate", "1"], ["--gate is", "holds a trained one", checkpoint]),
+            ] {
+                result = try CraftCommand.run(arguments)
+                #expect(result.status == 2)
+                for word in words { #expect(result.output.contains(word), "\(word) in \(result.output)") }
+                #expect(!FileManager.default.fileExists(atPath: again))
             }
         }
 
@@ -235,6 +240,22 @@ extension HostTests {
             let last = try #require(names.compactMap { Int($0.dropFirst("step-".count)) }.max())
             let result = try CraftCommand.run(["train", "--resume", run, "--steps", "\(last + 1)", "--quiet"])
             #expect(result.status == 0, "\(result.output)")
+        }
+
+        /// Ctrl-C after the last step, while the model is measured: what is missing is measured by the resumed run.
+        @Test func interruptionOfTheMeasurement() throws {
+            let folder = try TemporaryFolder()
+            let run = folder.path("run")
+            let questions = BuildFolder.repository.appendingPathComponent("Assets/easy-vqa-heldout").path
+            let process = try CraftCommand.start(
+                CraftCommand.trainArguments("BaselineL1", steps: 1, out: run, ["--questions", questions]))
+            #expect(CraftCommand.waitForCheckpoint(in: run))
+            kill(process.processIdentifier, SIGINT)
+            process.waitUntilExit()
+            #expect(process.terminationStatus == 130)
+            let result = try CraftCommand.run(["train", "--resume", run])
+            #expect(result.status == 0, "\(result.output)")
+            #expect(result.output.contains("step 1: held_out_answer_accuracy"), "\(result.output)")
         }
 
         @Test func aKillLeavesTheLastCheckpointWhole() throws {

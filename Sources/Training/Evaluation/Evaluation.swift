@@ -16,6 +16,9 @@ final class Evaluation {
         self.tape = tape
     }
 
+    /// `shouldStop` was true between two batches: there is no value.
+    struct Stopped: Error {}
+
     /// What a sample gets from another one.
     enum Exchange: String, CaseIterable { case images, instructions }
 
@@ -23,8 +26,11 @@ final class Evaluation {
     ///
     /// - `exchange`: gives each sample the images of another, or another instruction, and leaves the rest: an error that stays
     ///   the same says that the policy does without them.
-    /// - Returns nil when there is no sample, or nothing to exchange.
-    func actionL1(_ batches: [DemonstrationBatch], exchanging exchange: Exchange? = nil) -> Double? {
+    /// - Returns: nil when there is no sample, or nothing to exchange.
+    /// - Throws: ``Stopped``.
+    func actionL1(
+        _ batches: [DemonstrationBatch], exchanging exchange: Exchange? = nil, shouldStop: () -> Bool = { false }
+    ) throws -> Double? {
         let batches = batches.filter { $0.count > 0 }
         var inputs = batches.map { batch in
             TrainingBatch.demonstrations(batch, prompts: batch.instructions.map(prompts.action), policyInput: []).input
@@ -38,6 +44,7 @@ final class Evaluation {
         var count = 0
         let weights = model.parameters.currentWeights()
         for (batch, input) in zip(batches, inputs) {
+            if shouldStop() { throw Stopped() }
             tape.reset(weights: weights, recording: false)
             guard let predicted = model.forward(input, on: tape).predictedActions else { continue }
             for index in 0..<predicted.count { sum += Double(abs(predicted.values[index] - batch.actions[index])) }
@@ -80,12 +87,15 @@ final class Evaluation {
     }
 
     /// Share of questions whose most likely answer, among the data set's answers, is the right one.
-    func answerAccuracy(_ batches: VQABatches) throws -> Double? {
+    ///
+    /// - Throws: ``Stopped``, and when the answers cannot be read.
+    func answerAccuracy(_ batches: VQABatches, shouldStop: () -> Bool = { false }) throws -> Double? {
         let candidates = try batches.dataset.answers.map { (text: $0, id: Int(try prompts.answer($0))) }
         var right = 0
         var count = 0
         let weights = model.parameters.currentWeights()
         for index in 0..<batches.count {
+            if shouldStop() { throw Stopped() }
             let batch = try batches.batch(index)
             let input = ModelInput(
                 images: .rgb(batch.images), cameras: 1, prompts: batch.questions.map(prompts.question),

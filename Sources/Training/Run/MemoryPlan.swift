@@ -38,6 +38,7 @@ public struct MemoryPlan: Sendable {
     /// - `composition`: the plugin list of `settings`.
     init(settings: RunSettings, composition: Composition) throws {
         let folder = try ModelFolder(path: settings.model, choices: settings.modelChoices)
+        try settings.checkPolicy(of: folder)
         let adapter = settings.adapter ?? folder.adapterSettings
         let model = VLAModel(config: folder.config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
         let idle = Parallel(threads: settings.threads, executes: false)

@@ -46,12 +46,7 @@ struct RunParts {
         let search = PluginSearch(paths: settings.pluginPath)
         composition = try Composition(settings.plugins, search: search, registry: .training)
         folder = try ModelFolder(path: settings.model, choices: settings.modelChoices)
-        if let proPolicy = settings.proPolicy, proPolicy != folder.config.policy.pro {
-            let (wanted, found) = folder.config.policy.pro ? ("base", "Pro") : ("pro", "base")
-            throw TrainingError(
-                "--policy is \(wanted), but the action head in \(settings.model) is the \(found) one; leave --policy out or "
-                    + "start from another model")
-        }
+        try settings.checkPolicy(of: folder)
         parallel = Parallel(
             threads: settings.threads, products: settings.matmulPrecision == .bf16 ? try BFloat16Products() : nil)
         prompts = try PromptEncoder(folder: folder)
@@ -69,6 +64,11 @@ struct RunParts {
             throw TrainingError("\(settings.model)/model.safetensors: no such file; there are no weights to start from")
         }
         let drawn = Set(absent)
+        if settings.gate != nil, !absent.contains(where: model.isHeadParameter) {
+            throw TrainingError(
+                "--gate is what the gates of a new action head begin at, but \(settings.model) holds a trained one; leave "
+                    + "--gate out or start from another model")
+        }
         model.initialise(seed: settings.seed, gate: Float(settings.gate ?? 0)) { drawn.contains($0) }
         absent = absent.filter { !model.isHeadParameter($0) }
         fresh = absent

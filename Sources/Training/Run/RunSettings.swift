@@ -109,6 +109,15 @@ public struct RunSettings: Codable, Sendable, Equatable {
         return choices
     }
 
+    /// Refuses a policy that is not the one of the folder's action head.
+    func checkPolicy(of folder: ModelFolder) throws {
+        guard let proPolicy, proPolicy != folder.config.policy.pro else { return }
+        let (wanted, found) = proPolicy ? ("pro", "base") : ("base", "Pro")
+        throw TrainingError(
+            "--policy is \(wanted), but the action head in \(model) is the \(found) one; leave --policy out or start from "
+                + "another model")
+    }
+
     /// Refuses values that cannot work, all of them in one error.
     public func check() throws {
         var problems: [String] = []

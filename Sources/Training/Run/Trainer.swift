@@ -122,13 +122,13 @@ public final class Trainer {
 
     /// Trains up to the last step, saving on the way, and measures before and after.
     ///
-    /// - `shouldStop`: asked after each step; when true the run saves and returns.
+    /// - `shouldStop`: asked after each step, and between the batches that measure; when true the run saves and returns.
     public func train(
         shouldStop: () -> Bool = { false }, report: (TrainingEvent) -> Void = { _ in }
     ) throws -> RunSummary {
         for change in pluginChanges { report(.note("changed plugins: \(change)")) }
         var evaluations: [String: Double] = [:]
-        if stepsDone == 0 { try evaluate("before", into: &evaluations, report) }
+        if stepsDone == 0 { _ = try evaluate("before", into: &evaluations, shouldStop, report) }
         let first = stepsDone
         let start = Date()
         var reports: [StepReport] = []
@@ -160,7 +160,7 @@ public final class Trainer {
         }
         step.profile = nil
         if profiledSteps != nil { try TraceFile.write(profile, to: run.profilePath) }
-        if !wasStopped { try evaluate("after", into: &evaluations, report) }
+        if !wasStopped { wasStopped = try !evaluate("after", into: &evaluations, shouldStop, report) }
         try metrics.synchronize()
         try board.synchronize()
         var means: [String: (sum: Double, count: Int)] = [:]
@@ -206,25 +206,18 @@ public final class Trainer {
         try board.append(step: stepsDone, scalars: named.map { (tag: $0.name, value: $0.value) })
     }
 
+    /// - Returns: false when it was stopped; then there are no values.
     private func evaluate(
-        _ moment: String, into results: inout [String: Double], _ report: (TrainingEvent) -> Void
-    ) throws {
-        var values: [(String, Double?)] = []
-        if settings.task == .demonstrations {
-            let batches = evaluationData.demonstrations
-            values.append(("held_out_action_l1", evaluation.actionL1(batches)))
-            if moment == "after" {
-                for exchange in Evaluation.Exchange.allCases {
-                    let name = "held_out_action_l1_other_\(exchange.rawValue)"
-                    values.append((name, evaluation.actionL1(batches, exchanging: exchange)))
-                }
-            }
+        _ moment: String, into results: inout [String: Double], _ shouldStop: () -> Bool,
+        _ report: (TrainingEvent) -> Void
+    ) throws -> Bool {
+        let values: [(String, Double?)]
+        do {
+            values = try measure(moment, shouldStop)
+        } catch is Evaluation.Stopped {
+            report(.note("stopped while measuring at step \(stepsDone)"))
+            return false
         }
-        values.append(
-            (
-                "held_out_answer_accuracy",
-                try evaluationData.questions.flatMap(evaluation.answerAccuracy)
-            ))
         for case (let name, let value?) in values {
             results["\(moment).\(name)"] = value
             let display = MetricNames.display(name)
@@ -232,6 +225,26 @@ public final class Trainer {
             try board.append(step: stepsDone, scalars: [(tag: display, value: value)])
             report(.evaluation(name: name, value: value, step: stepsDone))
         }
+        return true
+    }
+
+    private func measure(_ moment: String, _ shouldStop: () -> Bool) throws -> [(String, Double?)] {
+        var values: [(String, Double?)] = []
+        if settings.task == .demonstrations {
+            let batches = evaluationData.demonstrations
+            values.append(("held_out_action_l1", try evaluation.actionL1(batches, shouldStop: shouldStop)))
+            if moment == "after" {
+                for exchange in Evaluation.Exchange.allCases {
+                    let value = try evaluation.actionL1(batches, exchanging: exchange, shouldStop: shouldStop)
+                    values.append(("held_out_action_l1_other_\(exchange.rawValue)", value))
+                }
+            }
+        }
+        let accuracy = try evaluationData.questions.flatMap {
+            try evaluation.answerAccuracy($0, shouldStop: shouldStop)
+        }
+        values.append(("held_out_answer_accuracy", accuracy))
+        return values
     }
 
     private static func median(_ values: [Double]) -> Double {
