@@ -96,7 +96,10 @@ extension HostTests {
             let training = CraftCommand.trainArguments("BaselineL1", steps: 1, out: again, ["--model", checkpoint])
             for (arguments, words) in [
                 (training + ["--policy", "base"], ["--policy is base", "the Pro one", checkpoint]),
-                (["plan", "--plugins", "BaselineL1", "--model", checkpoint, "--policy", "base"], ["the Pro one", checkpoint]),
+                (
+                    ["plan", "--plugins", "BaselineL1", "--model", checkpoint, "--policy", "base"],
+                    ["--policy is base", "the Pro one", checkpoint]
+                ),
                 (training + ["--gate", "1"], ["--gate is", "holds a trained one", checkpoint]),
             ] {
                 result = try CraftCommand.run(arguments)
