@@ -8,6 +8,7 @@ DOWN = np.array([[0, 1.0, 0], [1, 0, 0], [0, 0, -1]])
 METRES_PER_UNIT = 0.05  # OSC_POSE output_max
 RADIANS_PER_UNIT = 0.5
 GAIN = 2.0  # of the commands: with 1, the arm all but stops a centimetre before its target, and a policy learns to wait there
+ALIGNED = 0.03  # metres beside the line above a target, where an aligned motion stops going down
 OPEN, CLOSE = -1.0, 1.0
 UP = np.array([0, 0, 1.0])
 ANY_ANGLE = 9.0
@@ -31,22 +32,35 @@ class Motion:
         self.scene = Scene(env)
         self.phase = "approach"
 
-    def command(self, target, rotation, grip, speed):
-        """The action [7] towards a grip site position (metres) and rotation."""
+    def command(self, target, rotation, grip, speed, aligned=False):
+        """The action [7] towards a grip site position (metres) and rotation.
+
+        Straight to it; or `aligned`, so that it gets over or under the target before it is there: the farther it is from
+        that, the slower it goes up or down. On a straight line down, the last centimetre sideways is a few hundredths of
+        the action all the way, less than a policy's error.
+        """
         position, current = self.scene.gripper()
         move = GAIN * (target - position) / METRES_PER_UNIT
-        largest = np.max(np.abs(move))
-        if largest > speed:  # keeps the direction when saturating
-            move = move * (speed / largest)
+        if aligned:
+            sideways = np.linalg.norm((target - position)[:2])
+            parts = [(slice(0, 2), speed), (slice(2, 3), speed * max(0.0, 1 - sideways / ALIGNED))]
+        else:
+            parts = [(slice(0, 3), speed)]
+        for part, limit in parts:
+            largest = np.max(np.abs(move[part]))
+            if largest > limit:  # keeps the direction when saturating
+                move[part] *= limit / largest
         turn = np.clip(GAIN * rotation_vector(rotation @ current.T) / RADIANS_PER_UNIT, -0.4, 0.4)
         return np.clip(np.concatenate([move, turn, [grip]]), -1, 1)
 
     def go_to(
-        self, target, rotation, grip, tolerance=0.008, limit=60, speed=1.0, angle_tolerance=0.12, until=lambda: False
+        self, target, rotation, grip, tolerance=0.008, limit=60, speed=1.0, angle_tolerance=0.12, aligned=False,
+        until=lambda: False
     ):
         """Ends at `target`, when `until()` holds, when the arm stalls, or after `limit` steps.
 
-        `target` is a point (metres) or a function that gives one, asked again every step; `speed` is in units of the action.
+        `target` is a point (metres) or a function that gives one, asked again every step; `speed` is in units of the action;
+        `aligned` as in `command`.
         """
         aim = target if callable(target) else (lambda: target)
         trail = []
@@ -63,7 +77,7 @@ class Motion:
                     return
             if np.linalg.norm(goal - position) < tolerance and error < angle_tolerance:
                 return
-            yield self.command(goal, rotation, grip, speed)
+            yield self.command(goal, rotation, grip, speed, aligned)
 
     def hold(self, rotation, grip, steps):
         position, _ = self.scene.gripper()

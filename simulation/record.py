@@ -35,7 +35,9 @@ class Disturbance:
 
     noise: standard deviation, in units of the action, of Gaussian noise on the executed translation; a third of it where
     the expert needs precision. variety, from 0 to 1: the episode starts up to 8 cm beside and 4 cm above the usual pose,
-    and a push of 6 steps comes while the arm approaches or carries.
+    a push of 6 steps comes while the arm approaches or carries, and one of 5 steps to the side when it begins to go
+    down. Without that one the arm is over its goal whenever it goes down, and a policy learns to go straight down
+    wherever it is.
     """
 
     def __init__(self, noise, variety, random):
@@ -45,14 +47,23 @@ class Disturbance:
         self.push = direction / np.linalg.norm(direction) * 0.7 * variety
         self.push_starts = int(random.integers(8, 60))
         self.push_ends = self.push_starts + 6
+        self.variety, self.phase, self.phase_steps = variety, None, 0
+        self.side_push = np.zeros(3)
 
     def executed(self, action, step, phase):
+        self.phase_steps = self.phase_steps + 1 if phase == self.phase else 0
+        if phase in ("descend", "lower") and self.phase_steps == 0:
+            angle, size = self.random.uniform(-np.pi, np.pi), self.random.uniform(0.4, 1.6) * self.variety
+            self.side_push = np.array([np.cos(angle), np.sin(angle), 0]) * size
+        self.phase = phase
         action = action.copy()
         if self.noise:
             scale = self.noise / 3 if phase in STEADY_PHASES else self.noise
             action[:3] += self.random.normal(0, scale, 3)
         if self.push_starts <= step < self.push_ends and phase in ("approach", "carry"):
             action[:3] += self.push
+        if phase in ("descend", "lower") and self.phase_steps < 5:
+            action[:3] += self.side_push
         return np.clip(action, -1, 1)
 
 

@@ -56,7 +56,7 @@ class Skills(Motion):
         yield from self.go_to(
             lambda: np.array([*target()[:2], above]), rotation, OPEN, tolerance=0.012, angle_tolerance=0.15, limit=80)
         self.phase = "descend"
-        yield from self.go_to(target, rotation, OPEN, tolerance=0.006, limit=40, speed=0.5)
+        yield from self.go_to(target, rotation, OPEN, tolerance=0.006, limit=50, speed=0.5, aligned=True)
         self.phase = "close"
         yield from self.hold(rotation, CLOSE, 10)
         return up
@@ -118,7 +118,7 @@ class Skills(Motion):
         self.phase = "lower"
         yield from self.go_to(
             lambda: lowered() + [0, 0, 0.03], rotation, CLOSE, tolerance=0.015, limit=60, angle_tolerance=ANY_ANGLE,
-            until=slipped)
+            aligned=True, until=slipped)
         yield from self.go_to(
             lowered, rotation, CLOSE, tolerance=0.006, limit=25, speed=0.5, angle_tolerance=ANY_ANGLE, until=slipped)
         yield from self.release(rotation, UP * 0.10)
