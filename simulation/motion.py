@@ -8,7 +8,9 @@ DOWN = np.array([[0, 1.0, 0], [1, 0, 0], [0, 0, -1]])
 METRES_PER_UNIT = 0.05  # OSC_POSE output_max
 RADIANS_PER_UNIT = 0.5
 GAIN = 2.0  # of the commands: with 1, the arm all but stops a centimetre before its target, and a policy learns to wait there
-ALIGNED = 0.03  # metres beside the line above a target, where an aligned motion stops going down
+# Metres beside the line above a target, from where on an aligned motion goes down at the slowest share of its speed. It does
+# not stop: where the elbow is straight, only lower down can the arm reach farther.
+ALIGNED, SLOWEST = 0.03, 0.25
 OPEN, CLOSE = -1.0, 1.0
 UP = np.array([0, 0, 1.0])
 ANY_ANGLE = 9.0
@@ -43,7 +45,7 @@ class Motion:
         move = GAIN * (target - position) / METRES_PER_UNIT
         if aligned:
             sideways = np.linalg.norm((target - position)[:2])
-            parts = [(slice(0, 2), speed), (slice(2, 3), speed * max(0.0, 1 - sideways / ALIGNED))]
+            parts = [(slice(0, 2), speed), (slice(2, 3), speed * max(SLOWEST, 1 - sideways / ALIGNED))]
         else:
             parts = [(slice(0, 3), speed)]
         for part, limit in parts:

@@ -28,7 +28,10 @@ class Skills(Motion):
     # MARK: objects
 
     def take(self, name, destination):
-        """Closes the fingers on an object from above. The generator's value is how far it may be lifted, in metres."""
+        """Closes the fingers on an object from above. The generator's value is how far it may be lifted, in metres.
+
+        `destination`: xy where it will be put, or None.
+        """
         scene = self.scene
         self.phase = "approach"
         shift = None if destination is None else destination - scene.position(name)[:2]
@@ -62,7 +65,7 @@ class Skills(Motion):
         return up
 
     def pick(self, name, destination=None, tries=3):
-        """Lifts an object; the generator's value is whether it came up with the hand."""
+        """Lifts an object; the generator's value is whether it came up with the hand. `destination` as in `take`."""
         scene = self.scene
         for _ in range(tries):
             up = yield from self.take(name, destination)
@@ -118,7 +121,7 @@ class Skills(Motion):
         self.phase = "lower"
         yield from self.go_to(
             lambda: lowered() + [0, 0, 0.03], rotation, CLOSE, tolerance=0.015, limit=60, angle_tolerance=ANY_ANGLE,
-            aligned=True, until=slipped)
+            until=slipped)
         yield from self.go_to(
             lowered, rotation, CLOSE, tolerance=0.006, limit=25, speed=0.5, angle_tolerance=ANY_ANGLE, until=slipped)
         yield from self.release(rotation, UP * 0.10)
