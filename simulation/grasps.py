@@ -47,6 +47,11 @@ def placed(points, position, rotation):
     return position + points @ (rotation * [1, 1, -1]).T
 
 
+def hand_at(xy, z, yaw):
+    """Points [N, 3] of open fingers, hand and wrist, pointing down, with the grip site there."""
+    return placed(hand_points(), np.array([*xy, z]), rotation_z(yaw) @ DOWN)
+
+
 class GraspPlanner:
     def __init__(self, scene, base, table):
         """`base`: xy of the robot's base; `table`: height on which things stand."""
@@ -65,8 +70,7 @@ class GraspPlanner:
 
     def blocked(self, xy, z, yaw, name):
         """How much of the open fingers, hand and wrist at a grasp pose would be inside other objects, there or above it."""
-        position, rotation = np.array([*xy, z]), rotation_z(yaw) @ DOWN
-        points, obstacles = placed(hand_points(), position, rotation), self.scene.obstacles(name)
+        points, obstacles = hand_at(xy, z, yaw), self.scene.obstacles(name)
         boxes = {geom: self.scene.corners(geom) for geom in obstacles}
         overhanging = [
             geom for geom, box in boxes.items()
@@ -81,10 +85,9 @@ class GraspPlanner:
         """How many points of the open fingers, hand and wrist would have other objects near them.
 
         Whether a grasp is just blocked is decided by millimetres that no camera sees. Demonstrations that take now one,
-        now the opposite side of a bowl for such a reason teach a policy to close in the middle.
+        now the opposite side of a bowl for such a reason draw a policy trained by L1 to the middle.
         """
-        points = placed(hand_points(), np.array([*xy, z]), rotation_z(yaw) @ DOWN)
-        return self.scene.inside(points, self.scene.obstacles(name), margin=NEAR)
+        return self.scene.inside(hand_at(xy, z, yaw), self.scene.obstacles(name), margin=NEAR)
 
     def across(self, name):
         """Across the whole object, where it fits between the fingers."""

@@ -27,6 +27,12 @@ def leaning(forward, lean, fingers_across):
     return rotation_about(np.cross(forward, UP), lean) @ rotation_z(yaw) @ DOWN
 
 
+def limited(move, limit):
+    """`move` shortened so that no component is beyond `limit`, its direction kept."""
+    largest = np.max(np.abs(move))
+    return move * (limit / largest) if largest > limit else move
+
+
 class Motion:
     """Generators of actions. `phase` names what is being done, for the recorder."""
 
@@ -45,13 +51,10 @@ class Motion:
         move = GAIN * (target - position) / METRES_PER_UNIT
         if aligned:
             sideways = np.linalg.norm((target - position)[:2])
-            parts = [(slice(0, 2), speed), (slice(2, 3), speed * max(SLOWEST, 1 - sideways / ALIGNED))]
+            downwards = speed * max(SLOWEST, 1 - sideways / ALIGNED)
+            move = np.concatenate([limited(move[:2], speed), limited(move[2:], downwards)])
         else:
-            parts = [(slice(0, 3), speed)]
-        for part, limit in parts:
-            largest = np.max(np.abs(move[part]))
-            if largest > limit:  # keeps the direction when saturating
-                move[part] *= limit / largest
+            move = limited(move, speed)
         turn = np.clip(GAIN * rotation_vector(rotation @ current.T) / RADIANS_PER_UNIT, -0.4, 0.4)
         return np.clip(np.concatenate([move, turn, [grip]]), -1, 1)
 

@@ -47,14 +47,14 @@ class Disturbance:
         self.push = direction / np.linalg.norm(direction) * 0.7 * variety
         self.push_starts = int(random.integers(8, 60))
         self.push_ends = self.push_starts + 6
-        self.variety, self.phase, self.phase_steps = variety, None, 0
-        self.side_push = np.zeros(3)
+        self.variety, self.phase = variety, None
 
     def executed(self, action, step, phase):
-        self.phase_steps = self.phase_steps + 1 if phase == self.phase else 0
-        if phase in ("descend", "lower") and self.phase_steps == 0:
+        goes_down = phase in ("descend", "lower")
+        if goes_down and phase != self.phase:
             angle, size = self.random.uniform(-np.pi, np.pi), self.random.uniform(0.4, 1.6) * self.variety
             self.side_push = np.array([np.cos(angle), np.sin(angle), 0]) * size
+            self.side_push_ends = step + 5
         self.phase = phase
         action = action.copy()
         if self.noise:
@@ -62,7 +62,7 @@ class Disturbance:
             action[:3] += self.random.normal(0, scale, 3)
         if self.push_starts <= step < self.push_ends and phase in ("approach", "carry"):
             action[:3] += self.push
-        if phase in ("descend", "lower") and self.phase_steps < 5:
+        if goes_down and step < self.side_push_ends:
             action[:3] += self.side_push
         return np.clip(action, -1, 1)
 
