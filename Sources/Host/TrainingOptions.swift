@@ -93,6 +93,12 @@ struct TrainingOptions: ParsableArguments {
     var gate: Double?
 
     @Option(
+        help:
+            "Factor on the first weights of a new proprioception projector's last layer, whose token is faint beside the hidden states otherwise. Default: 1, as in VLA-Adapter."
+    )
+    var proprioGain: Double?
+
+    @Option(
         help: ArgumentHelp(
             "Side of the images that the model sees, a multiple of its patches; position embeddings are resampled. Default: the model's.",
             valueName: "pixels"))
@@ -227,6 +233,7 @@ struct TrainingOptions: ParsableArguments {
             settings.proPolicy = policy == "pro"
         }
         if let gate { settings.gate = gate }
+        if let proprioGain { settings.proprioGain = proprioGain }
         if let imageSize { settings.imageSize = imageSize }
         if let proprio { settings.usesProprio = proprio }
         if let cameras { settings.cameras = cameras.split(separator: ",").map(String.init) }

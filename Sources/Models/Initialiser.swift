@@ -12,6 +12,9 @@ struct Initialiser {
     /// Value of the action head's gates: 0 in the reference, with which the policy attends to all visual tokens alike at
     /// first and no gradient reaches what would tell them apart.
     var gate: Float = 0
+    /// Factor on the values of the proprioception projector's last layer: 1 in the reference. Its token then has an RMS of
+    /// 0.1 to 0.2, beside hidden states of 1 to 16 among which the policy's attention has to find it.
+    var proprioGain: Float = 1
     /// Shape of a tensor by name, for biases, whose bound is that of their weight.
     let shape: (String) -> [Int]?
 
@@ -34,12 +37,13 @@ struct Initialiser {
         if name.hasSuffix("lora_A.weight") { return normal(1 / Float(shape[0])) }
         if name.hasSuffix("scale_factor") { return { _ in 0.1 } }
         if name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.") {
+            let gain = name.hasPrefix("proprio_projector.fc2.") ? proprioGain : 1
             if name.hasSuffix(".bias") && !Self.isNorm(name) {
                 let weight = self.shape(name.dropLast("bias".count) + "weight")
                 let inputs = weight.map { $0.dropFirst().reduce(1, *) } ?? 1
-                return uniform(1 / Float(inputs).squareRoot())
+                return uniform(gain / Float(inputs).squareRoot())
             }
-            if shape.count > 1 { return uniform(1 / fanIn.squareRoot()) }
+            if shape.count > 1 { return uniform(gain / fanIn.squareRoot()) }
         }
         if Self.isNorm(name) { return { _ in name.hasSuffix(".weight") ? 1 : 0 } }
         if name.hasSuffix(".bias") { return { _ in 0 } }
@@ -57,9 +61,12 @@ extension VLAModel {
     /// Draws fresh values for the tensors that `select` names (see ``Initialiser``).
     ///
     /// - `gate`: of the action head's gates.
-    public func initialise(seed: UInt64, gate: Float = 0, where select: (String) -> Bool = { _ in true }) {
+    /// - `proprioGain`: factor on the proprioception projector's last layer.
+    public func initialise(
+        seed: UInt64, gate: Float = 0, proprioGain: Float = 1, where select: (String) -> Bool = { _ in true }
+    ) {
         let range = Float(config.decoder.initializerRange)
-        let initialiser = Initialiser(seed: seed, range: range, gate: gate) { name in
+        let initialiser = Initialiser(seed: seed, range: range, gate: gate, proprioGain: proprioGain) { name in
             self.parameters.id(of: name).map { self.parameters[$0].shape }
         }
         for parameter in parameters.parameters where select(parameter.name) {

@@ -25,6 +25,8 @@ extension HostTests {
             (["--config", "/nowhere.yaml"], ["/nowhere.yaml"]),
             (["--image-size", "70"], ["70 pixels", "8 pixels wide"]),
             (["--image-size", "0"], ["--image-size"]), (["--gate", "inf"], ["--gate"]),
+            (["--proprio-gain", "0"], ["--proprio-gain", "above 0"]),
+            (["--proprio-gain", "10", "--no-proprio"], ["--proprio-gain", "--no-proprio"]),
             (["--policy", "large"], ["--policy", "large"]),
             (["--keep-checkpoints", "0"], ["--keep-checkpoints"]),
             (["--progress-every", "0"], ["--progress-every"]),

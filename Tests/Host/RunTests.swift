@@ -101,6 +101,11 @@ extension HostTests {
                     ["--policy is base", "the Pro one", checkpoint]
                 ),
                 (training + ["--gate", "1"], ["--gate is", "holds a trained one", checkpoint]),
+                (
+                    ["plan", "--plugins", "BaselineL1", "--model", checkpoint, "--gate", "1"],
+                    ["--gate is", "holds a trained one", checkpoint]
+                ),
+                (training + ["--proprio-gain", "9"], ["--proprio-gain is", "holds a trained one", checkpoint]),
             ] {
                 result = try CraftCommand.run(arguments)
                 #expect(result.status == 2)

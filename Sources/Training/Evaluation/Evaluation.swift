@@ -29,7 +29,7 @@ final class Evaluation {
     /// - Returns: nil when there is no sample, or nothing to exchange.
     /// - Throws: ``Stopped``.
     func actionL1(
-        _ batches: [DemonstrationBatch], exchanging exchange: Exchange? = nil, shouldStop: () -> Bool = { false }
+        _ batches: [DemonstrationBatch], exchanging exchange: Exchange? = nil, shouldStop: () -> Bool
     ) throws -> Double? {
         let batches = batches.filter { $0.count > 0 }
         var inputs = batches.map { batch in
@@ -89,7 +89,7 @@ final class Evaluation {
     /// Share of questions whose most likely answer, among the data set's answers, is the right one.
     ///
     /// - Throws: ``Stopped``, and when the answers cannot be read.
-    func answerAccuracy(_ batches: VQABatches, shouldStop: () -> Bool = { false }) throws -> Double? {
+    func answerAccuracy(_ batches: VQABatches, shouldStop: () -> Bool) throws -> Double? {
         let candidates = try batches.dataset.answers.map { (text: $0, id: Int(try prompts.answer($0))) }
         var right = 0
         var count = 0

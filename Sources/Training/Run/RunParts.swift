@@ -64,12 +64,9 @@ struct RunParts {
             throw TrainingError("\(settings.model)/model.safetensors: no such file; there are no weights to start from")
         }
         let drawn = Set(absent)
-        if settings.gate != nil, !absent.contains(where: model.isHeadParameter) {
-            throw TrainingError(
-                "--gate is what the gates of a new action head begin at, but \(settings.model) holds a trained one; leave "
-                    + "--gate out or start from another model")
-        }
-        model.initialise(seed: settings.seed, gate: Float(settings.gate ?? 0)) { drawn.contains($0) }
+        model.initialise(
+            seed: settings.seed, gate: Float(settings.gate ?? 0), proprioGain: Float(settings.proprioGain ?? 1)
+        ) { drawn.contains($0) }
         absent = absent.filter { !model.isHeadParameter($0) }
         fresh = absent
 

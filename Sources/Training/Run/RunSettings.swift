@@ -41,6 +41,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var proPolicy: Bool?
     /// What the gates of a new action head begin at; nil is 0.
     public var gate: Double?
+    /// Factor on the first values of a new proprioception projector's last layer; nil is 1.
+    public var proprioGain: Double?
     /// Side of the images in pixels; nil is the model's.
     public var imageSize: Int?
     /// Whether the policy sees the proprioception; nil is the model's.
@@ -109,13 +111,30 @@ public struct RunSettings: Codable, Sendable, Equatable {
         return choices
     }
 
-    /// Refuses a policy that is not the one of the folder's action head.
+    /// Refuses what a model folder's action head and proprioception projector rule out.
     func checkPolicy(of folder: ModelFolder) throws {
-        guard let proPolicy, proPolicy != folder.config.policy.pro else { return }
-        let (wanted, found) = proPolicy ? ("pro", "base") : ("base", "Pro")
-        throw TrainingError(
-            "--policy is \(wanted), but the action head in \(model) is the \(found) one; leave --policy out or start from "
-                + "another model")
+        if let proPolicy, proPolicy != folder.config.policy.pro {
+            let (wanted, found) = proPolicy ? ("pro", "base") : ("base", "Pro")
+            throw TrainingError(
+                "--policy is \(wanted), but the action head in \(model) is the \(found) one; leave --policy out or start from "
+                    + "another model")
+        }
+        if gate != nil, folder.actionHead != nil, !startsFresh {
+            throw TrainingError(
+                "--gate is what the gates of a new action head begin at, but \(model) holds a trained one; leave --gate out or "
+                    + "start from another model")
+        }
+        guard proprioGain != nil else { return }
+        if folder.proprioProjector != nil, !startsFresh {
+            throw TrainingError(
+                "--proprio-gain is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
+                    + "leave --proprio-gain out or start from another model")
+        }
+        if !folder.config.usesProprio {
+            throw TrainingError(
+                "--proprio-gain is for the proprioception projector, but this policy sees no proprioception; leave "
+                    + "--proprio-gain or --no-proprio out")
+        }
     }
 
     /// Refuses values that cannot work, all of them in one error.
@@ -132,6 +151,11 @@ public struct RunSettings: Codable, Sendable, Equatable {
             do { try learningRateScales.check("--lr-scale") } catch { problems.append("\(error)") }
         }
         if let gate { need(gate.isFinite && abs(gate) <= 10, "--gate is \(gate); expected a number from -10 to 10") }
+        if let proprioGain {
+            need(
+                proprioGain.isFinite && proprioGain > 0 && proprioGain <= 10_000,
+                "--proprio-gain is \(proprioGain); expected a number above 0 and at most 10000")
+        }
         if let imageSize {
             need((1...4096).contains(imageSize), "--image-size is \(imageSize); expected 1 to 4096 pixels")
         }

@@ -1,0 +1,18 @@
+import Models
+import Testing
+
+/// First values of what a model folder does not hold.
+struct InitialValuesTests {
+    @Test func theGainScalesTheLastProprioceptionLayerAlone() throws {
+        let fixture = try StepFixture()
+        let names = fixture.model.parameters.parameters.map(\.name)
+        let plain = names.map { fixture.values($0) }
+        fixture.model.initialise(seed: 3, proprioGain: 8)
+        var scaled: [String] = []
+        for (name, before) in zip(names, plain) where fixture.values(name) != before {
+            #expect(fixture.values(name) == before.map { $0 * 8 }, "\(name)")
+            scaled.append(name)
+        }
+        #expect(scaled.sorted() == ["proprio_projector.fc2.bias", "proprio_projector.fc2.weight"])
+    }
+}
