@@ -1,4 +1,5 @@
 import Models
+import Tensors
 import Testing
 
 /// First values of what a model folder does not hold.
