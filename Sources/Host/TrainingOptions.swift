@@ -111,6 +111,18 @@ struct TrainingOptions: ParsableArguments {
     )
     var proprio: Bool?
 
+    @Option(
+        help:
+            "Probability with which a training sample shows the policy zeros in place of the arm's state, so that it learns to look as well. Default: 0."
+    )
+    var proprioDropout: Double?
+
+    @Option(
+        help: ArgumentHelp(
+            "Do so in the first steps only: later ones teach what the arm's state is exact about. Default: all steps.",
+            valueName: "steps"))
+    var proprioDropoutSteps: Int?
+
     @Option(help: ArgumentHelp("Camera features, in the model's order. Default: image,wrist_image.", valueName: "list"))
     var cameras: String?
 
@@ -236,6 +248,8 @@ struct TrainingOptions: ParsableArguments {
         if let proprioGain { settings.proprioGain = proprioGain }
         if let imageSize { settings.imageSize = imageSize }
         if let proprio { settings.usesProprio = proprio }
+        if let proprioDropout { settings.proprioDropout = proprioDropout }
+        if let proprioDropoutSteps { settings.proprioDropoutSteps = proprioDropoutSteps }
         if let cameras { settings.cameras = cameras.split(separator: ",").map(String.init) }
         if let augment { settings.augments = augment }
         if let holdOutEvery { settings.holdOutEvery = holdOutEvery }

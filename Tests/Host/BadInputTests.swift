@@ -27,6 +27,11 @@ extension HostTests {
             (["--image-size", "0"], ["--image-size"]), (["--gate", "inf"], ["--gate"]),
             (["--proprio-gain", "0"], ["--proprio-gain", "above 0"]),
             (["--proprio-gain", "10", "--no-proprio"], ["--proprio-gain", "--no-proprio"]),
+            (["--proprio-dropout", "1"], ["--proprio-dropout is 1", "below 1"]),
+            (["--proprio-dropout", "nan"], ["--proprio-dropout is nan"]),
+            (["--proprio-dropout-steps", "5"], ["--proprio-dropout-steps", "give both"]),
+            (["--proprio-dropout", "0.3", "--proprio-dropout-steps", "-5"], ["--proprio-dropout-steps"]),
+            (["--proprio-dropout", "0.3", "--no-proprio"], ["--proprio-dropout", "--no-proprio"]),
             (["--policy", "large"], ["--policy", "large"]),
             (["--keep-checkpoints", "0"], ["--keep-checkpoints"]),
             (["--progress-every", "0"], ["--progress-every"]),
@@ -49,6 +54,12 @@ extension HostTests {
             #expect(result.standardOutput.isEmpty, "\(arguments): \(result.standardOutput)")
             for word in says { #expect(result.standardError.contains(word), "\(arguments): \(result.standardError)") }
             #expect(!CraftCommand.exists(out), "\(arguments) left \(out) behind")
+        }
+
+        /// `plan` sizes buffers by these settings and must refuse what `train` refuses.
+        @Test(arguments: [["--batch-size", "0"], ["--image-size", "0"], ["--proprio-dropout", "1.5"]])
+        func planRefusesWhatTrainRefuses(_ arguments: [String]) throws {
+            CraftCommand.expectRefusal(try CraftCommand.run(["plan"] + arguments), arguments[0])
         }
 
         @Test func aTextFileIsNoPlugin() throws {

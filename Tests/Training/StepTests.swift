@@ -59,6 +59,29 @@ import Training
         #expect(step.combinationWeights[block * 2] == 1)
     }
 
+    /// A sample without proprioception gives the projector's first weights no gradient.
+    @Test func proprioceptionIsDroppedAtItsRate() throws {
+        func dropped(_ probability: Double, steps: Int? = nil, seed: UInt64 = 0) throws -> [Bool] {
+            let fixture = try StepFixture()
+            var settings = StepSettings()
+            settings.proprioDropout = probability
+            settings.proprioDropoutSteps = steps
+            settings.seed = seed
+            // Weights stay where they are, so that no unit of the projector dies: that would look like a dropped sample.
+            let step = try fixture.step("BaselineL1", settings: settings, learningRate: 1e-9, batchSize: 1)
+            let source = RandomBatches(fixture.model.config, batchSize: 1)
+            return try (0..<24).map { index in
+                _ = try step.run(step: index, from: source)
+                return fixture.gradient(step, "action", "proprio_projector.fc1.weight").allSatisfy { $0 == 0 }
+            }
+        }
+        let half = try dropped(0.5)
+        // 12 expected, with a standard deviation of 2.4.
+        #expect((5...19).contains(half.count { $0 }))
+        #expect(try dropped(0.5, seed: 1) != half)
+        #expect(try dropped(0.5, steps: 12) == Array(half.prefix(12)) + Array(repeating: false, count: 12))
+    }
+
     @Test func microBatchesEqualOneLargeBatch() throws {
         var losses: [[Double]] = []
         var gradients: [[Float]] = []

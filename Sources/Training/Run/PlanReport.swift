@@ -7,8 +7,9 @@ public struct PlanReport {
     /// The data flow for graphviz.
     public let dot: String
 
-    /// - Throws: with every problem of the composition in one table.
+    /// - Throws: with every problem of the settings in one error, else of the composition in one table.
     public init(settings: RunSettings) throws {
+        try settings.check()
         let composition = try Composition(
             settings.plugins, search: PluginSearch(paths: settings.pluginPath), registry: .training)
         dot = composition.plan.dot

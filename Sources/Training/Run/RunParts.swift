@@ -210,6 +210,8 @@ extension StepSettings {
         checkpointsActivations = settings.checkpointsActivations
         anchorPrecision = settings.anchorPrecision
         learningRateScales = settings.learningRateScales ?? LearningRateScales()
+        proprioDropout = settings.proprioDropout ?? 0
+        proprioDropoutSteps = settings.proprioDropoutSteps
         seed = settings.seed
     }
 }

@@ -47,6 +47,10 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var imageSize: Int?
     /// Whether the policy sees the proprioception; nil is the model's.
     public var usesProprio: Bool?
+    /// Share of the training samples in which it does not; nil is 0.
+    public var proprioDropout: Double?
+    /// Steps, from the first, in which samples are drawn for that; nil is all.
+    public var proprioDropoutSteps: Int?
     public var cameras = ["image", "wrist_image"]
     public var augments = true
     /// Every k-th episode is kept for evaluation; 0 keeps none.
@@ -124,16 +128,19 @@ public struct RunSettings: Codable, Sendable, Equatable {
                 "--gate is what the gates of a new action head begin at, but \(model) holds a trained one; leave --gate out or "
                     + "start from another model")
         }
+        if !folder.config.usesProprio {
+            let given = [("--proprio-gain", proprioGain), ("--proprio-dropout", proprioDropout)].filter { $0.1 != nil }
+            guard given.isEmpty else {
+                throw TrainingError(
+                    "this policy sees no proprioception (--no-proprio, or config.json of \(model)); leave "
+                        + "\(given.map(\.0).joined(separator: " and ")) out")
+            }
+        }
         guard proprioGain != nil else { return }
         if folder.proprioProjector != nil, !startsFresh {
             throw TrainingError(
                 "--proprio-gain is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
                     + "leave --proprio-gain out or start from another model")
-        }
-        if !folder.config.usesProprio {
-            throw TrainingError(
-                "--proprio-gain is for the proprioception projector, but this policy sees no proprioception; leave "
-                    + "--proprio-gain or --no-proprio out")
         }
     }
 
@@ -156,6 +163,18 @@ public struct RunSettings: Codable, Sendable, Equatable {
                 proprioGain.isFinite && proprioGain > 0 && proprioGain <= 10_000,
                 "--proprio-gain is \(proprioGain); expected a number above 0 and at most 10000")
         }
+        if let proprioDropout {
+            need(
+                (0..<1).contains(proprioDropout),
+                "--proprio-dropout is \(proprioDropout); expected a probability, 0 or more and below 1 (1 would be "
+                    + "--no-proprio)")
+        }
+        need(
+            proprioDropoutSteps.map { $0 >= 0 } ?? true,
+            "--proprio-dropout-steps is \(proprioDropoutSteps ?? 0); expected 0 or more")
+        need(
+            proprioDropoutSteps == nil || proprioDropout != nil,
+            "--proprio-dropout-steps is given without --proprio-dropout; give both")
         if let imageSize {
             need((1...4096).contains(imageSize), "--image-size is \(imageSize); expected 1 to 4096 pixels")
         }

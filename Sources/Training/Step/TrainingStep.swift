@@ -24,6 +24,10 @@ public struct StepSettings: Codable, Sendable, Equatable {
     public var anchorPrecision: RunSettings.MatmulPrecision?
     /// Factors on the learning rate by parameter group.
     public var learningRateScales = LearningRateScales()
+    /// Probability, per sample, that the policy gets zeros in place of the normalised proprioception.
+    public var proprioDropout = 0.0
+    /// Steps in which it does; nil is all of them.
+    public var proprioDropoutSteps: Int?
     public var seed: UInt64 = 0
 
     public init() {}
@@ -282,6 +286,9 @@ public final class TrainingStep {
         }
         clock.lap("anchor")
         var input = batch.input
+        if settings.proprioDropout > 0, step < settings.proprioDropoutSteps ?? .max {
+            dropProprioception(of: &input, step: step, micro: micro)
+        }
         input.action?.runsPolicy = composition.reads("predicted_actions", at: .preBackward)
         input.wantsAnswer = !batch.answerIDs.isEmpty && composition.reads("answer_logits", at: .preBackward)
         tape.reset(weights: currentWeights, recording: true)
@@ -364,6 +371,18 @@ public final class TrainingStep {
         var generator = RandomGenerator(
             seed: settings.seed, stream: RandomGenerator.stream("policy noise"), UInt64(step), UInt64(micro))
         return (0..<model.policyInputCount).map { _ in Float(generator.normal() * 0.02) }
+    }
+
+    /// Zeroes the proprioception of samples drawn with probability `proprioDropout`. Kept values are not scaled up, as those
+    /// of dropped activations are: they are what the policy gets at inference.
+    private func dropProprioception(of input: inout ModelInput, step: Int, micro: Int) {
+        guard input.action != nil else { return }
+        var generator = RandomGenerator(
+            seed: settings.seed, stream: RandomGenerator.stream("proprioception dropout"), UInt64(step), UInt64(micro))
+        let width = model.config.proprioDim
+        for sample in input.prompts.indices where generator.uniform() < settings.proprioDropout {
+            for index in sample * width..<(sample + 1) * width { input.action?.proprio[index] = 0 }
+        }
     }
 
     // MARK: - Helpers
