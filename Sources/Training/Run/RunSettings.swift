@@ -128,13 +128,11 @@ public struct RunSettings: Codable, Sendable, Equatable {
                 "--gate is what the gates of a new action head begin at, but \(model) holds a trained one; leave --gate out or "
                     + "start from another model")
         }
-        if !folder.config.usesProprio {
-            let given = [("--proprio-gain", proprioGain), ("--proprio-dropout", proprioDropout)].filter { $0.1 != nil }
-            guard given.isEmpty else {
-                throw TrainingError(
-                    "this policy sees no proprioception (--no-proprio, or config.json of \(model)); leave "
-                        + "\(given.map(\.0).joined(separator: " and ")) out")
-            }
+        let given = [("--proprio-gain", proprioGain), ("--proprio-dropout", proprioDropout)].filter { $0.1 != nil }
+        guard folder.config.usesProprio || given.isEmpty else {
+            throw TrainingError(
+                "this policy sees no proprioception (--no-proprio, or config.json of \(model)); leave "
+                    + "\(given.map(\.0).joined(separator: " and ")) out")
         }
         guard proprioGain != nil else { return }
         if folder.proprioProjector != nil, !startsFresh {
