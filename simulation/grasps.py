@@ -9,6 +9,9 @@ from scene import rotation_z
 WIDEST = 0.066  # of the 8 cm that the fingers open
 HALF_OPENING = 0.04
 FINGERTIP = 0.0125  # beyond the grip site
+# Of the grip site, below a deep object's rim and inside it: amid the grasps that hold, not at their edge (try_expert.py --upwards shows it).
+RIM_DEPTH, RIM_INWARDS = 0.025, 0.010
+FLOOR = 0.006  # left under the fingertips
 # Weighs the hand's points that other things come near against radians of yaw: it decides where the yaw is the same.
 CROWDED, NEAR = 0.0005, 0.06
 
@@ -157,12 +160,14 @@ class GraspPlanner:
         rim = points[points[:, 2] > high[2] - 0.008]  # without a handle lower down
         centre = (rim.min(0) + rim.max(0)) / 2
         radius = np.ptp(rim, axis=0)[:2].mean() / 2
-        z = high[2] - (0.018 if high[2] - low[2] > 0.03 else 0.010)
+        deep = high[2] - low[2] > 0.03
+        z = max(high[2] - RIM_DEPTH, low[2] + FINGERTIP + FLOOR) if deep else high[2] - 0.010
+        inwards = RIM_INWARDS if deep else 0.004
         grasps = []
         for angle in np.linspace(-np.pi, np.pi, 24, endpoint=False):
             for turn in turns:
                 yaw = angle % np.pi - np.pi / 2 + turn
-                xy = centre[:2] + np.array([np.cos(angle), np.sin(angle)]) * (radius - 0.004)
+                xy = centre[:2] + np.array([np.cos(angle), np.sin(angle)]) * (radius - inwards)
                 blocked = self.blocked(xy, z, yaw, name)
                 cost = abs(yaw) + abs(turn) + blocked * 0.03 + self.crowded(xy, z, yaw, name) * CROWDED
                 # Away from a straight elbow, here and where the object is put down.

@@ -12,6 +12,7 @@ GAIN = 2.0  # of the commands: with 1, the arm all but stops a centimetre before
 # not stop: where the elbow is straight, only lower down can the arm reach farther.
 ALIGNED, SLOWEST = 0.03, 0.25
 OPEN, CLOSE = -1.0, 1.0
+CLOSING = 0.072  # metres between the fingers, of 0.08: they have begun to close
 UP = np.array([0, 0, 1.0])
 ANY_ANGLE = 9.0
 
@@ -88,6 +89,17 @@ class Motion:
         position, _ = self.scene.gripper()
         for _ in range(steps):
             yield self.command(position, rotation, grip, 1.0)
+
+    def grip(self, rotation, still=3, limit=25):
+        """Closes the fingers here, until they have moved and then not for `still` steps."""
+        position, _ = self.scene.gripper()
+        opening, unmoved = self.scene.opening(), 0
+        for _ in range(limit):
+            yield self.command(position, rotation, CLOSE, 1.0)
+            before, opening = opening, self.scene.opening()
+            unmoved = unmoved + 1 if opening < CLOSING and abs(before - opening) < 0.0005 else 0
+            if unmoved == still:
+                return
 
     def travel(self, target, rotation, grip, clearance=0.05):
         """Over everything between here and `target`, turning on the way, then straight down to it."""

@@ -27,7 +27,7 @@ INIT_STATES = 50
 JPEG_QUALITY = 95  # tf.io.encode_jpeg's default, which wrote the published sets
 DONE, INCOMPLETE, FAILED, INTERRUPTED = 0, 1, 2, 130  # exit codes
 AFTER_SUCCESS = 12  # steps; training drops an episode's last 7, and what leads to success must not be among them
-STEADY_PHASES = ("descend", "close", "lower", "release", "pull", "push", "turn")
+STEADY_PHASES = ("descend", "grasp", "close", "lower", "release", "pull", "push", "turn")
 
 
 class Disturbance:
@@ -35,9 +35,11 @@ class Disturbance:
 
     noise: standard deviation, in units of the action, of Gaussian noise on the executed translation; a third of it where
     the expert needs precision. variety, from 0 to 1: the episode starts up to 8 cm beside and 4 cm above the usual pose,
-    a push of 6 steps comes while the arm approaches or carries, and one of 5 steps to the side when it begins to go
-    down. Without that one the arm is over its goal whenever it goes down, and a policy learns to go straight down
-    wherever it is.
+    a push of 6 steps comes while the arm approaches or carries, one of 5 steps to the side when it begins to go down, and
+    fingers that take an object begin to close up to 6 steps late, the arm being pushed further down meanwhile. Without the
+    second push the arm is over its goal whenever it goes down, and a policy learns to go straight down wherever it is.
+    Without the delay nothing shows that open fingers at an object have to close: a policy that missed the one
+    moment goes on down.
     """
 
     def __init__(self, noise, variety, random):
@@ -55,6 +57,9 @@ class Disturbance:
             angle, size = self.random.uniform(-np.pi, np.pi), self.random.uniform(0.4, 1.6) * self.variety
             self.side_push = np.array([np.cos(angle), np.sin(angle), 0]) * size
             self.side_push_ends = step + 5
+        if phase == "grasp" and phase != self.phase:
+            self.late_until = step + int(self.random.integers(0, 7)) * bool(self.variety)
+            self.late_push = self.random.uniform(0, 1.5) * self.variety
         self.phase = phase
         action = action.copy()
         if self.noise:
@@ -64,6 +69,9 @@ class Disturbance:
             action[:3] += self.push
         if goes_down and step < self.side_push_ends:
             action[:3] += self.side_push
+        if phase == "grasp" and step < self.late_until:
+            action[2] -= self.late_push
+            action[6] = -1  # open
         return np.clip(action, -1, 1)
 
 

@@ -33,6 +33,7 @@ class Scene:
         self.data = robosuite_env.sim.data._data
         self.bodies = dict(robosuite_env.obj_body_id)
         self.gripper_site = robosuite_env.robots[0].eef_site_id
+        self.fingers = robosuite_env.robots[0]._ref_gripper_joint_pos_indexes
         owners = {body: name for name, body in self.bodies.items()}
         self.owner = {}
         for geom in range(self.model.ngeom):
@@ -51,6 +52,10 @@ class Scene:
             self.data.site_xpos[self.gripper_site].copy(),
             self.data.site_xmat[self.gripper_site].reshape(3, 3).copy(),
         )
+
+    def opening(self):
+        """Between the fingers, in metres."""
+        return float(sum(abs(self.data.qpos[index]) for index in self.fingers))
 
     def site(self, name):
         """Index of a site, -1 if there is none of this name."""

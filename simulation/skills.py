@@ -15,7 +15,7 @@ OVERSHOOT = 0.02  # of a commanded end position beyond a joint's limit, so that 
 
 
 class Skills(Motion):
-    """`phase`: approach, descend, close, lift, retry, carry, lower, release, retreat, pull, push, turn."""
+    """`phase`: approach, descend, grasp, close (on a handle), lift, retry, carry, lower, release, retreat, pull, push, turn."""
 
     def __init__(self, env):
         super().__init__(env)
@@ -60,8 +60,8 @@ class Skills(Motion):
             lambda: np.array([*target()[:2], above]), rotation, OPEN, tolerance=0.012, angle_tolerance=0.15, limit=80)
         self.phase = "descend"
         yield from self.go_to(target, rotation, OPEN, tolerance=0.006, limit=50, speed=0.5, aligned=True)
-        self.phase = "close"
-        yield from self.hold(rotation, CLOSE, 10)
+        self.phase = "grasp"
+        yield from self.grip(rotation)
         return up
 
     def pick(self, name, destination=None, tries=3):

@@ -46,7 +46,7 @@ struct DataRecord: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "0 to 1: how far the arm starts from its usual place and how hard it is pushed on the way.",
+            "0 to 1: how far the arm starts from its usual place and how hard it is pushed on the way; above 0, fingers may close late.",
             valueName: "amount"))
     var variety = 0.0
 
