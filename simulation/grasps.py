@@ -9,7 +9,8 @@ from scene import rotation_z
 WIDEST = 0.066  # of the 8 cm that the fingers open
 HALF_OPENING = 0.04
 FINGERTIP = 0.0125  # beyond the grip site
-# Of the grip site, below a deep object's rim and inside it: amid the grasps that hold, not at their edge (try_expert.py --upwards shows it).
+# Of the grip site, below a deep object's rim and inside it: amid the grasps that hold, not at their edge, as
+# `try_expert.py --upwards --outwards` shows.
 RIM_DEPTH, RIM_INWARDS = 0.025, 0.010
 FLOOR = 0.006  # left under the fingertips
 # Weighs the hand's points that other things come near against radians of yaw: it decides where the yaw is the same.
