@@ -7,6 +7,7 @@ fail are listed in DIR/.episodes/failed.json and not tried again. The data set i
 Ctrl-C from what there is: DIR/<suite>_no_noops/1.0.0.
 """
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -24,6 +25,7 @@ import write_rlds
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 INIT_STATES = 50
+EXPERT_MODULES = ("record", "environment", "expert", "fixtures", "goals", "grasps", "motion", "scene", "skills")
 JPEG_QUALITY = 95  # tf.io.encode_jpeg's default, which wrote the published sets
 DONE, INCOMPLETE, FAILED, INTERRUPTED = 0, 1, 2, 130  # exit codes
 AFTER_SUCCESS = 12  # steps; training drops an episode's last 7, and what leads to success must not be among them
@@ -189,6 +191,13 @@ def jobs(options):
     ]
 
 
+def expert_version():
+    """Changes with the code that decides what is recorded: one folder is to hold episodes of one expert."""
+    folder = pathlib.Path(__file__).parent
+    code = b"".join((folder / f"{name}.py").read_bytes() for name in EXPERT_MODULES)
+    return hashlib.sha256(code).hexdigest()[:12]
+
+
 def write_json(path, value):
     temporary = path.with_suffix(".partial")
     temporary.write_text(json.dumps(value, indent=2) + "\n")
@@ -206,9 +215,14 @@ def record(options):
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob("*.partial*"):
         leftover.unlink()
-    settings = {"suite": options.suite, "noise": options.noise, "variety": options.variety, "seed": options.seed}
+    settings = {
+        "suite": options.suite, "noise": options.noise, "variety": options.variety, "seed": options.seed,
+        "expert": expert_version(),
+    }
     settings_path, failed_path = folder / "settings.json", folder / "failed.json"
     if settings_path.exists() and (earlier := json.loads(settings_path.read_text())) != settings:
+        if {**earlier, "expert": settings["expert"]} == settings:
+            sys.exit(f"Error: {options.out} was recorded by another version of craft's scripted expert; give another --out")
         sys.exit(f"Error: {options.out} was recorded with {earlier}, now asked for {settings}; give another --out")
     write_json(settings_path, settings)
     failed = json.loads(failed_path.read_text()) if failed_path.exists() else {}
