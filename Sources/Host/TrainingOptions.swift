@@ -99,6 +99,12 @@ struct TrainingOptions: ParsableArguments {
     var proprioGain: Double?
 
     @Option(
+        help:
+            "Factor on those of its first layer: with more, the policy tells close states of the arm apart sooner. Default: 1, as in VLA-Adapter."
+    )
+    var proprioBandwidth: Double?
+
+    @Option(
         help: ArgumentHelp(
             "Side of the images that the model sees, a multiple of its patches; position embeddings are resampled. Default: the model's.",
             valueName: "pixels"))
@@ -246,6 +252,7 @@ struct TrainingOptions: ParsableArguments {
         }
         if let gate { settings.gate = gate }
         if let proprioGain { settings.proprioGain = proprioGain }
+        if let proprioBandwidth { settings.proprioBandwidth = proprioBandwidth }
         if let imageSize { settings.imageSize = imageSize }
         if let proprio { settings.usesProprio = proprio }
         if let proprioDropout { settings.proprioDropout = proprioDropout }

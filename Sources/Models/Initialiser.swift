@@ -15,6 +15,10 @@ struct Initialiser {
     /// Factor on the values of the proprioception projector's last layer: 1 in the reference. Its token then has an RMS of
     /// 0.1 to 0.2, beside hidden states of 1 to 16 among which the policy's attention has to find it.
     var proprioGain: Float = 1
+    /// Factor on those of its first layer: 1 in the reference. With more, its units bend at other places of the state's range
+    /// and within less of it, as random features of a larger bandwidth do (Rahimi and Recht 2007): a network fits slow
+    /// functions of its input first (Rahaman et al. 2019), and a centimetre decides whether fingers have to close.
+    var proprioBandwidth: Float = 1
     /// Shape of a tensor by name, for biases, whose bound is that of their weight.
     let shape: (String) -> [Int]?
 
@@ -37,7 +41,7 @@ struct Initialiser {
         if name.hasSuffix("lora_A.weight") { return normal(1 / Float(shape[0])) }
         if name.hasSuffix("scale_factor") { return { _ in 0.1 } }
         if name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.") {
-            let gain = name.hasPrefix("proprio_projector.fc2.") ? proprioGain : 1
+            let gain = gain(name)
             if name.hasSuffix(".bias") && !Self.isNorm(name) {
                 let weight = self.shape(name.dropLast("bias".count) + "weight")
                 let inputs = weight.map { $0.dropFirst().reduce(1, *) } ?? 1
@@ -54,6 +58,11 @@ struct Initialiser {
         return normal(range)
     }
 
+    private func gain(_ name: String) -> Float {
+        if name.hasPrefix("proprio_projector.fc1.") { return proprioBandwidth }
+        return name.hasPrefix("proprio_projector.fc2.") ? proprioGain : 1
+    }
+
     private static func isNorm(_ name: String) -> Bool { name.contains("norm") || name.contains("ffn.0.") }
 }
 
@@ -61,12 +70,15 @@ extension VLAModel {
     /// Draws fresh values for the tensors that `select` names (see ``Initialiser``).
     ///
     /// - `gate`: of the action head's gates.
-    /// - `proprioGain`: factor on the proprioception projector's last layer.
+    /// - `proprioGain`, `proprioBandwidth`: factors on the proprioception projector's last and first layer.
     public func initialise(
-        seed: UInt64, gate: Float = 0, proprioGain: Float = 1, where select: (String) -> Bool = { _ in true }
+        seed: UInt64, gate: Float = 0, proprioGain: Float = 1, proprioBandwidth: Float = 1,
+        where select: (String) -> Bool = { _ in true }
     ) {
         let range = Float(config.decoder.initializerRange)
-        let initialiser = Initialiser(seed: seed, range: range, gate: gate, proprioGain: proprioGain) { name in
+        let initialiser = Initialiser(
+            seed: seed, range: range, gate: gate, proprioGain: proprioGain, proprioBandwidth: proprioBandwidth
+        ) { name in
             self.parameters.id(of: name).map { self.parameters[$0].shape }
         }
         for parameter in parameters.parameters where select(parameter.name) {

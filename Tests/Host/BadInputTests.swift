@@ -26,6 +26,7 @@ extension HostTests {
             (["--image-size", "70"], ["70 pixels", "8 pixels wide"]),
             (["--image-size", "0"], ["--image-size"]), (["--gate", "inf"], ["--gate"]),
             (["--proprio-gain", "0"], ["--proprio-gain", "above 0"]),
+            (["--proprio-bandwidth", "0"], ["--proprio-bandwidth", "above 0"]),
             (["--proprio-gain", "10", "--no-proprio"], ["--proprio-gain", "--no-proprio"]),
             (["--proprio-dropout", "1"], ["--proprio-dropout is 1", "below 1"]),
             (["--proprio-dropout", "nan"], ["--proprio-dropout is nan"]),
@@ -151,6 +152,17 @@ extension HostTests {
             #expect(result.status == 0, "\(result.output)")
             let settings = [one, two].map { FileManager.default.contents(atPath: $0 + "/config.json") }
             #expect(settings[0] == settings[1])
+        }
+
+        @Test func versionNamesThePluginABI() throws {
+            let header = try String(
+                contentsOf: BuildFolder.repository.appendingPathComponent("Sources/PluginAPI/include/craft_plugin.h"),
+                encoding: .utf8)
+            let numbers = header.matches(of: /#define CRAFT_ABI_M(?:AJOR|INOR) (\d+)u/).map { String($0.1) }
+            let result = try CraftCommand.run(["--version"])
+            #expect(result.status == 0)
+            #expect(result.output.contains(/^craft \d+\.\d+\.\d+, plugin ABI /))
+            #expect(result.output.hasSuffix("ABI \(numbers.joined(separator: "."))\n"))
         }
 
         @Test func helpListsEveryFlagWithItsDefault() throws {

@@ -65,7 +65,8 @@ struct RunParts {
         }
         let drawn = Set(absent)
         model.initialise(
-            seed: settings.seed, gate: Float(settings.gate ?? 0), proprioGain: Float(settings.proprioGain ?? 1)
+            seed: settings.seed, gate: Float(settings.gate ?? 0), proprioGain: Float(settings.proprioGain ?? 1),
+            proprioBandwidth: Float(settings.proprioBandwidth ?? 1)
         ) { drawn.contains($0) }
         absent = absent.filter { !model.isHeadParameter($0) }
         fresh = absent

@@ -43,6 +43,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var gate: Double?
     /// Factor on the first values of a new proprioception projector's last layer; nil is 1.
     public var proprioGain: Double?
+    /// Factor on those of its first layer; nil is 1.
+    public var proprioBandwidth: Double?
     /// Side of the images in pixels; nil is the model's.
     public var imageSize: Int?
     /// Whether the policy sees the proprioception; nil is the model's.
@@ -128,17 +130,17 @@ public struct RunSettings: Codable, Sendable, Equatable {
                 "--gate is what the gates of a new action head begin at, but \(model) holds a trained one; leave --gate out or "
                     + "start from another model")
         }
-        let given = [("--proprio-gain", proprioGain), ("--proprio-dropout", proprioDropout)].filter { $0.1 != nil }
+        let firstValues = [("--proprio-gain", proprioGain), ("--proprio-bandwidth", proprioBandwidth)].filter { $0.1 != nil }
+        let given = firstValues + [("--proprio-dropout", proprioDropout)].filter { $0.1 != nil }
         guard folder.config.usesProprio || given.isEmpty else {
             throw TrainingError(
                 "this policy sees no proprioception (--no-proprio, or config.json of \(model)); leave "
                     + "\(given.map(\.0).joined(separator: " and ")) out")
         }
-        guard proprioGain != nil else { return }
-        if folder.proprioProjector != nil, !startsFresh {
+        if let (option, _) = firstValues.first, folder.proprioProjector != nil, !startsFresh {
             throw TrainingError(
-                "--proprio-gain is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
-                    + "leave --proprio-gain out or start from another model")
+                "\(option) is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
+                    + "leave \(option) out or start from another model")
         }
     }
 
@@ -156,10 +158,11 @@ public struct RunSettings: Codable, Sendable, Equatable {
             do { try learningRateScales.check("--lr-scale") } catch { problems.append("\(error)") }
         }
         if let gate { need(gate.isFinite && abs(gate) <= 10, "--gate is \(gate); expected a number from -10 to 10") }
-        if let proprioGain {
+        for (option, factor) in [("--proprio-gain", proprioGain), ("--proprio-bandwidth", proprioBandwidth)] {
+            guard let factor else { continue }
             need(
-                proprioGain.isFinite && proprioGain > 0 && proprioGain <= 10_000,
-                "--proprio-gain is \(proprioGain); expected a number above 0 and at most 10000")
+                factor.isFinite && factor > 0 && factor <= 10_000,
+                "\(option) is \(factor); expected a number above 0 and at most 10000")
         }
         if let proprioDropout {
             need(
