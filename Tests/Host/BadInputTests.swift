@@ -161,7 +161,7 @@ extension HostTests {
             let numbers = header.matches(of: /#define CRAFT_ABI_M(?:AJOR|INOR) (\d+)u/).map { String($0.1) }
             let result = try CraftCommand.run(["--version"])
             #expect(result.status == 0)
-            #expect(result.output.contains(/^craft \d+\.\d+\.\d+, plugin ABI /))
+            #expect(result.output.contains(/^craft \d+\.\d+\.\d+, plugin ABI/))
             #expect(result.output.hasSuffix("ABI \(numbers.joined(separator: "."))\n"))
         }
 

@@ -106,7 +106,10 @@ extension HostTests {
                     ["--gate is", "holds a trained one", checkpoint]
                 ),
                 (training + ["--proprio-gain", "9"], ["--proprio-gain is", "holds a trained one", checkpoint]),
-                (training + ["--proprio-bandwidth", "4"], ["--proprio-bandwidth is", "holds a trained one", checkpoint]),
+                (
+                    training + ["--proprio-bandwidth", "4"],
+                    ["--proprio-bandwidth is", "holds a trained one", checkpoint]
+                ),
             ] {
                 result = try CraftCommand.run(arguments)
                 #expect(result.status == 2)

@@ -117,6 +117,10 @@ public struct RunSettings: Codable, Sendable, Equatable {
         return choices
     }
 
+    private var proprioFactors: [(option: String, factor: Double?)] {
+        [("--proprio-gain", proprioGain), ("--proprio-bandwidth", proprioBandwidth)]
+    }
+
     /// Refuses what a model folder's action head and proprioception projector rule out.
     func checkPolicy(of folder: ModelFolder) throws {
         if let proPolicy, proPolicy != folder.config.policy.pro {
@@ -130,14 +134,14 @@ public struct RunSettings: Codable, Sendable, Equatable {
                 "--gate is what the gates of a new action head begin at, but \(model) holds a trained one; leave --gate out or "
                     + "start from another model")
         }
-        let firstValues = [("--proprio-gain", proprioGain), ("--proprio-bandwidth", proprioBandwidth)].filter { $0.1 != nil }
-        let given = firstValues + [("--proprio-dropout", proprioDropout)].filter { $0.1 != nil }
+        let factors = proprioFactors.filter { $0.factor != nil }
+        let given = factors.map(\.option) + (proprioDropout == nil ? [] : ["--proprio-dropout"])
         guard folder.config.usesProprio || given.isEmpty else {
             throw TrainingError(
                 "this policy sees no proprioception (--no-proprio, or config.json of \(model)); leave "
-                    + "\(given.map(\.0).joined(separator: " and ")) out")
+                    + "\(given.joined(separator: " and ")) out")
         }
-        if let (option, _) = firstValues.first, folder.proprioProjector != nil, !startsFresh {
+        if let option = factors.first?.option, folder.proprioProjector != nil, !startsFresh {
             throw TrainingError(
                 "\(option) is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
                     + "leave \(option) out or start from another model")
@@ -158,7 +162,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
             do { try learningRateScales.check("--lr-scale") } catch { problems.append("\(error)") }
         }
         if let gate { need(gate.isFinite && abs(gate) <= 10, "--gate is \(gate); expected a number from -10 to 10") }
-        for (option, factor) in [("--proprio-gain", proprioGain), ("--proprio-bandwidth", proprioBandwidth)] {
+        for (option, factor) in proprioFactors {
             guard let factor else { continue }
             need(
                 factor.isFinite && factor > 0 && factor <= 10_000,
