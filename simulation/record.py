@@ -29,7 +29,9 @@ EXPERT_MODULES = ("record", "environment", "expert", "fixtures", "goals", "grasp
 JPEG_QUALITY = 95  # tf.io.encode_jpeg's default, which wrote the published sets
 DONE, INCOMPLETE, FAILED, INTERRUPTED = 0, 1, 2, 130  # exit codes
 AFTER_SUCCESS = 12  # steps; training drops an episode's last 7, and what leads to success must not be among them
-STEADY_PHASES = ("descend", "grasp", "close", "lower", "release", "pull", "push", "turn")
+SIDE_PUSH_CHANCE = 0.15  # of another one, per step of descending
+LATEST_CLOSING = 16  # steps
+STEADY_PHASES = ("reach", "close", "lower", "release", "pull", "push", "turn")
 
 
 class Disturbance:
@@ -37,11 +39,11 @@ class Disturbance:
 
     noise: standard deviation, in units of the action, of Gaussian noise on the executed translation; a third of it where
     the expert needs precision. variety, from 0 to 1: the episode starts up to 8 cm beside and 4 cm above the usual pose,
-    a push of 6 steps comes while the arm approaches or carries, one of 5 steps to the side when it begins to go down, and
-    fingers that take an object begin to close up to 6 steps late, the arm being pushed further down meanwhile. Without the
-    second push the arm is over its goal whenever it goes down, and a policy learns to go straight down wherever it is.
-    Without the delay nothing shows that open fingers at an object have to close: a policy that missed the one
-    moment goes on down.
+    a push of 6 steps comes while the arm approaches or carries, one of 5 steps to the side when it begins to go down, more of
+    them on the way down to an object, and fingers that take one begin to close up to 16 steps late, the arm being pushed further
+    down meanwhile. Without the pushes to the side the arm is over its goal whenever it goes down, and a policy learns to go
+    straight down wherever it is. Without the delay nothing shows that open fingers at an object have to close: a policy
+    that missed the one moment goes on down.
     """
 
     def __init__(self, noise, variety, random):
@@ -51,16 +53,19 @@ class Disturbance:
         self.push = direction / np.linalg.norm(direction) * 0.7 * variety
         self.push_starts = int(random.integers(8, 60))
         self.push_ends = self.push_starts + 6
+        self.side_push_ends = 0
         self.variety, self.phase = variety, None
 
     def executed(self, action, step, phase):
         goes_down = phase in ("descend", "lower")
-        if goes_down and phase != self.phase:
+        begins = phase != self.phase
+        again = phase == "descend" and step >= self.side_push_ends and self.random.uniform() < SIDE_PUSH_CHANCE
+        if goes_down and (begins or again):
             angle, size = self.random.uniform(-np.pi, np.pi), self.random.uniform(0.4, 1.6) * self.variety
             self.side_push = np.array([np.cos(angle), np.sin(angle), 0]) * size
             self.side_push_ends = step + 5
-        if phase == "grasp" and phase != self.phase:
-            self.late_until = step + int(self.random.integers(0, 7)) * bool(self.variety)
+        if phase == "grasp" and begins:
+            self.late_until = step + int(self.random.integers(0, LATEST_CLOSING + 1)) * bool(self.variety)
             self.late_push = self.random.uniform(0, 1.5) * self.variety
         self.phase = phase
         action = action.copy()
