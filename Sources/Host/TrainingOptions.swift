@@ -100,7 +100,7 @@ struct TrainingOptions: ParsableArguments {
 
     @Option(
         help:
-            "Factor on those of its first layer: with more, the policy tells close states of the arm apart sooner. Default: 1, as in VLA-Adapter."
+            "Factor on the first weights of a new proprioception projector's first layer: with more, the policy tells close states of the arm apart sooner. Default: 1, as in VLA-Adapter."
     )
     var proprioBandwidth: Double?
 

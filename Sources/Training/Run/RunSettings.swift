@@ -117,6 +117,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         return choices
     }
 
+    /// The factors on first values of a new proprioception projector, by flag.
     private var proprioFactors: [(option: String, factor: Double?)] {
         [("--proprio-gain", proprioGain), ("--proprio-bandwidth", proprioBandwidth)]
     }
