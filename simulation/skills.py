@@ -67,7 +67,7 @@ class Skills(Motion):
             offset = position - target()
             return offset[2] < 0.006 and np.linalg.norm(offset[:2]) < GRASP_MARGIN
 
-        yield from self.go_to(target, rotation, OPEN, tolerance=0.004, limit=50, speed=0.5, aligned=True, until=low_enough)
+        yield from self.go_to(target, rotation, OPEN, tolerance=0, limit=50, speed=0.5, aligned=True, until=low_enough)
         self.phase = "grasp"
         yield from self.grip(rotation)
         return up
