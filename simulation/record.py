@@ -8,7 +8,6 @@ Ctrl-C from what there is: DIR/<suite>_no_noops/1.0.0.
 """
 import argparse
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -25,110 +24,10 @@ import write_rlds
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 INIT_STATES = 50
-EXPERT_MODULES = ("record", "environment", "expert", "fixtures", "goals", "grasps", "motion", "scene", "skills")
-JPEG_QUALITY = 95  # tf.io.encode_jpeg's default, which wrote the published sets
+EXPERT_MODULES = (
+    "disturbance", "environment", "episode", "expert", "fixtures", "goals", "grasps", "motion", "scene", "skills",
+)
 DONE, INCOMPLETE, FAILED, INTERRUPTED = 0, 1, 2, 130  # exit codes
-AFTER_SUCCESS = 12  # steps; training drops an episode's last 7, and what leads to success must not be among them
-SIDE_PUSH_CHANCE = 0.15  # of another one, per step of descending
-LATEST_CLOSING = 16  # steps
-STEADY_PHASES = ("reach", "close", "lower", "release", "pull", "push", "turn")
-
-
-class Disturbance:
-    """What is done to the arm besides the expert's commands; the recorded actions stay the expert's own.
-
-    noise: standard deviation, in units of the action, of Gaussian noise on the executed translation; a third of it where
-    the expert needs precision. variety, from 0 to 1: the episode starts up to 8 cm beside and 4 cm above the usual pose,
-    a push of 6 steps comes while the arm approaches or carries, one of 5 steps to the side when it begins to go down, more of
-    them on the way down to an object, and fingers that take one begin to close up to 16 steps late, the arm being pushed further
-    down meanwhile. Without the pushes to the side the arm is over its goal whenever it goes down, and a policy learns to go
-    straight down wherever it is. Without the delay nothing shows that open fingers at an object have to close: a policy
-    that missed the one moment goes on down.
-    """
-
-    def __init__(self, noise, variety, random):
-        self.noise, self.random = noise, random
-        self.start = random.uniform([-0.08, -0.08, 0.0], [0.08, 0.08, 0.04]) * variety
-        direction = random.normal(size=3) * [1, 1, 0.4]
-        self.push = direction / np.linalg.norm(direction) * 0.7 * variety
-        self.push_starts = int(random.integers(8, 60))
-        self.push_ends = self.push_starts + 6
-        self.side_push_ends = 0
-        self.variety, self.phase = variety, None
-
-    def executed(self, action, step, phase):
-        goes_down = phase in ("descend", "lower")
-        begins = phase != self.phase
-        again = phase == "descend" and step >= self.side_push_ends and self.random.uniform() < SIDE_PUSH_CHANCE
-        if goes_down and (begins or again):
-            angle, size = self.random.uniform(-np.pi, np.pi), self.random.uniform(0.4, 1.6) * self.variety
-            self.side_push = np.array([np.cos(angle), np.sin(angle), 0]) * size
-            self.side_push_ends = step + 5
-        if phase == "grasp" and begins:
-            self.late_until = step + int(self.random.integers(0, LATEST_CLOSING + 1)) * bool(self.variety)
-            self.late_push = self.random.uniform(0, 1.5) * self.variety
-        self.phase = phase
-        action = action.copy()
-        if self.noise:
-            scale = self.noise / 3 if phase in STEADY_PHASES else self.noise
-            action[:3] += self.random.normal(0, scale, 3)
-        if self.push_starts <= step < self.push_ends and phase in ("approach", "carry"):
-            action[:3] += self.push
-        if goes_down and step < self.side_push_ends:
-            action[:3] += self.side_push
-        if phase == "grasp" and step < self.late_until:
-            action[2] -= self.late_push
-            action[6] = -1  # open
-        return np.clip(action, -1, 1)
-
-
-def is_no_op(action, previous_gripper):
-    """The published sets' filter: hardly any motion, and the gripper command of the last kept step."""
-    return np.linalg.norm(action[:6]) < 1e-4 and (previous_gripper is None or previous_gripper == action[6])
-
-
-def jpeg(picture):
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(picture).save(out, "JPEG", quality=JPEG_QUALITY, subsampling=2)
-    return out.getvalue()
-
-
-def run_episode(task, init, noise, variety, random):
-    """Returns (success, episode for write_rlds.save_episode, executed steps)."""
-    from environment import state
-    from expert import Expert
-    from motion import OPEN
-
-    observation = task.reset(init)
-    disturbance = Disturbance(noise, variety, random)
-    if variety:
-        expert = Expert(task.env)
-        position, rotation = expert.scene.gripper()
-        for action in expert.go_to(position + disturbance.start, rotation, OPEN, limit=25):
-            observation, *_ = task.env.step(action)
-    expert = Expert(task.env)
-    episode = {name: [] for name in ("image", "wrist_image", "state", "joint_state", "action")}
-    gripper, steps, after_success = None, 0, 0
-    # After success the gripper opens and leaves; the simulator's check must still hold then.
-    while steps < task.step_limit and after_success < AFTER_SUCCESS:
-        action = expert.act().astype(np.float32)
-        if expert.done:
-            break
-        if not is_no_op(action, gripper):
-            gripper = action[6]
-            image, wrist_image = task.images()
-            episode["image"].append(jpeg(image))
-            episode["wrist_image"].append(jpeg(wrist_image))
-            episode["state"].append(state(observation))
-            episode["joint_state"].append(np.asarray(observation["robot0_joint_pos"], np.float32))
-            episode["action"].append(action)
-        observation, _, done, _ = task.env.step(disturbance.executed(action, steps, expert.phase))
-        steps += 1
-        after_success += bool(done)
-    episode.update(instruction=task.instruction, source=f"{task.name}_init_{init}", size=task.image("agentview").shape[0])
-    return bool(task.env.check_success()), episode, steps
 
 
 def recorder(options):
@@ -137,6 +36,7 @@ def recorder(options):
     It keeps one task's environment. `problem` is None for an episode that succeeded and is saved.
     """
     from environment import Task
+    from episode import run_episode
 
     task = task_index = None
 

@@ -58,7 +58,7 @@ class Skills(Motion):
             yield from self.go_to(
                 lambda: np.array([*target()[:2], travel]), rotation, OPEN, tolerance=0.03, angle_tolerance=0.4)
         yield from self.go_to(
-            lambda: np.array([*target()[:2], above]), rotation, OPEN, tolerance=0.012, angle_tolerance=0.15, limit=80)
+            lambda: np.array([*target()[:2], above]), rotation, OPEN, tolerance=0.006, angle_tolerance=0.15, limit=80)
         self.phase = "descend"
 
         def low_enough():

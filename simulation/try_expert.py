@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from record import AFTER_SUCCESS, INIT_STATES, SUITES, indices
+from record import INIT_STATES, SUITES, indices
 
 
 def move_grasps(expert, outwards, upwards):
@@ -30,7 +30,8 @@ def move_grasps(expert, outwards, upwards):
 
 
 def run(task, init, options):
-    """Returns (success, steps); stops as record.py does."""
+    """Returns (success, steps); stops as a recorded episode does."""
+    from episode import AFTER_SUCCESS
     from expert import Expert
 
     task.reset(init)
