@@ -18,7 +18,9 @@ struct Train: ParsableCommand {
     var out: String?
 
     @Option(
-        help: ArgumentHelp("Continue this run from its last checkpoint, up to --steps steps in all.", valueName: "run"))
+        help: ArgumentHelp(
+            "Continue this run from its last checkpoint, up to --steps steps in all; on other demonstrations if --data names them.",
+            valueName: "run"))
     var resume: String?
 
     @Option(
@@ -56,10 +58,13 @@ struct Train: ParsableCommand {
         }
         if let resume {
             guard out == nil else { throw TrainingError("--resume continues in the run's own folder; leave --out out") }
-            try options.checkForResume()
+            try options.checkForResume(allowsData: true)
             trainer = try Trainer(
                 resuming: resume, from: resumeStep, steps: options.steps, allowsPluginChanges: allowPluginChanges,
-                revise: options.revisePlugins)
+                revise: { settings in
+                    try options.revisePlugins(of: &settings)
+                    options.reviseData(of: &settings)
+                })
         } else {
             trainer = try Trainer(
                 settings: try options.settings(over: TrainingOptions.trainDefaults), at: out ?? RunNames.fresh("train"))

@@ -217,11 +217,7 @@ struct TrainingOptions: ParsableArguments {
     func settings(over base: RunSettings, isAssigning: Bool = true) throws -> RunSettings {
         var settings = base
         if let model { settings.model = model }
-        if let data {
-            settings.data = data
-            settings.dataset = ""
-        }
-        if let dataset { settings.dataset = dataset }
+        reviseData(of: &settings)
         if let plugins { settings.plugins = try PluginRequest.parseList(plugins) }
         if isAssigning { settings.plugins = try assignments.apply(to: [settings.plugins])[0] }
         settings.pluginPath = Installation.pluginPath(pluginPath)
@@ -285,16 +281,30 @@ struct TrainingOptions: ParsableArguments {
 
     /// Refuses settings beside `--resume`: a run goes on with those it began with. Plugins and their settings may be named;
     /// whether they are the run's is found when it is opened.
-    func checkForResume() throws {
+    ///
+    /// - Parameter allowsData: whether other data may be named as well.
+    func checkForResume(allowsData: Bool = false) throws {
         var untouched = RunSettings()
+        if allowsData { reviseData(of: &untouched) }
         untouched.pluginPath = Installation.pluginPath(pluginPath)
         if let plugins { untouched.plugins = try PluginRequest.parseList(plugins) }
         if let steps { untouched.steps = steps }
         guard try settings(over: untouched, isAssigning: false) == untouched else {
             throw TrainingError(
-                "--resume continues with the settings in the run's config.json; give --steps, and --plugins or --set to change "
-                    + "plugins, leave the other settings out, or start a new run with --out")
+                "--resume continues with the settings in the run's config.json; give --steps, "
+                    + (allowsData ? "--data for other data, " : "")
+                    + "and --plugins or --set to change plugins, leave the other settings out, or start a new run with "
+                    + "--out")
         }
+    }
+
+    /// Puts what is said about the data into the settings of a run that is resumed.
+    func reviseData(of settings: inout RunSettings) {
+        if let data {
+            settings.data = data
+            settings.dataset = ""
+        }
+        if let dataset { settings.dataset = dataset }
     }
 
     /// Puts what is said about plugins into the settings of a run that is resumed.

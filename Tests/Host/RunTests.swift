@@ -156,6 +156,29 @@ extension HostTests {
             #expect(result.status == 0 && !result.output.contains("changed plugins"), "\(result.output)")
         }
 
+        /// A run goes on with other demonstrations when it is given them, in an order that begins anew.
+        @Test func aRunGoesOnWithOtherData() throws {
+            let folder = try TemporaryFolder()
+            let (run, other) = (folder.path("run"), folder.path("other"))
+            try FileManager.default.copyItem(atPath: CraftCommand.assets + "/libero-sample", toPath: other)
+            var result = try CraftCommand.run(CraftCommand.trainArguments("BaselineL1", steps: 2, out: run))
+            #expect(result.status == 0, "\(result.output)")
+            let resume = ["train", "--resume", run, "--quiet", "--steps"]
+            let before = try CraftCommand.files(in: run)
+            let refused = try CraftCommand.run(resume + ["3", "--data", folder.path("nowhere")])
+            CraftCommand.expectRefusal(refused, "nowhere")
+            CraftCommand.expectRefusal(
+                try CraftCommand.run(resume + ["3", "--data", other, "--lr", "0.1"]), "--resume", "--data")
+            #expect(try CraftCommand.files(in: run) == before)
+            result = try CraftCommand.run(resume + ["3", "--data", other])
+            #expect(result.status == 0, "\(result.output)")
+            #expect(result.output.contains("changed data: \(other), until step 2 "), "\(result.output)")
+            #expect(CraftCommand.exists(run + "/config-until-step-2.json"))
+            // From here on it is the run's data, and a position in it is kept.
+            result = try CraftCommand.run(resume + ["4"])
+            #expect(result.status == 0 && !result.output.contains("changed data"), "\(result.output)")
+        }
+
         /// Any subset of the four plugins is a run as long as it has an objective.
         @Test(arguments: 1..<16) func everySubsetOfTheMethod(_ bits: Int) throws {
             let names = ["BaselineL1", "AnchorVariants", "CRaFTProjection", "CRaFTDual"]

@@ -37,11 +37,15 @@ struct RunParts {
     private let fresh: [String]
     /// How the plugins differ from those the resumed run began with, in sentences.
     private(set) var pluginChanges: [String] = []
+    /// What the resumed run trained on and trains on now, when these are not the same.
+    private(set) var dataChange: String?
 
-    /// - Parameter allowsPluginChanges: whether a run may be resumed with other plugins than it began with.
+    /// - Parameters:
+    ///   - allowsPluginChanges: whether a run may be resumed with other plugins than it began with.
+    ///   - dataBefore: what a checkpoint's data cursor is taken to be of that does not say.
     init(
         settings: RunSettings, resuming: (run: RunDirectory, checkpoint: CheckpointFolders.Checkpoint)?,
-        allowsPluginChanges: Bool = false
+        allowsPluginChanges: Bool = false, dataBefore: RunSettings.DataChoice? = nil
     ) throws {
         let search = PluginSearch(paths: settings.pluginPath)
         composition = try Composition(settings.plugins, search: search, registry: .training)
@@ -96,8 +100,13 @@ struct RunParts {
         if let resuming {
             let changes = try PluginChanges(of: composition, since: resuming.run)
             if !allowsPluginChanges { try changes.refuse(of: resuming.run) }
-            try restore(resuming.checkpoint, run: resuming.run, settings, statesOf: changes.kept)
+            let state = try restore(resuming.checkpoint, run: resuming.run, settings, statesOf: changes.kept)
             pluginChanges = changes.sentences
+            if let earlier = state.dataChoice ?? dataBefore, earlier != settings.dataChoice {
+                dataChange = "\(settings.dataChoice), until step \(state.step) \(earlier)"
+            } else {
+                try source.restore(cursor: state.dataCursor)
+            }
         }
     }
 
@@ -129,11 +138,13 @@ struct RunParts {
         try AtomicFile.write(composition.planText + "\n", to: run.path + "/plan.txt")
     }
 
+    /// All but the position in the data.
+    ///
     /// - Parameter kept: the instances that go on with their saved state.
     private func restore(
         _ checkpoint: CheckpointFolders.Checkpoint, run: RunDirectory, _ settings: RunSettings,
         statesOf kept: Set<String>
-    ) throws {
+    ) throws -> TrainerState {
         let state = try TrainerState.read(checkpoint.file("trainer_state.json"))
         guard state.modelHash == modelHash else {
             throw TrainingError(
@@ -159,7 +170,7 @@ struct RunParts {
         step.multipliers = state.multipliers
         try composition.loadState(state.plugins, of: kept)
         try step.values.loadPrevious(state.previousValues)
-        try source.restore(cursor: state.dataCursor)
+        return state
     }
 
     private static func data(

@@ -95,6 +95,16 @@ public struct RunSettings: Codable, Sendable, Equatable {
         case bf16
     }
 
+    /// What a run trains on.
+    struct DataChoice: Codable, Equatable, CustomStringConvertible {
+        var data: String
+        var dataset: String
+
+        var description: String { dataset.isEmpty ? data : "\(data) (\(dataset))" }
+    }
+
+    var dataChoice: DataChoice { DataChoice(data: data, dataset: dataset) }
+
     /// Which episodes of a data set its statistics are of.
     public enum StatisticsRule: String, Codable, Sendable, CaseIterable {
         /// Every episode of the data set, whatever is trained on: the reference's rule.

@@ -47,6 +47,7 @@ public final class Trainer {
     private let statistics: [String: DatasetStatistics]
     private let modelHash: String
     private let pluginChanges: [String]
+    private let dataChange: String?
     private let metrics: MetricsLog
     private let board: TensorBoardWriter
     /// Steps done.
@@ -70,14 +71,16 @@ public final class Trainer {
     /// Checkpoints after `step` are set aside: the run is about to make others in their place.
     ///
     /// - Parameters:
-    ///   - revise: changes the run's settings; plugins and where they are found.
+    ///   - revise: changes the run's settings; plugins, where they are found, and the data. On other data their order begins
+    ///     anew, and `config-until-step-N.json` keeps the settings until then.
     ///   - allowsPluginChanges: whether plugins and their settings may be others than the run began with.
     public convenience init(
         resuming path: String, from step: Int? = nil, steps: Int?, allowsPluginChanges: Bool = false,
         revise: (inout RunSettings) throws -> Void = { _ in }
     ) throws {
         let run = try RunDirectory.resume(at: path)
-        var settings = try RunSettings.read(run.configPath)
+        let earlier = try RunSettings.read(run.configPath)
+        var settings = earlier
         try revise(&settings)
         if let steps { settings.steps = steps }
         try settings.check()
@@ -93,8 +96,12 @@ public final class Trainer {
             )
         }
         let parts = try RunParts(
-            settings: settings, resuming: (run, checkpoint), allowsPluginChanges: allowsPluginChanges)
+            settings: settings, resuming: (run, checkpoint), allowsPluginChanges: allowsPluginChanges,
+            dataBefore: earlier.dataChoice)
         if !parts.pluginChanges.isEmpty { try parts.replacePlan(of: run, from: checkpoint.step) }
+        if earlier.dataChoice != settings.dataChoice {
+            try earlier.write(to: "\(run.path)/config-until-step-\(checkpoint.step).json")
+        }
         try settings.write(to: run.configPath)
         try run.checkpoints.setAside(after: checkpoint.step)
         try self.init(settings: settings, run: run, parts: parts, stepsDone: checkpoint.step)
@@ -111,6 +118,7 @@ public final class Trainer {
         statistics = parts.statistics
         modelHash = parts.modelHash
         pluginChanges = parts.pluginChanges
+        dataChange = parts.dataChange
         evaluationData = parts.evaluationData
         evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
         metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
@@ -127,6 +135,7 @@ public final class Trainer {
         shouldStop: () -> Bool = { false }, report: (TrainingEvent) -> Void = { _ in }
     ) throws -> RunSummary {
         for change in pluginChanges { report(.note("changed plugins: \(change)")) }
+        if let dataChange { report(.note("changed data: \(dataChange)")) }
         var evaluations: [String: Double] = [:]
         if stepsDone == 0 { _ = try evaluate("before", into: &evaluations, shouldStop, report) }
         let first = stepsDone
@@ -184,7 +193,8 @@ public final class Trainer {
         let state = TrainerState(
             step: stepsDone, updates: step.optimizer.updates, skippedSteps: step.skippedSteps,
             multipliers: step.multipliers, plugins: try step.composition.saveState(),
-            previousValues: try step.values.savePrevious(), dataCursor: source.cursor, modelHash: modelHash,
+            previousValues: try step.values.savePrevious(), dataCursor: source.cursor,
+            dataChoice: settings.dataChoice, modelHash: modelHash,
             learningRateScales: settings.learningRateScales?.factors)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try ModelFolder.save(model, to: path, source: folder, withHead: settings.task == .demonstrations)

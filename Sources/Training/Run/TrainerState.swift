@@ -18,6 +18,8 @@ struct TrainerState: Codable {
     /// Values of the last step that hooks read as `name@prev`.
     var previousValues: Data
     var dataCursor: String
+    /// What the cursor is a position in; nil in checkpoints of a craft that could not change it.
+    var dataChoice: RunSettings.DataChoice?
     /// SHA-256 of the model's backbone file when the run began.
     var modelHash: String
     /// Factors on the learning rate by parameter group; nil when there are none.
