@@ -186,6 +186,11 @@ def indices(text):
     return [int(part) for part in text.split(",")]
 
 
+def check_init_states(parser, options):
+    if options.first_init < 0 or options.episodes < 1 or options.first_init + options.episodes > INIT_STATES:
+        parser.error(f"a task has init states 0 to {INIT_STATES - 1}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", choices=SUITES, required=True)
@@ -199,8 +204,7 @@ def main():
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    if options.first_init < 0 or options.episodes < 1 or options.first_init + options.episodes > INIT_STATES:
-        parser.error(f"a task has init states 0 to {INIT_STATES - 1}")
+    check_init_states(parser, options)
     # SIGTERM as Ctrl-C: what is done stays, workers end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parent.watch()

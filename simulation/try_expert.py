@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from record import INIT_STATES, SUITES, indices
+from record import SUITES, check_init_states, indices
 
 
 def move_grasps(expert, outwards, upwards):
@@ -61,8 +61,7 @@ def main():
     parser.add_argument("--outwards", type=float, default=0, help="millimetres by which grasps are moved away from the object's middle")
     parser.add_argument("--upwards", type=float, default=0, help="millimetres by which grasps are moved up")
     options = parser.parse_args()
-    if options.first_init < 0 or options.episodes < 1 or options.first_init + options.episodes > INIT_STATES:
-        parser.error(f"a task has init states 0 to {INIT_STATES - 1}")
+    check_init_states(parser, options)
     from environment import Task
     from expert import UnknownSkill
 

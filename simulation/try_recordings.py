@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the products are too small
 
 import numpy as np
 
-from record import INIT_STATES, SUITES, indices
+from record import SUITES, check_init_states, indices
 
 CHUNK = 8  # actions, as craft's policies give them
 WIDTH = 256
@@ -122,8 +122,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    if options.first_init < 0 or options.episodes < 1 or options.first_init + options.episodes > INIT_STATES:
-        parser.error(f"a task has init states 0 to {INIT_STATES - 1}")
+    check_init_states(parser, options)
     if not 1 <= options.execute <= CHUNK:
         parser.error(f"--execute is from 1 to {CHUNK}")
     if options.steps < 1 or options.batch_size < 1:

@@ -298,7 +298,7 @@ struct TrainingOptions: ParsableArguments {
         }
     }
 
-    /// Puts what is said about the data into the settings of a run that is resumed.
+    /// Puts what is said about the data into `settings`.
     func reviseData(of settings: inout RunSettings) {
         if let data {
             settings.data = data
