@@ -16,9 +16,8 @@ import time
 
 import parent
 import pool
+from suites import SUITES, check_init_states, indices
 
-SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
-INIT_STATES = 50
 STEP_SECONDS = 0.05
 
 
@@ -168,7 +167,7 @@ def evaluate(options, episodes, settings):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", choices=SUITES, required=True)
-    parser.add_argument("--tasks", type=lambda text: [int(part) for part in text.split(",")], required=True)
+    parser.add_argument("--tasks", type=indices, required=True)
     parser.add_argument("--trials", type=int, required=True)
     parser.add_argument("--first-init", type=int, default=0)
     parser.add_argument("--address", required=True)
@@ -178,8 +177,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--video", type=pathlib.Path)
     options = parser.parse_args()
-    if options.first_init < 0 or options.trials < 1 or options.first_init + options.trials > INIT_STATES:
-        parser.error(f"a task has init states 0 to {INIT_STATES - 1}")
+    check_init_states(parser, options.first_init, options.trials)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parent.watch()
 

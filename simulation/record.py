@@ -21,9 +21,8 @@ import numpy as np
 import parent
 import pool
 import write_rlds
+from suites import SUITES, check_init_states, indices
 
-SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
-INIT_STATES = 50
 EXPERT_MODULES = (
     "disturbance", "environment", "episode", "expert", "fixtures", "goals", "grasps", "motion", "scene", "skills",
 )
@@ -182,15 +181,6 @@ def refuse_unknown_tasks(suite, tasks):
         sys.exit("Error: " + "\n       ".join(lines) + hint)
 
 
-def indices(text):
-    return [int(part) for part in text.split(",")]
-
-
-def check_init_states(parser, options):
-    if options.first_init < 0 or options.episodes < 1 or options.first_init + options.episodes > INIT_STATES:
-        parser.error(f"a task has init states 0 to {INIT_STATES - 1}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", choices=SUITES, required=True)
@@ -204,7 +194,7 @@ def main():
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    check_init_states(parser, options)
+    check_init_states(parser, options.first_init, options.episodes)
     # SIGTERM as Ctrl-C: what is done stays, workers end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parent.watch()

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from record import SUITES, check_init_states, indices
+from suites import SUITES, check_init_states, indices
 
 
 def move_grasps(expert, outwards, upwards):
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--outwards", type=float, default=0, help="millimetres by which grasps are moved away from the object's middle")
     parser.add_argument("--upwards", type=float, default=0, help="millimetres by which grasps are moved up")
     options = parser.parse_args()
-    check_init_states(parser, options)
+    check_init_states(parser, options.first_init, options.episodes)
     from environment import Task
     from expert import UnknownSkill
 

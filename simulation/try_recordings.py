@@ -10,12 +10,14 @@ import argparse
 import os
 import pathlib
 import sys
+import zipfile
+import zlib
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the products are too small for two
 
 import numpy as np
 
-from record import SUITES, check_init_states, indices
+from suites import SUITES, check_init_states, indices
 
 CHUNK = 8  # actions, as craft's policies give them
 WIDTH = 256
@@ -34,8 +36,11 @@ def samples(folder, suite, tasks):
             sys.exit(f"Error: {folder} has no recorded episode of {suite} task {task} (none in {folder / '.episodes'})")
         print(f"task {task}: {len(paths)} episodes")
         for path in paths:
-            with np.load(path) as file:
-                state, action = file["state"], file["action"]
+            try:
+                with np.load(path) as file:
+                    state, action = file["state"], file["action"]
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                sys.exit(f"Error: {path}: not a recorded episode: {error}; delete it and let record.py record it again")
             for step in range(len(action) - CHUNK + 1):
                 inputs.append(np.append(state[step], np.eye(len(tasks))[number]))
                 chunks.append(action[step:step + CHUNK].ravel())
@@ -122,7 +127,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    check_init_states(parser, options)
+    check_init_states(parser, options.first_init, options.episodes)
     if not 1 <= options.execute <= CHUNK:
         parser.error(f"--execute is from 1 to {CHUNK}")
     if options.steps < 1 or options.batch_size < 1:
