@@ -6,7 +6,6 @@ Trial k of a task starts from its init state FIRST_INIT + k. The file is written
 command goes on where an earlier one ended. Pictures are rendered once per action chunk.
 """
 import argparse
-import json
 import math
 import os
 import pathlib
@@ -16,15 +15,15 @@ import time
 
 import parent
 import pool
+from files import fail, make_folder, read_object, write_json
 from suites import SUITES, check_init_states, indices
 
 STEP_SECONDS = 0.05
+EPISODE = {"task", "instruction", "init", "success"}  # what every episode in the results has
 
 
 def wilson(successes, trials, z=1.959964):
     """The 95 % interval of a rate (Wilson 1927)."""
-    if trials == 0:
-        return 0.0, 1.0
     rate, spread = successes / trials, z * z / trials
     centre = (rate + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / trials + spread / trials / 4)
@@ -58,7 +57,6 @@ def save_video(path, frames, steps):
     """An animated GIF of main and wrist camera, one picture per action chunk, played at the robot's speed."""
     from PIL import Image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     pictures = [Image.fromarray(frame) for frame in frames]
     milliseconds = int(1000 * STEP_SECONDS * steps / len(pictures))
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
@@ -76,16 +74,24 @@ def summary(episodes):
         })
     successes = sum(task["successes"] for task in tasks)
     return {
-        "successes": successes, "trials": len(episodes), "rate": successes / max(1, len(episodes)),
+        "successes": successes, "trials": len(episodes), "rate": successes / len(episodes),
         "wilson_95": wilson(successes, len(episodes)), "tasks": tasks,
     }
 
 
-def write_json(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
+def earlier_episodes(path, settings):
+    """The episodes of the results file, which is to be one with these settings; none when there is no file."""
+    if not os.path.exists(path):
+        return []
+    expected, remedy = "results of an earlier evaluation", "give another --out"
+    earlier = read_object(path, expected, remedy)
+    episodes = earlier.get("episodes")
+    if not isinstance(episodes, list) or not all(isinstance(e, dict) and EPISODE <= e.keys() for e in episodes):
+        fail(f"{path}: expected {expected}, found no list of 'episodes' with {', '.join(sorted(EPISODE))}; {remedy}")
+    for name, value in settings.items():
+        if earlier.get(name) != value:
+            fail(f"{path} is of {name} {earlier.get(name)!r}, not {value!r}; {remedy}")
+    return episodes
 
 
 def report(result):
@@ -133,7 +139,10 @@ def evaluator(options):
         seconds = time.monotonic() - begun
         if frames:
             name = f"{options.suite}_{index:02d}_{init:02d}_{'success' if success else 'failure'}.gif"
-            save_video(options.video / name, frames, max(1, steps))
+            try:
+                save_video(options.video / name, frames, max(1, steps))
+            except Exception as error:  # the episode counts without it
+                print(f"{options.video / name}: the video cannot be written: {error}", file=sys.stderr, flush=True)
         return {
             "task": index, "instruction": task.instruction, "init": init, "success": success, "steps": steps,
             "seconds": round(seconds, 1), **({"error": problem} if problem else {}),
@@ -182,13 +191,10 @@ def main():
     parent.watch()
 
     settings = {"suite": options.suite, "policy": options.policy or options.address, "execute": options.execute}
-    episodes = []
-    if options.out.exists():
-        earlier = json.loads(options.out.read_text())
-        for name, value in settings.items():
-            if earlier.get(name) != value:
-                sys.exit(f"Error: {options.out} is of {name} {earlier.get(name)!r}, not {value!r}; give another --out")
-        episodes = earlier["episodes"]
+    episodes = earlier_episodes(options.out, settings)
+    make_folder(options.out.parent, "give another --out")
+    if options.video:
+        make_folder(options.video, "give another --video")
     code = 0
     try:
         evaluate(options, episodes, settings)
@@ -199,7 +205,8 @@ def main():
         print(f"Error: {error}", file=sys.stderr, flush=True)
         code = 2
     wanted = range(options.first_init, options.first_init + options.trials)
-    report(summary([e for e in episodes if e["task"] in options.tasks and e["init"] in wanted]))
+    if counted := [e for e in episodes if e["task"] in options.tasks and e["init"] in wanted]:
+        report(summary(counted))
     sys.stdout.flush()
     os._exit(code)  # EGL's destructors print tracebacks at an ordinary exit
 
