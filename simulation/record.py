@@ -8,8 +8,6 @@ Ctrl-C from what there is: DIR/<suite>_no_noops/1.0.0.
 """
 import argparse
 import hashlib
-import json
-import os
 import pathlib
 import signal
 import sys
@@ -21,6 +19,7 @@ import numpy as np
 import parent
 import pool
 import write_rlds
+from files import fail, make_folder, read_object, write_json
 from suites import SUITES, check_init_states, indices
 
 EXPERT_MODULES = (
@@ -102,34 +101,38 @@ def expert_version():
     return hashlib.sha256(code).hexdigest()[:12]
 
 
-def write_json(path, value):
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
-
-
 def duration(seconds):
     minutes = int(seconds / 60 + 0.5)
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 
 
-def record(options):
-    """Runs what is missing; returns an exit code."""
-    folder = options.out / ".episodes"
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob("*.partial*"):
-        leftover.unlink()
+def check_settings(options):
+    """Ends with a sentence when the folder's episodes were recorded with other settings; writes them down."""
+    path = options.out / ".episodes/settings.json"
     settings = {
         "suite": options.suite, "noise": options.noise, "variety": options.variety, "seed": options.seed,
         "expert": expert_version(),
     }
-    settings_path, failed_path = folder / "settings.json", folder / "failed.json"
-    if settings_path.exists() and (earlier := json.loads(settings_path.read_text())) != settings:
-        if {**earlier, "expert": settings["expert"]} == settings:
-            sys.exit(f"Error: {options.out} was recorded by another version of craft's scripted expert; give another --out")
-        sys.exit(f"Error: {options.out} was recorded with {earlier}, now asked for {settings}; give another --out")
-    write_json(settings_path, settings)
-    failed = json.loads(failed_path.read_text()) if failed_path.exists() else {}
+    if path.exists():
+        earlier = read_object(
+            path, "a recording's settings", "delete it if it was recorded with these options, or give another --out")
+        if earlier != settings:
+            if {**earlier, "expert": settings["expert"]} == settings:
+                fail(f"{options.out} was recorded by another version of craft's scripted expert; give another --out")
+            fail(f"{options.out} was recorded with {earlier}, now asked for {settings}; give another --out")
+    write_json(path, settings)
+
+
+def record(options):
+    """Runs what is missing; returns an exit code."""
+    folder = options.out / ".episodes"
+    make_folder(folder, "give another --out")
+    for leftover in folder.glob("*.partial*"):
+        leftover.unlink()
+    check_settings(options)
+    failed_path, failed = folder / "failed.json", {}
+    if failed_path.exists():
+        failed = read_object(failed_path, "the episodes that failed", "delete it, and they are tried again")
 
     wanted = jobs(options)
     missing = [job for job in wanted if not job.path(options).exists() and job.name not in failed]
@@ -178,7 +181,7 @@ def refuse_unknown_tasks(suite, tasks):
         lines = [f"{suite} task {index}: {reason}" for index, reason in refused.items()]
         possible = ",".join(str(index) for index in tasks if index not in refused)
         hint = f"; the others of these tasks can be recorded with --tasks {possible}" if possible else ""
-        sys.exit("Error: " + "\n       ".join(lines) + hint)
+        fail("\n       ".join(lines) + hint)
 
 
 def main():
@@ -202,7 +205,7 @@ def main():
     refuse_unknown_tasks(options.suite, options.tasks)
     code = record(options)
     # The main process may be stopped while it writes: the data set appears by rename.
-    episodes = sorted((options.out / ".episodes").glob("*.npz"))
+    episodes = write_rlds.saved_episodes(options.out / ".episodes")
     if episodes:
         folder = write_rlds.write(episodes, options.out, f"{options.suite}_no_noops")
         print(f"{folder}: {len(episodes)} episodes")

@@ -9,15 +9,14 @@ state suffices for it, will hardly teach a policy to; that it can is no promise.
 import argparse
 import os
 import pathlib
-import sys
-import zipfile
-import zlib
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the products are too small for two
 
 import numpy as np
 
+from files import fail
 from suites import SUITES, check_init_states, indices
+from write_rlds import load_episode, saved_episodes
 
 CHUNK = 8  # actions, as craft's policies give them
 WIDTH = 256
@@ -30,17 +29,13 @@ def samples(folder, suite, tasks):
     """Inputs [N, 8 + tasks] and action chunks [N, CHUNK * 7] of the recorded episodes of these tasks, float32."""
     inputs, chunks = [], []
     for number, task in enumerate(tasks):
-        paths = sorted((folder / ".episodes").glob(f"{suite}_{task:02d}_*.npz"))
-        paths = [path for path in paths if ".partial" not in path.name]
+        paths = saved_episodes(folder / ".episodes", f"{suite}_{task:02d}_")
         if not paths:
-            sys.exit(f"Error: {folder} has no recorded episode of {suite} task {task} (none in {folder / '.episodes'})")
+            fail(f"{folder} has no recorded episode of {suite} task {task} (none in {folder / '.episodes'})")
         print(f"task {task}: {len(paths)} episodes")
         for path in paths:
-            try:
-                with np.load(path) as file:
-                    state, action = file["state"], file["action"]
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                sys.exit(f"Error: {path}: not a recorded episode: {error}; delete it and let record.py record it again")
+            episode = load_episode(path)
+            state, action = episode["state"], episode["action"]
             for step in range(len(action) - CHUNK + 1):
                 inputs.append(np.append(state[step], np.eye(len(tasks))[number]))
                 chunks.append(action[step:step + CHUNK].ravel())

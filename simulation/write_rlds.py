@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
+import zipfile
 
 import numpy as np
 
 import tfrecord
+from files import fail, replacing
 
 VERSION = "1.0.0"
 SHARD_BYTES = 100_000_000
@@ -35,7 +36,14 @@ def save_episode(path, episode):
     os.replace(temporary, path)
 
 
-def load_episode(path):
+def saved_episodes(folder, beginning=""):
+    """Files of `save_episode`, sorted, without those that a killed process was writing."""
+    return [path for path in sorted(folder.glob(f"{beginning}*.npz")) if ".partial" not in path.name]
+
+
+def read_episode(path):
+    """What `save_episode` saved. Raises all kinds of errors for a file that is damaged."""
+    zipfile.ZipFile(path).close()  # numpy takes a file that is no archive for a pickle and says how to load that
     with np.load(path) as file:
         episode = {name: file[name] for name in ARRAYS}
         for name in IMAGES:
@@ -47,11 +55,19 @@ def load_episode(path):
     steps = len(episode["action"])
     for name in (*IMAGES, *ARRAYS):
         if len(episode[name]) != steps or steps == 0:
-            raise ValueError(f"{path}: {name} has {len(episode[name])} steps, action has {steps}")
+            raise ValueError(f"{name} has {len(episode[name])} steps, action has {steps}")
     for name, width in ARRAYS.items():
         if episode[name].shape != (steps, width):
-            raise ValueError(f"{path}: {name} has shape {list(episode[name].shape)}, expected {[steps, width]}")
+            raise ValueError(f"{name} has shape {list(episode[name].shape)}, expected {[steps, width]}")
     return episode
+
+
+def load_episode(path):
+    """What `save_episode` saved; ends with a sentence over a file that is damaged."""
+    try:
+        return read_episode(path)
+    except Exception as error:
+        fail(f"{path}: not a recorded episode: {error}; delete it and record it again")
 
 
 def float_feature(values):
@@ -130,9 +146,13 @@ def features(size):
 def write(paths, out, name):
     """Writes out/name/1.0.0 in place of an earlier one; returns the folder. One episode at a time is in memory."""
     folder = pathlib.Path(out) / name / VERSION
-    partial = folder.with_name(VERSION + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with replacing(folder, "give another --out") as partial:
+        write_files(paths, partial, name)
+    return folder
+
+
+def write_files(paths, folder, name):
+    """The shards, dataset_info.json and features.json."""
     # Ordered by a hash, so that a task's episodes are spread over the shards, as tfds spreads them.
     paths = sorted(paths, key=lambda path: hashlib.sha256(pathlib.Path(path).name.encode()).digest())
     total = sum(os.path.getsize(path) for path in paths)
@@ -151,9 +171,9 @@ def write(paths, out, name):
             yield payload
 
     for shard in range(count):
-        tfrecord.write_records(partial / f"{name}-train.tfrecord-{shard:05d}-of-{count:05d}", payloads(shard))
+        tfrecord.write_records(folder / f"{name}-train.tfrecord-{shard:05d}-of-{count:05d}", payloads(shard))
     if len(sizes) != 1:
-        raise ValueError(f"{out}: episodes have images of different sizes, {sorted(sizes)}")
+        fail(f"the episodes have images of different sizes, {sorted(sizes)}; write those of each size into a folder of their own")
     info = {
         "description": f"{len(paths)} scripted-expert LIBERO episodes of {len(instructions)} instructions. Not human data.",
         "fileFormat": "tfrecord",
@@ -168,11 +188,8 @@ def write(paths, out, name):
         }],
         "version": VERSION,
     }
-    (partial / "dataset_info.json").write_text(json.dumps(info, indent=2))
-    (partial / "features.json").write_text(json.dumps(features(sizes.pop()), indent=4, sort_keys=True))
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
-    return folder
+    (folder / "dataset_info.json").write_text(json.dumps(info, indent=2))
+    (folder / "features.json").write_text(json.dumps(features(sizes.pop()), indent=4, sort_keys=True))
 
 
 def main():
@@ -181,6 +198,9 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--name", required=True)
     options = parser.parse_args()
+    for path in options.episodes:
+        if not path.is_file():
+            parser.error(f"{path}: there is no such file")
     print(write(options.episodes, options.out, options.name))
 
 
