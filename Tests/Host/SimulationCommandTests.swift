@@ -44,12 +44,74 @@ extension HostTests {
                 try evaluate(["--address", "ws://127.0.0.1:1", "--execute", "0"]), "--execute 0")
         }
 
+        private static let python = BuildFolder.repository.appendingPathComponent(".venv/bin/python").path
+        private static let scripts = BuildFolder.repository.appendingPathComponent("simulation").path
+
+        private func write(_ text: String, to name: String, in folder: TemporaryFolder) throws {
+            try text.write(toFile: folder.path(name), atomically: true, encoding: .utf8)
+        }
+
+        /// simulation/evaluate.py: what cannot be continued or written is refused before anything runs.
+        @Test func evaluationRefusesFiles() throws {
+            let folder = try TemporaryFolder()
+            try write("{", to: "damaged", in: folder)
+            try write("[]", to: "list", in: folder)
+            try write(#"{"suite": "libero_spatial", "policy": "a"}"#, to: "none", in: folder)
+            try write(#"{"suite": "libero_spatial", "policy": "b", "episodes": []}"#, to: "other", in: folder)
+            func run(_ arguments: String...) throws -> Command.Result {
+                let script = [Self.python, Self.scripts + "/evaluate.py", "--suite", "libero_spatial", "--tasks", "0"]
+                let fixed = ["--trials", "1", "--address", "ws://127.0.0.1:1", "--policy", "a"]
+                return try Command.run(script + fixed + arguments, in: folder.url)
+            }
+            CraftCommand.expectRefusal(try run("--out", "."), ".: expected results", "Is a directory", "--out")
+            CraftCommand.expectRefusal(try run("--out", "damaged"), "damaged: expected results", "found no JSON")
+            CraftCommand.expectRefusal(try run("--out", "list"), "list: expected results", "no object")
+            CraftCommand.expectRefusal(try run("--out", "none"), "none: expected results", "no list of 'episodes'")
+            CraftCommand.expectRefusal(try run("--out", "other"), "other is of policy 'b', not 'a'", "--out")
+            CraftCommand.expectRefusal(try run("--out", "list/x.json"), "list is a file", "--out")
+            CraftCommand.expectRefusal(try run("--out", "x", "--video", "list/x"), "list is a file", "--video")
+        }
+
+        /// simulation/record.py and write_rlds.py, likewise.
+        @Test func recordingRefusesFiles() throws {
+            let folder = try TemporaryFolder()
+            let episodes = folder.url.appendingPathComponent("set/.episodes")
+            try FileManager.default.createDirectory(at: episodes, withIntermediateDirectories: true)
+            try write("junk", to: "file", in: folder)
+            // Which tasks the expert can do is told by the simulator's files.
+            let script = """
+                import sys
+                sys.path.insert(0, "\(Self.scripts)")
+                import record
+                record.refuse_unknown_tasks = lambda *_: None
+                record.main()
+                """
+            func run(out: String) throws -> Command.Result {
+                let fixed = ["--suite", "libero_spatial", "--tasks", "0", "--episodes", "1"]
+                return try Command.run([Self.python, "-c", script] + fixed + ["--out", out], in: folder.url)
+            }
+            CraftCommand.expectRefusal(try run(out: "file"), "file is a file", "--out")
+            CraftCommand.expectRefusal(try run(out: "/proc/x"), "/proc/x", "--out")
+            try write("{}", to: "set/.episodes/settings.json", in: folder)
+            CraftCommand.expectRefusal(try run(out: "set"), "set was recorded with {}", "--out")
+            try write("{", to: "set/.episodes/settings.json", in: folder)
+            CraftCommand.expectRefusal(try run(out: "set"), "settings.json: expected", "found no JSON")
+            try FileManager.default.removeItem(at: episodes.appendingPathComponent("settings.json"))
+            try write("[]", to: "set/.episodes/failed.json", in: folder)
+            CraftCommand.expectRefusal(try run(out: "set"), "failed.json: expected", "no object")
+
+            let writer = [Self.python, Self.scripts + "/write_rlds.py", "file", "--out", "out", "--name", "n"]
+            CraftCommand.expectRefusal(
+                try Command.run(writer, in: folder.url), "file: not a recorded episode", "delete it")
+            #expect(try CraftCommand.files(in: folder.path("out")) == ["n"])
+        }
+
         /// Two episodes made of the sample's own pictures, written by simulation/write_rlds.py, as this repository reads them.
         @Test func theWritersDataIsRead() throws {
             let folder = try TemporaryFolder()
             let script = """
                 import sys, pathlib
-                sys.path.insert(0, "\(BuildFolder.repository.path)/simulation")
+                sys.path.insert(0, "\(Self.scripts)")
                 import numpy as np, tfrecord, write_rlds
                 shard = next(pathlib.Path("\(CraftCommand.assets)/libero-sample").glob("*/*/*.tfrecord-00000-*"))
                 entries = dict(tfrecord.example_entries(next(tfrecord.read_records(shard))))
@@ -65,8 +127,7 @@ extension HostTests {
                     write_rlds.save_episode(paths[-1], episode)
                 print(write_rlds.write(paths, ".", "libero_spatial_no_noops"))
                 """
-            let python = BuildFolder.repository.appendingPathComponent(".venv/bin/python").path
-            let result = try Command.run([python, "-c", script], in: folder.url)
+            let result = try Command.run([Self.python, "-c", script], in: folder.url)
             try #require(result.status == 0, "\(result.output)")
             let dataset = try DemonstrationDataset(root: folder.url.path, name: "libero_spatial_no_noops")
             let episodes: [Episode] = dataset.episodes.sorted { ($0.source ?? "") < ($1.source ?? "") }
@@ -92,7 +153,7 @@ extension HostTests {
             let folder = try TemporaryFolder()
             let script = """
                 import os, pathlib, signal, sys
-                sys.path.insert(0, "\(BuildFolder.repository.path)/simulation")
+                sys.path.insert(0, "\(Self.scripts)")
                 import pool
                 def worker(mode):
                     def perform(job):
@@ -112,8 +173,7 @@ extension HostTests {
             // Spawned workers import the script by its path.
             let file = folder.url.appendingPathComponent("jobs.py")
             try script.write(to: file, atomically: true, encoding: .utf8)
-            let python = BuildFolder.repository.appendingPathComponent(".venv/bin/python").path
-            let result = try Command.run([python, file.path], in: folder.url)
+            let result = try Command.run([Self.python, file.path], in: folder.url)
             let others = "(0, 0, None), (1, 10, None), (2, 20, None), "
             let lines = result.output.split(separator: "\n").map(String.init)
             #expect(
