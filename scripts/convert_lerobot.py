@@ -19,21 +19,36 @@ compares every number, text and picture with what was written. Data sets that le
 and with embedded images, were compared in the same way.
 """
 import argparse
+import contextlib
 import io
 import json
+import math
+import os
 import pathlib
+import re
 import sys
-
-import numpy as np
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "simulation"))
 import tfrecord  # noqa: E402
+from files import fail, read_object, replacing  # noqa: E402
 
 FORMAT = "expected a LeRobot v3 data set"
 
 
-def fail(message):
-    sys.exit(f"Error: {message}")
+@contextlib.contextmanager
+def reading(where):
+    """Ends with a sentence that says where, when what is read there is damaged: every library raises errors of its own."""
+    try:
+        yield
+    except Exception as error:
+        fail(f"{where}: cannot be read: {type(error).__name__}: {error}")
+
+
+def entry(values, key, where):
+    """values[key]; ends with a sentence when there is none."""
+    if key not in values:
+        fail(f"{where}: has no '{key}'; it has: {', '.join(sorted(values))}")
+    return values[key]
 
 
 def parquet_files(folder):
@@ -44,63 +59,95 @@ class Source:
     """Reads a LeRobot v3 folder episode by episode."""
 
     def __init__(self, folder):
-        import pyarrow.parquet as parquet
-
-        self.parquet = parquet
         self.folder = folder
-        path = folder / "meta/info.json"
-        if not path.is_file():
-            fail(f"{path}: no such file; {FORMAT}, which has it")
-        self.info = json.loads(path.read_text())
+        self.info_path = path = folder / "meta/info.json"
+        self.info = read_object(path, "the description of a LeRobot v3 data set", "give such a data set's folder")
         version = str(self.info.get("codebase_version", ""))
         if not version.startswith("v3"):
             fail(f"{path}: codebase_version is '{version}'; {FORMAT}. Older ones are converted by LeRobot's own "
                  "`lerobot.datasets.v30.convert_dataset_v21_to_v30`")
-        self.features = self.info["features"]
-        self.fps = float(self.info["fps"])
-        tasks = parquet.read_table(folder / "meta/tasks.parquet").to_pydict()
+        self.features = entry(self.info, "features", path)
+        if not isinstance(self.features, dict):
+            fail(f"{path}: 'features' is no object; {FORMAT}")
+        self.fps = entry(self.info, "fps", path)
+        if not isinstance(self.fps, (int, float)) or not self.fps > 0:
+            fail(f"{path}: fps is {self.fps!r}; expected a number above 0")
+        self.read_meta()
+
+    def read_meta(self):
+        """The tasks' texts and the table of episodes."""
+        import pyarrow.parquet as parquet
+
+        self.parquet = parquet
+        path = self.folder / "meta/tasks.parquet"
+        with reading(path):
+            tasks = parquet.read_table(path).to_pydict()
+        indices = entry(tasks, "task_index", path)
         # The texts are the table's pandas index, whose column has one of several names.
-        texts = next(column for name, column in tasks.items() if name != "task_index")
-        self.tasks = dict(zip(tasks["task_index"], texts))
+        texts = next((column for name, column in tasks.items() if name != "task_index"), [])
+        if len(texts) != len(indices) or not all(isinstance(text, str) for text in texts):
+            fail(f"{path}: expected texts beside 'task_index', found the columns: {', '.join(tasks)}")
+        self.tasks = dict(zip(indices, texts))
         self.episodes = {}
-        for file in parquet_files(folder / "meta/episodes"):
-            for row in parquet.read_table(file).to_pylist():
-                self.episodes[row["episode_index"]] = row
+        for file in parquet_files(self.folder / "meta/episodes"):
+            with reading(file):
+                rows = parquet.read_table(file).to_pylist()
+            for row in rows:
+                self.episodes[entry(row, "episode_index", file)] = row
+                entry(row, "length", file)
         if not self.episodes:
-            fail(f"{folder}/meta/episodes: holds no episodes; {FORMAT}")
+            fail(f"{self.folder}/meta/episodes: holds no episodes; {FORMAT}")
+
+    def feature(self, key):
+        """What info.json says of a column or camera: at least its dtype and its shape."""
+        feature = entry(self.features, key, self.info_path)
+        shape = feature.get("shape") if isinstance(feature, dict) and "dtype" in feature else None
+        if not isinstance(shape, list) or not all(isinstance(length, int) and length > 0 for length in shape):
+            fail(f"{self.info_path}: '{key}' is {json.dumps(feature)}; expected its dtype and its shape")
+        return feature
 
     def __iter__(self):
         """Yields (episode's row, {column: list of values}) in the order of the data files."""
+        left = dict(self.episodes)
+
+        def listed(index):
+            if index not in left:
+                fail(f"{file}: episode {index} is not listed in meta/episodes, or is there twice")
+            return left.pop(index)
+
         for file in parquet_files(self.folder / "data"):
             rows, current = {}, None
-            for batch in self.parquet.ParquetFile(file).iter_batches(batch_size=64):
-                columns = batch.to_pydict()
-                for position, index in enumerate(columns["episode_index"]):
-                    if index != current and current is not None:
-                        yield self.episodes[current], rows
-                        rows = {}
-                    current = index
-                    for name, values in columns.items():
-                        rows.setdefault(name, []).append(values[position])
-            if current is not None:
-                yield self.episodes[current], rows
+            with reading(file):
+                for batch in self.parquet.ParquetFile(file).iter_batches(batch_size=64):
+                    columns = batch.to_pydict()
+                    for position, index in enumerate(entry(columns, "episode_index", file)):
+                        if index != current and current is not None:
+                            yield listed(current), rows
+                            rows = {}
+                        current = index
+                        for name, values in columns.items():
+                            rows.setdefault(name, []).append(values[position])
+                if current is not None:
+                    yield listed(current), rows
 
     def images(self, key, row, columns):
         """The episode's frames of one camera as PIL images."""
         from PIL import Image
 
-        feature = self.features[key]
-        if feature["dtype"] == "image":
-            for value in columns[key]:
-                data = value["bytes"] or (self.folder / value["path"]).read_bytes()
-                yield Image.open(io.BytesIO(data)).convert("RGB")
+        where = f"{self.folder}: episode {row['episode_index']}"
+        if self.feature(key)["dtype"] == "image":
+            for step, value in enumerate(entry(columns, key, where)):
+                with reading(f"{where}: picture {step} of '{key}'"):
+                    image = Image.open(io.BytesIO(self.stored(value))).convert("RGB")
+                yield image
             return
         import av
 
-        path = self.folder / self.info["video_path"].format(
-            video_key=key, chunk_index=row[f"videos/{key}/chunk_index"], file_index=row[f"videos/{key}/file_index"])
-        start, count = row[f"videos/{key}/from_timestamp"], row["length"]
-        with av.open(str(path)) as container:
+        with reading(f"{where}: the video of '{key}'"):
+            path = self.folder / entry(self.info, "video_path", self.info_path).format(video_key=key, **{
+                name: entry(row, f"videos/{key}/{name}", f"{where}: meta/episodes") for name in ("chunk_index", "file_index")})
+            start, count = entry(row, f"videos/{key}/from_timestamp", f"{where}: meta/episodes"), row["length"]
+        with reading(f"{where}: {path}"), av.open(str(path)) as container:
             stream = container.streams.video[0]
             container.seek(max(0, int(start / stream.time_base) - 1), stream=stream)
             found = 0
@@ -114,8 +161,18 @@ class Source:
         if found < count:
             fail(f"{path}: has {found} frames from {start} s on, episode {row['episode_index']} needs {count}")
 
+    def stored(self, value):
+        """The file in an image column, which holds it or its path."""
+        if value and value.get("bytes"):
+            return value["bytes"]
+        if value and value.get("path"):
+            return (self.folder / value["path"]).read_bytes()
+        raise ValueError("there is none")
+
 
 def floats(values):
+    import numpy as np
+
     data = np.asarray(values, "<f4").tobytes()
     return tfrecord.field(2, tfrecord.field(1, data))
 
@@ -134,21 +191,40 @@ def jpeg(image, rotate):
     return stream.getvalue()
 
 
-def numbers(source, columns, key, chosen, width, where):
-    if key not in columns:
-        fail(f"{where}: has no column '{key}'; it has: {', '.join(sorted(columns))}")
-    values = np.asarray(columns[key], np.float32)
-    values = values.reshape(len(values), -1)
-    if chosen:
-        if max(chosen) >= values.shape[1]:
-            fail(f"{where}: '{key}' has {values.shape[1]} values, column {max(chosen)} is asked for")
-        values = values[:, chosen]
-    if values.shape[1] != width:
-        fail(f"{where}: '{key}' has {values.shape[1]} values, expected {width}; choose them with "
+def check_width(found, chosen, width, key, where):
+    """`found`: values of the column `key`, of which `chosen` are taken."""
+    if chosen and max(chosen) >= found:
+        fail(f"{where}: '{key}' has {found} values, column {max(chosen)} is asked for")
+    if (len(chosen) if chosen else found) != width:
+        fail(f"{where}: '{key}' has {len(chosen) if chosen else found} values, expected {width}; choose them with "
              f"--{'action' if width == 7 else 'state'}-columns")
+
+
+def numbers(columns, key, chosen, width, where):
+    import numpy as np
+
+    with reading(f"{where}: '{key}'"):
+        values = np.asarray(entry(columns, key, where), np.float32)
+        values = values.reshape(len(values), -1)
+    check_width(values.shape[1], chosen, width, key, where)
+    if chosen:
+        values = values[:, chosen]
     if not np.isfinite(values).all():
         fail(f"{where}: '{key}' holds values that are not finite")
     return values
+
+
+def check_features(source, options):
+    """Ends with a sentence when the data set does not have what the options name, before anything is written."""
+    for key, chosen, width in (
+            (options.action, options.action_columns, 7), (options.state, options.state_columns, 8)):
+        check_width(math.prod(source.feature(key)["shape"]), chosen, width, key, source.info_path)
+    for _, key in options.camera:
+        feature = source.feature(key)
+        if feature["dtype"] not in ("image", "video"):
+            fail(f"{source.info_path}: '{key}' is of dtype {feature['dtype']!r}; a camera's is image or video")
+        if len(feature["shape"]) != 3 or image_shape(feature)[2] != 3:
+            fail(f"{source.info_path}: '{key}' has shape {feature['shape']}; expected height, width and 3 colours")
 
 
 def convert_episode(source, row, columns, options):
@@ -156,20 +232,23 @@ def convert_episode(source, row, columns, options):
     count = row["length"]
     if len(columns["episode_index"]) != count:
         fail(f"{where}: the data files hold {len(columns['episode_index'])} steps, meta/episodes says {count}")
-    action = numbers(source, columns, options.action, options.action_columns, 7, where)
-    state = numbers(source, columns, options.state, options.state_columns, 8, where)
+    action = numbers(columns, options.action, options.action_columns, 7, where)
+    state = numbers(columns, options.state, options.state_columns, 8, where)
     if options.gripper == "zero-one-open":
         action[:, 6] = 1 - 2 * action[:, 6]
     elif options.gripper == "zero-one-closed":
         action[:, 6] = 2 * action[:, 6] - 1
-    texts = {source.tasks[index] for index in columns["task_index"]}
+    indices = set(entry(columns, "task_index", where))
+    if unknown := indices - source.tasks.keys():
+        fail(f"{where}: meta/tasks.parquet has no task_index {unknown.pop()}")
+    texts = {source.tasks[index] for index in indices}
     if len(texts) != 1:
         fail(f"{where}: has {len(texts)} tasks; an RLDS episode has one instruction")
     last = [step == count - 1 for step in range(count)]
     entries = [
         ("episode_metadata/file_path", tfrecord.bytes_feature([f"episode_{row['episode_index']:06d}".encode()])),
         ("steps/action", floats(action)),
-        ("steps/discount", floats(np.ones(count))),
+        ("steps/discount", floats([1] * count)),
         ("steps/is_first", integers([step == 0 for step in range(count)])),
         ("steps/is_last", integers(last)),
         ("steps/is_terminal", integers(last)),
@@ -178,10 +257,13 @@ def convert_episode(source, row, columns, options):
         ("steps/reward", floats(last)),
     ]
     for name, key in options.camera:
-        if key not in source.features:
-            fail(f"{source.folder}/meta/info.json: has no feature '{key}'; images: "
-                 + ", ".join(k for k, f in source.features.items() if f["dtype"] in ("image", "video")))
-        frames = [jpeg(image, options.rotate) for image in source.images(key, row, columns)]
+        height, width, _ = image_shape(source.feature(key))
+        frames = []
+        for image in source.images(key, row, columns):
+            if (image.height, image.width) != (height, width):
+                fail(f"{where}: a picture of '{key}' is {image.height} high and {image.width} wide, "
+                     f"meta/info.json says {height} and {width}")
+            frames.append(jpeg(image, options.rotate))
         entries.append((f"steps/observation/{name}", tfrecord.bytes_feature(frames)))
     return tfrecord.example(sorted(entries))
 
@@ -223,11 +305,18 @@ def features_json(source, cameras):
 
 def convert(options):
     source = Source(options.source)
+    check_features(source, options)
     out = options.out / options.name / "1.0.0"
-    if out.exists():
+    if os.path.exists(out):
         fail(f"{out}: exists already; remove it or choose another --name")
-    partial = out.with_name("1.0.0.partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    with replacing(out, "give another OUT") as folder:
+        shards, size = write(source, folder, options)
+    print(f"{out}: {len(source.episodes)} episodes, {shards} shards, {size} bytes")
+    return out
+
+
+def write(source, folder, options):
+    """The shards, features.json and dataset_info.json. Returns the number of shards and of their examples' bytes."""
     total = len(source.episodes)
     shards = min(options.shards or (total + 49) // 50, total)
     lengths = [total * (i + 1) // shards - total * i // shards for i in range(shards)]
@@ -242,21 +331,21 @@ def convert(options):
                 fail(f"{options.source}/data: holds {done} episodes, meta/episodes lists {total}")
             payload = convert_episode(source, row, columns, options)
             size, done = size + len(payload), done + 1
-            print(f"\repisode {done} of {total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
+            print(f"episode {done} of {total}", end="\r" if done < total else "\n", file=sys.stderr, flush=True)
             yield payload
 
     for index, count in enumerate(lengths):
         tfrecord.write_records(
-            partial / f"{options.name}-train.tfrecord-{index:05d}-of-{shards:05d}", records(count))
-    (partial / "features.json").write_text(json.dumps(features_json(source, options.camera), indent=4) + "\n")
-    (partial / "dataset_info.json").write_text(json.dumps({
+            folder / f"{options.name}-train.tfrecord-{index:05d}-of-{shards:05d}", records(count))
+    for _ in episodes:  # ends with a sentence over an episode that is not listed
+        pass
+    (folder / "features.json").write_text(json.dumps(features_json(source, options.camera), indent=4) + "\n")
+    (folder / "dataset_info.json").write_text(json.dumps({
         "fileFormat": "tfrecord", "moduleName": "convert_lerobot", "name": options.name, "releaseNotes": {},
         "splits": [{"filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}", "name": "train",
                     "numBytes": str(size), "shardLengths": [str(n) for n in lengths]}],
         "version": "1.0.0"}, indent=2) + "\n")
-    partial.rename(out)
-    print(f"{out}: {total} episodes, {shards} shards, {size} bytes")
-    return out
+    return shards, size
 
 
 def self_test():
@@ -264,6 +353,7 @@ def self_test():
     import tempfile
 
     import av
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as parquet
     from PIL import Image
@@ -353,17 +443,27 @@ def self_test():
 def parse(arguments=None):
     def camera(text):
         name, _, key = text.partition("=")
-        if not name or not key:
+        if not name or not key or "/" in name:
             raise argparse.ArgumentTypeError(f"'{text}' is not NAME=FEATURE")
+        if name == "state":
+            raise argparse.ArgumentTypeError(f"'{text}': the data set's own 'state' has that name; choose another")
         return name, key
 
     def indices(text):
-        return [int(item) for item in text.split(",")]
+        items = text.split(",")
+        if not all(re.fullmatch("[0-9]+", item) for item in items):
+            raise argparse.ArgumentTypeError(f"'{text}': expected numbers from 0, separated by commas")
+        return [int(item) for item in items]
+
+    def folder_name(text):
+        if not re.fullmatch(r"\w[\w.-]*", text):
+            raise argparse.ArgumentTypeError(f"'{text}' is no name of a folder: letters, digits, _, - and .")
+        return text
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--name", type=folder_name, required=True)
     parser.add_argument("--camera", type=camera, action="append", required=True, metavar="NAME=FEATURE")
     parser.add_argument("--action", default="action")
     parser.add_argument("--state", default="observation.state")
@@ -375,11 +475,17 @@ def parse(arguments=None):
     options = parser.parse_args(arguments)
     if options.shards is not None and options.shards < 1:
         parser.error(f"--shards is {options.shards}; expected at least 1")
+    names = [name for name, _ in options.camera]
+    if len(set(names)) != len(names):
+        parser.error(f"--camera: two have the same name: {', '.join(names)}")
     return options
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--self-test"]:
-        self_test()
-    else:
-        convert(parse())
+    try:
+        if sys.argv[1:] == ["--self-test"]:
+            self_test()
+        else:
+            convert(parse())
+    except ImportError as error:
+        fail(f"{error}; install the packages with: pip install pyarrow numpy pillow av")
