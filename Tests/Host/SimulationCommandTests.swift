@@ -106,6 +106,34 @@ extension HostTests {
             #expect(try CraftCommand.files(in: folder.path("out")) == ["n"])
         }
 
+        /// scripts/convert_lerobot.py: what it refuses before it reads tables, for which it needs packages.
+        @Test func theConverterRefusesWhatMakesNoDataSet() throws {
+            let folder = try TemporaryFolder()
+            try FileManager.default.createDirectory(
+                atPath: folder.path("source/meta"), withIntermediateDirectories: true)
+            func run(_ arguments: String...) throws -> Command.Result {
+                let script = BuildFolder.repository.appendingPathComponent("scripts/convert_lerobot.py").path
+                return try Command.run(
+                    [Self.python, script, "source", "out", "--camera", "image=a"] + arguments, in: folder.url)
+            }
+            for name in ["", "..", "../y", "/abs"] {
+                CraftCommand.expectRefusal(try run("--name", name), "'\(name)' is no name of a folder")
+            }
+            CraftCommand.expectRefusal(try run("--name", "n", "--camera", "state=b"), "'state' has that name")
+            CraftCommand.expectRefusal(try run("--name", "n", "--camera", "image=b"), "two have the same name")
+            CraftCommand.expectRefusal(try run("--name", "n", "--action-columns=-1,0"), "'-1,0'", "numbers from 0")
+            CraftCommand.expectRefusal(try run("--name", "n"), "source/meta/info.json", "No such file")
+            for (text, words) in [
+                ("[]", "no object"), (#"{"codebase_version": "v2.1"}"#, "'v2.1'"),
+                (#"{"codebase_version": "v3.0"}"#, "has no 'features'"),
+                (#"{"codebase_version": "v3.0", "features": {}}"#, "has no 'fps'"),
+            ] {
+                try write(text, to: "source/meta/info.json", in: folder)
+                CraftCommand.expectRefusal(try run("--name", "n"), "source/meta/info.json: ", words)
+            }
+            #expect(!CraftCommand.exists(folder.path("out")))
+        }
+
         /// Two episodes made of the sample's own pictures, written by simulation/write_rlds.py, as this repository reads them.
         @Test func theWritersDataIsRead() throws {
             let folder = try TemporaryFolder()
