@@ -41,6 +41,7 @@ extension ServingTests {
                 ("observation/state", floats([Float](repeating: .nan, count: 8), [8]), "not finite"),
                 ("observation/state", .list([.number(1e300)] + (0..<7).map { .integer($0) }), "not finite"),
                 ("observation/state", .text("here"), "found a text"),
+                ("observation/state", .list([.text("0")] + (0..<7).map { .integer($0) }), "found '0' among them"),
                 ("prompt", .text(""), "1 to 2000 bytes"),
                 ("prompt", .text(String(repeating: "a", count: 2_001)), "found 2001"),
                 ("prompt", .integer(1), "found an integer"),
@@ -109,6 +110,35 @@ extension ServingTests {
                 return
             }
             #expect(found == code && reason.contains(words), "\(found) \(reason)")
+            try expectAlive(server)
+        }
+
+        @Test func bytesThatAreNoRequestAreRefusedInWords() throws {
+            // Longer than the test: it is not the deadline that ends the connection.
+            let server = try ServedRun.server { $0.handshakeTimeout = 3_600 }
+            defer { server.stop() }
+            let long = "GET / HTTP/1.1\r\nHost: localhost\r\nX: \(String(repeating: "x", count: 70_000))\r\n\r\n"
+            for text in ["\u{1}\u{2}\u{3}\u{4}\r\n\r\n", long] {
+                let client = try WebSocketClient(port: server.port, path: nil)
+                client.send(Array(text.utf8))
+                let answer = try client.rest()
+                #expect(answer.hasPrefix("HTTP/1.1 400") && answer.contains("expected an HTTP request"), "\(answer)")
+            }
+            try expectAlive(server)
+        }
+
+        @Test func aBurstOfConnectionsIsForgotten() throws {
+            let server = try ServedRun.server()
+            defer { server.stop() }
+            for _ in 0..<3 {
+                // More than are taken.
+                let idle = try (0..<120).map { _ in try WebSocketClient(port: server.port, path: nil) }
+                #expect(idle.count == 120)
+            }
+            // Until the server has seen that they are gone.
+            for _ in 0..<50 where (try? WebSocketClient(port: server.port)) == nil {
+                Thread.sleep(forTimeInterval: 0.1)
+            }
             try expectAlive(server)
         }
 

@@ -37,6 +37,9 @@ extension ServingTests {
             #expect(try act(1, 3) == Array(one[0..<7]))
             // The chunk goes on, whatever is seen meanwhile, for three steps.
             #expect(try act(2, 4) == Array(one[7..<14]))
+            // What is wrong with an observation is said there too, and costs no action.
+            let wrong = try client.ask(ServedRun.message("observation", .map([]), sequence: 50))
+            #expect(wrong?["type"] == .text("error") && wrong?["seq"] == .integer(50))
             #expect(try act(2, 5) == Array(one[14..<21]))
             #expect(try act(2, 6) == Array(two[0..<7]))
             client.send(ServedRun.message("episode_end", .map([]), sequence: 7))
@@ -195,12 +198,20 @@ extension ServingTests {
                 (["--checkpoint", "RUN", "--port", "70000"], "--port"),
                 (["--checkpoint", "RUN", "--chunk-steps", "9"], "--chunk-steps is 9; expected 1 to 8"),
                 (["--checkpoint", "RUN", "--protocol", "grpc"], "auto, openpi, vla-eval"),
-                (["--checkpoint", "RUN", "--host", "no such host"], "cannot listen"),
+                (["--checkpoint", "RUN", "--host", "no such host"], "there is no host of this name"),
             ] as [([String], String)])
         func wrongOptionsAreRefusedInWords(arguments: [String], words: String) throws {
             let filled = arguments.map { $0 == "RUN" ? ServedRun.trained.path : $0 }
             let result = try Command.run([BuildFolder.craft, "serve"] + filled)
             #expect(result.status == 2 && result.standardError.contains(words), "\(result.output)")
+        }
+
+        @Test func aPortThatIsTakenIsSaidSo() throws {
+            let server = try ServedRun.server()
+            defer { server.stop() }
+            let error = #expect(throws: ServingError.self) { try ServedRun.server { $0.port = server.port } }
+            let words = error?.description ?? ""
+            #expect(words.hasSuffix("the address is in use already; --port 0 takes any free port"), "\(words)")
         }
     }
 }

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
@@ -48,12 +49,21 @@ public final class PolicyServer: Sendable {
         } catch {
             try? group.syncShutdownGracefully()
             throw ServingError(
-                "--host \(options.host) --port \(options.port): cannot listen there: \(error); "
-                    + "--port 0 takes any free port")
+                "--host \(options.host) --port \(options.port): cannot listen there: \(Self.reason(error))")
         }
         self.group = group
         host = options.host
         port = channel.localAddress?.port ?? options.port
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        switch error {
+        case let error as IOError where error.errnoCode == EADDRINUSE:
+            "the address is in use already; --port 0 takes any free port"
+        case let error as IOError: String(cString: strerror(error.errnoCode))
+        case is SocketAddressError.UnknownHost: "there is no host of this name"
+        default: "\(error)"
+        }
     }
 
     /// Answers the observation that is with the policy, closes every connection, and returns.
@@ -98,8 +108,11 @@ public final class PolicyServer: Sendable {
                         HTTPPages(state: state.value, request: bound.value.request))
                 }
             })
-        _ = try channel.pipeline.syncOperations.configureUpgradableHTTPServerPipeline(
-            configuration: .init(upgradeConfiguration: upgrade))
+        var http = NIOUpgradableHTTPServerPipelineConfiguration(upgradeConfiguration: upgrade)
+        // NIO's answers without a word and leaves the connection open.
+        http.enableErrorHandling = false
+        http.decoderConfiguration.maxHeaderListSize = 64 << 10
+        _ = try channel.pipeline.syncOperations.configureUpgradableHTTPServerPipeline(configuration: http)
         let handler = try channel.pipeline.syncOperations.handler(type: NIOTypedHTTPServerUpgradeHandler<Void>.self)
         try channel.pipeline.syncOperations.addHandler(
             RequestRecorder(guardian: guardian), position: .before(handler))
