@@ -31,7 +31,8 @@ import Testing
 
     @Test(
         arguments: [
-            ([], "followed by"), ([0xc1], "extension"), ([0xd4, 1, 2], "extension"), ([0xc0, 0xc0], "ends at byte 1"),
+            ([], "followed by"), ([0xc1], "stands for nothing"), ([0xd4, 1, 2], "extension"),
+            ([0xc0, 0xc0], "ends at byte 1"),
             ([0xdb, 0xff, 0xff, 0xff, 0xff], "followed by"), ([0xdd, 0xff, 0xff, 0xff, 0xff], "followed by"),
             ([0xdf, 0x80, 0, 0, 0], "followed by"), ([0xc6, 0x7f, 0xff, 0xff, 0xff, 1], "followed by"),
             ([0xa1, 0xff], "UTF-8"), ([UInt8](repeating: 0x91, count: 100_000), "nested"),

@@ -44,7 +44,7 @@ struct PolicySource {
         } else if let only = try DatasetStatistics.only(contentsOf: statisticsPath) {
             statistics = only
         } else {
-            throw ServingError("\(statisticsPath): describes several data sets; name one with --dataset")
+            throw ServingError("\(statisticsPath): describes no data set or several; name one with --dataset")
         }
         cameras = settings?.cameras ?? Self.cameraNames(folder.config.cameras)
         guard cameras.count == folder.config.cameras else {

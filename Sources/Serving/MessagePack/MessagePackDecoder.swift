@@ -63,8 +63,9 @@ package struct MessagePackDecoder {
         case 0xdf: return try map(try length(4), depth: depth)
         case 0xe0...0xff: return .integer(Int64(Int8(bitPattern: code)))
         default:
+            let meaning = code == 0xc1 ? "which stands for nothing" : "an extension type"
             throw ServingError(
-                "MessagePack: byte \(start) is 0x\(String(code, radix: 16)), an extension type; expected plain values")
+                "MessagePack: byte \(start) is 0x\(String(code, radix: 16)), \(meaning); expected plain values")
         }
     }
 

@@ -77,6 +77,20 @@ package enum MessagePackValue: Sendable {
     }
 }
 
+extension MessagePackValue: CustomStringConvertible {
+    /// A short value as it is, a longer one's ``kind``.
+    package var description: String {
+        switch self {
+        case .boolean(let value): "\(value)"
+        case .integer(let value): "\(value)"
+        case .unsigned(let value): "\(value)"
+        case .number(let value): "\(value)"
+        case .text(let text): "'\(text.prefix(32))'"
+        default: kind
+        }
+    }
+}
+
 extension MessagePackValue: Equatable {
     package static func == (a: MessagePackValue, b: MessagePackValue) -> Bool {
         switch (a, b) {

@@ -40,7 +40,7 @@ package struct NumPyArray: Sendable {
         var bytes = width
         for size in sizes {
             guard let size = size.integer.flatMap({ Int(exactly: $0) }), size >= 0 else {
-                throw ServingError("\(key): 'shape' holds \(size.kind) where a size is expected")
+                throw ServingError("\(key): 'shape' holds \(size.description) where a size is expected")
             }
             let (product, overflows) = bytes.multipliedReportingOverflow(by: size)
             guard !overflows else { throw ServingError("\(key): the sizes in 'shape' are too large") }

@@ -99,11 +99,15 @@ final class Conversation {
     private func receiveVLAEval(_ message: MessagePackValue, at time: UInt64) {
         let sequence = message["seq"] ?? .integer(0)
         guard let type = message["type"]?.text, let payload = message["payload"] else {
+            let found = message["type"].map { "\(message.kind), 'type' being \($0.description)" } ?? message.kind
             return fail(
-                ServingError("expected a map with 'type' and 'payload'; found \(message.kind)"), sequence: .integer(0))
+                ServingError("expected a map with a text as 'type' and with 'payload'; found \(found)"),
+                sequence: .integer(0))
         }
         guard case .integer = sequence else {
-            return fail(ServingError("'seq' must be an integer; found \(sequence.kind)"), sequence: .integer(0))
+            return fail(
+                ServingError("'seq' must be an integer below 2^63; found \(sequence.description)"),
+                sequence: .integer(0))
         }
         switch type {
         case "hello":
@@ -115,9 +119,7 @@ final class Conversation {
         case "episode_start", "episode_end":
             remaining = []
             episode += 1
-        case "observation":
-            if pending == 0, let action = remaining.popLast() { return answer(action, sequence) }
-            askVLAEval(payload, sequence, at: time)
+        case "observation": observeVLAEval(payload, sequence, at: time)
         case "error": break
         default:
             fail(
@@ -127,14 +129,16 @@ final class Conversation {
         }
     }
 
-    private func askVLAEval(_ payload: MessagePackValue, _ sequence: MessagePackValue, at time: UInt64) {
+    private func observeVLAEval(_ payload: MessagePackValue, _ sequence: MessagePackValue, at time: UInt64) {
         let asked = episode
         let observation: Observation
         do throws(ServingError) {
+            // Also where the chunk goes on: a client's mistake is not to show at every eighth step only.
             observation = try reader.vlaEval(payload)
         } catch {
             return fail(error, sequence: sequence)
         }
+        if pending == 0, let action = remaining.popLast() { return answer(action, sequence) }
         let begin = { [weak self] () -> Observation? in
             // The observation came while an earlier one was with the policy; its chunk may hold the action.
             guard let self, asked == episode, let action = remaining.popLast() else { return observation }

@@ -78,15 +78,18 @@ struct ObservationReader {
             }
             numbers = array.doubles
         } else if case .list(let values) = value {
-            numbers = values.compactMap(\.double)
-            guard values.count == summary.stateDim, numbers.count == values.count else {
+            guard values.count == summary.stateDim else {
                 throw ServingError("\(key): \(expected); found \(value.kind)")
             }
+            if let other = values.first(where: { $0.double == nil }) {
+                throw ServingError("\(key): \(expected); found \(other.description) among them")
+            }
+            numbers = values.compactMap(\.double)
         } else {
             throw ServingError("\(key): \(expected); found \(value.kind)")
         }
-        guard numbers.allSatisfy({ Float($0).isFinite }) else {
-            throw ServingError("\(key): holds a number that is not finite")
+        if let number = numbers.first(where: { !Float($0).isFinite }) {
+            throw ServingError("\(key): holds \(number), which is not finite in float32")
         }
         return numbers.map { Float($0) }
     }
