@@ -51,7 +51,7 @@ struct Evaluate: ParsableCommand {
         let selection = try SimulationTasks(
             suite: suite, tasks: tasks, episodes: trials, option: "--trials", firstInit: firstInit)
         if let execute, !(1...1000).contains(execute) {
-            throw TrainingError("--execute \(execute): expected a number of actions from 1")
+            throw TrainingError("--execute \(execute): expected a number of actions from 1 to 1000")
         }
         let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
         guard (1...256).contains(workers) else {
@@ -73,12 +73,15 @@ struct Evaluate: ParsableCommand {
         let environment = try SimulationEnvironment()
         Interruption.install()
         try environment.prepare()
-        let server = try checkpoint.map(ServeProcess.init(checkpoint:))
+        // One checkpoint for all of it, under its own name: a run grows, and results of another are not to be continued.
+        let served = checkpoint.map(CheckpointFolders.model(in:))
+        let server = try served.map(ServeProcess.init(checkpoint:))
         defer { server?.stop() }
         var arguments =
             selection.arguments + [
                 "--trials", "\(trials)", "--processes", "\(workers)", "--address", server?.address ?? address ?? "",
-                "--policy", policyName, "--out", out ?? (checkpoint.map { $0 + "/" } ?? "") + "eval-\(suite).json",
+                "--policy", served.map { URL(fileURLWithPath: $0).standardizedFileURL.path } ?? address ?? "",
+                "--out", out ?? (checkpoint.map { $0 + "/" } ?? "") + "eval-\(suite).json",
             ]
         if let execute { arguments += ["--execute", "\(execute)"] }
         if let video { arguments += ["--video", video] }
@@ -87,14 +90,5 @@ struct Evaluate: ParsableCommand {
             server?.stop()
             throw ExitCode(status)
         }
-    }
-
-    /// The checkpoint that is served, so that results of another one are not continued: a run grows.
-    private var policyName: String {
-        guard let checkpoint else { return address ?? "" }
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: checkpoint + "/checkpoints")) ?? []
-        let steps = names.filter { $0.hasPrefix("step-") }.compactMap { Int($0.dropFirst(5)) }
-        let path = URL(fileURLWithPath: checkpoint).standardizedFileURL.path
-        return steps.max().map { "\(path)/checkpoints/step-\($0)" } ?? path
     }
 }
