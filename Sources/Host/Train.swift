@@ -19,7 +19,7 @@ struct Train: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Continue this run from its last checkpoint, up to --steps steps in all; on other demonstrations if --data names them.",
+            "Continue this run from its last checkpoint, up to --steps steps in all; on other demonstrations if --data or --dataset names them.",
             valueName: "run"))
     var resume: String?
 

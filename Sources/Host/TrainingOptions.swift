@@ -292,7 +292,7 @@ struct TrainingOptions: ParsableArguments {
         guard try settings(over: untouched, isAssigning: false) == untouched else {
             throw TrainingError(
                 "--resume continues with the settings in the run's config.json; give --steps, "
-                    + (allowsData ? "--data for other data, " : "")
+                    + (allowsData ? "--data and --dataset for other data, " : "")
                     + "and --plugins or --set to change plugins, leave the other settings out, or start a new run with "
                     + "--out")
         }

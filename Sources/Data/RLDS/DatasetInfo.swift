@@ -112,7 +112,7 @@ private func padded(_ number: Int) -> String {
 }
 
 /// The part of a JSON decoding error that helps: where and what, without Foundation's nesting.
-func jsonReason(_ error: any Error) -> String {
+package func jsonReason(_ error: any Error) -> String {
     func path(_ context: DecodingError.Context) -> String {
         let keys = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }
         return keys.isEmpty ? "the top level" : keys.joined(separator: ".")

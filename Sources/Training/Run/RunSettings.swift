@@ -1,3 +1,4 @@
+internal import Data
 internal import Foundation
 public import Models
 public import PluginRuntime
@@ -235,7 +236,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         do {
             return try JSONDecoder().decode(RunSettings.self, from: data)
         } catch {
-            throw TrainingError("\(path): not the settings of a run: \(error)")
+            throw TrainingError("\(path): not the settings of a run: \(jsonReason(error))")
         }
     }
 

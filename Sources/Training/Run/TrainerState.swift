@@ -1,3 +1,4 @@
+internal import Data
 internal import Foundation
 internal import Models
 internal import Tensors
@@ -39,7 +40,7 @@ struct TrainerState: Codable {
         do {
             state = try JSONDecoder().decode(TrainerState.self, from: data)
         } catch {
-            throw TrainingError("\(path): not a trainer's state: \(error)")
+            throw TrainingError("\(path): not a trainer's state: \(jsonReason(error))")
         }
         guard state.format == currentFormat else {
             throw TrainingError("\(path): format \(state.format); this craft reads format \(currentFormat)")
