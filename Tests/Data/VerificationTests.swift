@@ -1,4 +1,5 @@
 import Data
+import Dispatch
 import Foundation
 import TestSupport
 import Testing
@@ -138,6 +139,23 @@ import Testing
         #expect(
             dataError { _ = try DatasetVerification(root: folder.path("libero_10_no_noops")) }?.description.contains(
                 "holds no RLDS data set") == true)
+    }
+
+    /// Opening a pipe waits for a writer unless told not to. One comes late, so that a verification that waits fails here
+    /// and does not hang.
+    @Test(arguments: ["features.json", "dataset_info.json", "liber_o10-train.tfrecord-00000-of-00001"])
+    func pipesAreProblemsAndNotWaitedFor(_ file: String) throws {
+        try dataset.write(shards: [[payload]])
+        let path = dataset.folder.appendingPathComponent(file).path
+        try FileManager.default.removeItem(atPath: path)
+        #expect(mkfifo(path, 0o600) == 0)
+        DispatchQueue.global().asyncAfter(deadline: .now() + 20) {
+            let writer = open(path, O_WRONLY | O_NONBLOCK)
+            if writer >= 0 { close(writer) }
+        }
+        let start = ContinuousClock.now
+        #expect(try messages().contains("\(file): is not a regular file"))
+        #expect(ContinuousClock.now - start < .seconds(15))
     }
 
     /// Whatever the bytes are, the survey ends and does not crash.
