@@ -94,6 +94,19 @@ import Testing
         #expect(try messages().contains("numBytes is \(payload.count + 1), but"))
     }
 
+    /// Records that are gone without a trace explain the bytes that are missing.
+    @Test(arguments: [1, 0])
+    func aShardCutBetweenRecordsIsOneProblem(_ left: Int) throws {
+        try dataset.write(shards: [[payload, payload]])
+        let bytes = 2 * payload.count
+        try dataset.replaceInfo(
+            #"{"name":"liber_o10","splits":[{"name":"train","shardLengths":["2"],"numBytes":"\#(bytes)"}]}"#)
+        try damage(shard: 0, of: 1) { $0.removeLast((2 - left) * (16 + payload.count)) }
+        let problems = try verify().problems
+        #expect(problems.count == 1, "\(problems)")
+        #expect(problems[0].message.contains("holds \(left) record\(left == 1 ? "" : "s"), expected 2"))
+    }
+
     @Test func unreadableDescriptionsAreProblemsToo() throws {
         try dataset.write(shards: [[payload]])
         try damage(shard: 0, of: 1) { $0[20] ^= 1 }

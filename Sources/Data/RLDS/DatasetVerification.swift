@@ -131,7 +131,7 @@ public struct DatasetVerification: Codable, Sendable {
 /// What one shard holds and what is wrong with it.
 private struct ShardSurvey: Sendable {
     var isPresent = false
-    /// Present, with every record readable.
+    /// Present, with every record there and readable.
     var isWhole = false
     var records = 0
     var steps = 0
@@ -173,6 +173,7 @@ private struct ShardSurvey: Sendable {
         (self.steps, self.images, self.payloadBytes, problems) = (steps, images, payloadBytes, found)
         self.isWhole = isWhole
         if let expected, records != expected {
+            self.isWhole = false
             problems.append(
                 DatasetProblem(
                     file: path,
