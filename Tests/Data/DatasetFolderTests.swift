@@ -64,4 +64,23 @@ import Testing
             #expect(problems[0].message.contains(word), "\(problems[0].message)")
         }
     }
+
+    @Test func aWrongTemplateIsNotTakenForAWrongName() throws {
+        let folder = try TemporaryFolder()
+        let dataset = try SyntheticDataset(root: folder.url, name: "d")
+        try dataset.write(shards: [[example]])
+        try dataset.replaceInfo(
+            #"{"name":"liber_o10","splits":[{"name":"train","shardLengths":["1"],"#
+                + #""filepathTemplate":"{DATASET}_{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"}]}"#)
+        #expect(try DemonstrationDataset(root: folder.url.path).episodes.count == 1)
+        let problems = try DatasetVerification(root: folder.url.path).problems
+        #expect(problems.count == 1)
+        for word in [
+            "dataset_info.json: filepathTemplate is '{DATASET}_{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'",
+            "the first file is liber_o10-train.tfrecord-00000-of-00001",
+            "the template to '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'",
+        ] {
+            #expect(problems[0].message.contains(word), "\(problems[0].message)")
+        }
+    }
 }

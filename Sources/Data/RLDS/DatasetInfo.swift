@@ -14,7 +14,9 @@ struct DatasetInfo {
     /// What the file says the records' payloads add up to; nil when it says nothing (0 is how some writers say that).
     let byteCount: Int?
     let version: String?
-    /// The files have another prefix than ``name``: tfds would not find them, we do.
+    /// What the file says the shards are called, with the fields of TFDS.
+    let template: String
+    /// The files have another prefix than ``name``, or follow another template: tfds would not find them, we do.
     let isRenamed: Bool
 
     /// TFDS writes 64-bit numbers as strings (protobuf's JSON form); some tools write plain numbers.
@@ -68,6 +70,7 @@ struct DatasetInfo {
                 "\(path): split 'train' needs shardLengths, a list of record counts with one entry per file.")
         }
         let template = split.filepathTemplate ?? Self.defaultTemplate
+        self.template = template
         name = file.name
         version = file.version
         byteCount = split.numBytes.flatMap(\.value).flatMap { $0 > 0 ? $0 : nil }
@@ -86,10 +89,10 @@ struct DatasetInfo {
         isRenamed = shards != named
     }
 
-    private static let defaultTemplate = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    static let defaultTemplate = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
     /// A set that was renamed has files of another prefix than its info file names. They are taken when none of the named
-    /// files is there and exactly one other prefix is.
+    /// files is there and exactly one prefix is.
     private static func present(_ named: [Shard], in folder: String) -> [Shard] {
         guard !named.contains(where: { FileManager.default.fileExists(atPath: "\(folder)/\($0.file)") }) else {
             return named

@@ -74,12 +74,7 @@ public struct DatasetVerification: Codable, Sendable {
             }
             if info.isRenamed {
                 let path = "\(folder)/\(DatasetFolder.infoFile)"
-                found.append(
-                    DatasetProblem(
-                        file: path,
-                        message: "\(path): names the data set '\(info.name)', but its first file is "
-                            + "\(info.shards[0].file). craft reads it, tfds does not: correct the name or rename the files."
-                    ))
+                found.append(DatasetProblem(file: path, message: "\(path): \(Self.misnaming(info))"))
             }
             expected = info.shards.map { ($0.file, $0.recordCount) }
         } catch {
@@ -123,6 +118,17 @@ public struct DatasetVerification: Codable, Sendable {
             found.append(DatasetProblem(file: folder, message: "\(folder): holds no records."))
         }
         problems = found
+    }
+
+    /// Why tfds does not find the files that are there, and what to correct.
+    private static func misnaming(_ info: DatasetInfo) -> String {
+        let file = info.shards[0].file
+        guard file.hasPrefix("\(info.name)-train.") else {
+            return "names the data set '\(info.name)', but its first file is \(file). craft reads it, tfds does not: "
+                + "correct the name or rename the files."
+        }
+        return "filepathTemplate is '\(info.template)', but the first file is \(file). craft reads it, tfds does not: "
+            + "correct the template to '\(DatasetInfo.defaultTemplate)' or rename the files."
     }
 
     private static func isTrainShard(_ file: String) -> Bool { file.contains("-train.tfrecord") }
