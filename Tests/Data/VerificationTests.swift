@@ -146,6 +146,16 @@ import Testing
         ] { #expect(text.contains(expected), "\(expected) is not in\n\(text)") }
     }
 
+    @Test func aLostInfoFileIsAProblemAndTheRestIsRead() throws {
+        try dataset.write(shards: [[payload], [payload, payload]])
+        try FileManager.default.removeItem(at: dataset.folder.appendingPathComponent("dataset_info.json"))
+        let result = try verify()
+        #expect(result.problems.count == 1 && result.records == 3 && result.steps == 30, "\(result.problems)")
+        #expect(
+            result.problems[0].message.contains(
+                "1.0.0/dataset_info.json: is missing, though features.json and 2 shards are there"))
+    }
+
     @Test func nothingToLookAtIsAnError() throws {
         #expect(
             dataError { _ = try DatasetVerification(root: "/nowhere") }?.description.contains("no such folder") == true)

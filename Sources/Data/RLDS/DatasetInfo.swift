@@ -48,6 +48,13 @@ struct DatasetInfo {
     }
 
     init(contentsOf path: String) throws(DataError) {
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        guard FileManager.default.fileExists(atPath: path) else {
+            let shards = DatasetFolder.shards(in: folder).count
+            throw DataError(
+                "\(path): is missing, though features.json and \(shards) shard\(shards == 1 ? "" : "s") are there. "
+                    + "Download or copy it again.")
+        }
         let bytes = try RandomAccessFile.contents(of: path)
         let file: File
         do {
@@ -84,7 +91,6 @@ struct DatasetInfo {
             let fileName = fields.reduce(template) { $0.replacingOccurrences(of: $1.key, with: $1.value) }
             return Shard(file: fileName, recordCount: count)
         }
-        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         shards = Self.present(named, in: folder)
         isRenamed = shards != named
     }

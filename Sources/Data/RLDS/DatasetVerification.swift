@@ -56,8 +56,7 @@ public struct DatasetVerification: Codable, Sendable {
         } catch {
             found.append(DatasetProblem(file: "\(folder)/features.json", message: error.description))
         }
-        let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
-        let present = names.filter { $0.contains(".tfrecord") }
+        let present = DatasetFolder.shards(in: folder)
         var expected: [(file: String, count: Int?)] = present.map { ($0, nil) }
         var byteCount: Int?
         do throws(DataError) {
