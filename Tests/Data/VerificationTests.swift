@@ -117,6 +117,39 @@ import Testing
         #expect(text.contains("record 0 (payload of"))
     }
 
+    /// Valid JSON is not called invalid, and text that is no JSON is told where.
+    @Test func faultsOfDescriptionsArePlaced() throws {
+        try dataset.write(shards: [[payload], [payload]])
+        for (json, expected) in [
+            (#""shardLengths":[1.0, 1.5]}]}"#, "shardLengths[1] is 1.5; expected a whole number"),
+            (#""shardLengths":["x", 1]}]}"#, #"shardLengths[0] is "x"; expected a whole number"#),
+            (#""shardLengths":[1, true]}]}"#, "shardLengths[1] is not a number; expected a whole number"),
+            (#""shardLengths":[1, 1],"numBytes":0.5}]}"#, "numBytes is 0.5; expected a whole number"),
+            (#""shardLengths":7}]}"#, "splits[0].shardLengths is not"),
+            ("\n\"shardLengths\": nothing}", "at line 2, column 18"),
+            (#""shardLengths":["#, "after 62 bytes"),
+        ] {
+            try dataset.replaceInfo(#"{"name":"liber_o10","splits":[{"name":"train","# + json)
+            let problems = try verify().problems
+            #expect(problems.count == 1 && problems[0].message.contains(expected), "\(problems)")
+        }
+    }
+
+    /// What the records hold cannot be told from damage then; that it was not looked at has to be said.
+    @Test func recordsWithoutASchemaAreSaidToBeUnchecked() throws {
+        try dataset.write(shards: [[payload]])
+        let features = dataset.folder.appendingPathComponent("features.json")
+        let whole = try Foundation.Data(contentsOf: features)
+        for (bytes, expected) in [(0, "after 0 bytes"), (700, "after 700 bytes")] {
+            try whole.prefix(bytes).write(to: features)
+            let result = try verify()
+            #expect(result.problems.count == 1 && result.records == 1 && result.steps == 0)
+            for word in ["features.json", "end of file", expected, "only the checksums of the records are checked"] {
+                #expect(result.problems[0].message.contains(word), "\(result.problems)")
+            }
+        }
+    }
+
     @Test func everyProblemInsideARecordIsListed() throws {
         let steps = 3
         func entries(_ frame: [UInt8]) -> [(String, [UInt8])] {

@@ -21,14 +21,20 @@ struct DatasetInfo {
 
     /// TFDS writes 64-bit numbers as strings (protobuf's JSON form); some tools write plain numbers.
     private struct Count: Decodable {
+        /// Nil when it is not a whole number.
         var value: Int?
+        /// As the file has it.
+        var text: String
 
         init(from decoder: any Decoder) throws {
             let container = try decoder.singleValueContainer()
             if let text = try? container.decode(String.self) {
-                value = Int(text)
+                (value, self.text) = (Int(text), "\"\(text)\"")
+            } else if let value = try? container.decode(Int.self) {
+                (self.value, text) = (value, "\(value)")
             } else {
-                value = try container.decode(Int.self)
+                // The decoder's own error would call 6.5 invalid JSON, and say nothing about its place.
+                text = (try? container.decode(Double.self)).map { "\($0)" } ?? "not a number"
             }
         }
     }
@@ -61,7 +67,8 @@ struct DatasetInfo {
             file = try JSONDecoder().decode(File.self, from: Data(bytes))
         } catch {
             throw DataError(
-                "\(path): is not a TFDS dataset_info.json (it needs \"name\" and \"splits\"): \(jsonReason(error)).")
+                "\(path): is not a TFDS dataset_info.json (it needs \"name\" and \"splits\"): "
+                    + "\(jsonReason(error, in: bytes)).")
         }
         let format = file.fileFormat ?? "tfrecord"
         guard format == "tfrecord" else {
@@ -71,10 +78,18 @@ struct DatasetInfo {
             let found = file.splits.map(\.name).joined(separator: ", ")
             throw DataError("\(path): has no split 'train'; it lists: \(found.isEmpty ? "none" : found).")
         }
-        let counts = (split.shardLengths ?? []).map { $0.value ?? -1 }
+        let lengths = split.shardLengths ?? []
+        let counts = lengths.map { $0.value ?? -1 }
         guard !counts.isEmpty, counts.allSatisfy({ $0 >= 0 }), counts.count <= 99_999 else {
+            let wrong = counts.firstIndex { $0 < 0 }.map {
+                ": shardLengths[\($0)] is \(lengths[$0].text); expected a whole number"
+            }
             throw DataError(
-                "\(path): split 'train' needs shardLengths, a list of record counts with one entry per file.")
+                "\(path): split 'train' needs shardLengths, a list of record counts with one entry per file"
+                    + "\(wrong ?? "").")
+        }
+        if let numBytes = split.numBytes, numBytes.value == nil {
+            throw DataError("\(path): split 'train': numBytes is \(numBytes.text); expected a whole number.")
         }
         let template = split.filepathTemplate ?? Self.defaultTemplate
         self.template = template
@@ -121,17 +136,40 @@ private func padded(_ number: Int) -> String {
 }
 
 /// The part of a JSON decoding error that helps: where and what, without Foundation's nesting.
-func jsonReason(_ error: any Error) -> String {
+///
+/// - Parameter bytes: what was decoded, to find where it is no JSON.
+func jsonReason(_ error: any Error, in bytes: [UInt8]? = nil) -> String {
     func path(_ context: DecodingError.Context) -> String {
         let keys = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }
-        return keys.isEmpty ? "the top level" : keys.joined(separator: ".")
+        return keys.isEmpty ? "the top level" : keys.joined(separator: ".").replacingOccurrences(of: ".[", with: "[")
     }
     return switch error {
     case DecodingError.keyNotFound(let key, let context): "\(path(context)) has no \"\(key.stringValue)\""
     case DecodingError.typeMismatch(let type, let context): "\(path(context)) is not a \(type)"
     case DecodingError.valueNotFound(let type, let context): "\(path(context)) is null, expected \(type)"
     case DecodingError.dataCorrupted(let context):
-        "\(path(context)): \(context.debugDescription.trimmingCharacters(in: CharacterSet(charactersIn: ".")))"
+        bytes.flatMap(jsonFault)
+            ?? "\(path(context)): \(context.debugDescription.trimmingCharacters(in: CharacterSet(charactersIn: ".")))"
     default: error.localizedDescription
+    }
+}
+
+/// What is wrong with text that is no JSON, and in which line; nil when it is JSON.
+///
+/// On Linux the decoder keeps the place to itself; the older parser tells the byte's index.
+private func jsonFault(_ bytes: [UInt8]) -> String? {
+    do {
+        _ = try JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)
+        return nil
+    } catch {
+        let found = (error as NSError).userInfo[NSDebugDescriptionErrorKey] as? String ?? error.localizedDescription
+        let text = found.trimmingCharacters(in: CharacterSet(charactersIn: "."))
+        guard let place = text.firstMatch(of: /around character (\d+)/), let index = Int(place.1) else {
+            return text.contains("end of file") ? "\(text), after \(bytes.count) bytes" : text
+        }
+        let before = bytes.prefix(index)
+        let line = before.count { $0 == UInt8(ascii: "\n") } + 1
+        let column = before.count - (before.lastIndex(of: UInt8(ascii: "\n")) ?? -1)
+        return text.replacing(place.0, with: "at line \(line), column \(column)")
     }
 }

@@ -54,7 +54,10 @@ public struct DatasetVerification: Codable, Sendable {
             schema = read
             _ = try EpisodeParser(schema: read)
         } catch {
-            found.append(DatasetProblem(file: "\(folder)/features.json", message: error.description))
+            let unchecked = " Without it only the checksums of the records are checked, not what they hold."
+            found.append(
+                DatasetProblem(
+                    file: "\(folder)/features.json", message: error.description + (schema == nil ? unchecked : "")))
         }
         let present = DatasetFolder.shards(in: folder)
         var expected: [(file: String, count: Int?)] = present.map { ($0, nil) }
