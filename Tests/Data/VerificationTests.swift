@@ -189,6 +189,19 @@ import Testing
                 "1.0.0/dataset_info.json: is missing, though features.json and 2 shards are there"))
     }
 
+    /// A wrong size in features.json is wrong of every image: one problem for each record and camera.
+    @Test func imagesOfAnotherSizeAreCounted() throws {
+        try dataset.write(shards: [[payload, payload]])
+        let features = dataset.folder.appendingPathComponent("features.json")
+        let text = try String(contentsOf: features, encoding: .utf8)
+        try Foundation.Data(text.replacingOccurrences(of: "\"96\"", with: "\"64\"").utf8).write(to: features)
+        let result = try verify()
+        #expect(result.problems.map(\.record) == [0, 0, 1, 1] && result.images == 40, "\(result.problems)")
+        for word in ["'steps/observation/image', step 0 (", "is 96x96, expected 64x64 (features.json). 9 more of"] {
+            #expect(result.problems[0].message.contains(word), "\(result.problems[0].message)")
+        }
+    }
+
     @Test func nothingToLookAtIsAnError() throws {
         #expect(
             dataError { _ = try DatasetVerification(root: "/nowhere") }?.description.contains("no such folder") == true)
