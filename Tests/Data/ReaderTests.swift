@@ -108,6 +108,8 @@ import Testing
         #expect(abs(Double(counts[0]) / 2000 - 0.7) < 0.04 && counts[2] == 0, "\(counts)")
         let bySize = try self.parts(lengths: [37, 17], weights: [nil, nil])
         #expect(try DemonstrationSampler(bySize.1, options: options()).shares == [0.75, 0.25])
+        let huge = try self.parts(lengths: [20, 20], weights: [1e308, 1e308])
+        #expect(try DemonstrationSampler(huge.1, options: options()).shares == [0.5, 0.5])
     }
 
     @Test func mixturesResumeExactlyAndNormaliseEachByItsOwn() throws {

@@ -1,4 +1,5 @@
 import Data
+import Dispatch
 import Foundation
 import TestSupport
 import Testing
@@ -93,6 +94,19 @@ import Testing
         #expect(try messages().contains("numBytes is \(payload.count + 1), but"))
     }
 
+    /// Records that are gone without a trace explain the bytes that are missing.
+    @Test(arguments: [1, 0])
+    func aShardCutBetweenRecordsIsOneProblem(_ left: Int) throws {
+        try dataset.write(shards: [[payload, payload]])
+        let bytes = 2 * payload.count
+        try dataset.replaceInfo(
+            #"{"name":"liber_o10","splits":[{"name":"train","shardLengths":["2"],"numBytes":"\#(bytes)"}]}"#)
+        try damage(shard: 0, of: 1) { $0.removeLast((2 - left) * (16 + payload.count)) }
+        let problems = try verify().problems
+        #expect(problems.count == 1, "\(problems)")
+        #expect(problems[0].message.contains("holds \(left) record\(left == 1 ? "" : "s"), expected 2"))
+    }
+
     @Test func unreadableDescriptionsAreProblemsToo() throws {
         try dataset.write(shards: [[payload]])
         try damage(shard: 0, of: 1) { $0[20] ^= 1 }
@@ -101,6 +115,39 @@ import Testing
         let text = try messages()
         #expect(text.contains("is not a TFDS dataset_info.json") && text.contains("is not a TFDS features.json"))
         #expect(text.contains("record 0 (payload of"))
+    }
+
+    /// Valid JSON is not called invalid, and text that is no JSON is told where.
+    @Test func faultsOfDescriptionsArePlaced() throws {
+        try dataset.write(shards: [[payload], [payload]])
+        for (json, expected) in [
+            (#""shardLengths":[1.0, 1.5]}]}"#, "shardLengths[1] is 1.5; expected a whole number"),
+            (#""shardLengths":["x", 1]}]}"#, #"shardLengths[0] is "x"; expected a whole number"#),
+            (#""shardLengths":[1, true]}]}"#, "shardLengths[1] is not a number; expected a whole number"),
+            (#""shardLengths":[1, 1],"numBytes":0.5}]}"#, "numBytes is 0.5; expected a whole number"),
+            (#""shardLengths":7}]}"#, "splits[0].shardLengths is not"),
+            ("\n\"shardLengths\": nothing}", "at line 2, column 18"),
+            (#""shardLengths":["#, "after 62 bytes"),
+        ] {
+            try dataset.replaceInfo(#"{"name":"liber_o10","splits":[{"name":"train","# + json)
+            let problems = try verify().problems
+            #expect(problems.count == 1 && problems[0].message.contains(expected), "\(problems)")
+        }
+    }
+
+    /// What the records hold cannot be told from damage then; that it was not looked at has to be said.
+    @Test func recordsWithoutASchemaAreSaidToBeUnchecked() throws {
+        try dataset.write(shards: [[payload]])
+        let features = dataset.folder.appendingPathComponent("features.json")
+        let whole = try Foundation.Data(contentsOf: features)
+        for (bytes, expected) in [(0, "after 0 bytes"), (700, "after 700 bytes")] {
+            try whole.prefix(bytes).write(to: features)
+            let result = try verify()
+            #expect(result.problems.count == 1 && result.records == 1 && result.steps == 0)
+            for word in ["features.json", "end of file", expected, "only the checksums of the records are checked"] {
+                #expect(result.problems[0].message.contains(word), "\(result.problems)")
+            }
+        }
     }
 
     @Test func everyProblemInsideARecordIsListed() throws {
@@ -132,12 +179,52 @@ import Testing
         ] { #expect(text.contains(expected), "\(expected) is not in\n\(text)") }
     }
 
+    @Test func aLostInfoFileIsAProblemAndTheRestIsRead() throws {
+        try dataset.write(shards: [[payload], [payload, payload]])
+        try FileManager.default.removeItem(at: dataset.folder.appendingPathComponent("dataset_info.json"))
+        let result = try verify()
+        #expect(result.problems.count == 1 && result.records == 3 && result.steps == 30, "\(result.problems)")
+        #expect(
+            result.problems[0].message.contains(
+                "1.0.0/dataset_info.json: is missing, though features.json and 2 shards are there"))
+    }
+
+    /// A wrong size in features.json is wrong of every image: one problem for each record and camera.
+    @Test func imagesOfAnotherSizeAreCounted() throws {
+        try dataset.write(shards: [[payload, payload]])
+        let features = dataset.folder.appendingPathComponent("features.json")
+        let text = try String(contentsOf: features, encoding: .utf8)
+        try Foundation.Data(text.replacingOccurrences(of: "\"96\"", with: "\"64\"").utf8).write(to: features)
+        let result = try verify()
+        #expect(result.problems.map(\.record) == [0, 0, 1, 1] && result.images == 40, "\(result.problems)")
+        for word in ["'steps/observation/image', step 0 (", "is 96x96, expected 64x64 (features.json). 9 more of"] {
+            #expect(result.problems[0].message.contains(word), "\(result.problems[0].message)")
+        }
+    }
+
     @Test func nothingToLookAtIsAnError() throws {
         #expect(
             dataError { _ = try DatasetVerification(root: "/nowhere") }?.description.contains("no such folder") == true)
         #expect(
             dataError { _ = try DatasetVerification(root: folder.path("libero_10_no_noops")) }?.description.contains(
                 "holds no RLDS data set") == true)
+    }
+
+    /// Opening a pipe waits for a writer unless told not to. One comes late, so that a verification that waits fails here
+    /// and does not hang.
+    @Test(arguments: ["features.json", "dataset_info.json", "liber_o10-train.tfrecord-00000-of-00001"])
+    func pipesAreProblemsAndNotWaitedFor(_ file: String) throws {
+        try dataset.write(shards: [[payload]])
+        let path = dataset.folder.appendingPathComponent(file).path
+        try FileManager.default.removeItem(atPath: path)
+        #expect(mkfifo(path, 0o600) == 0)
+        DispatchQueue.global().asyncAfter(deadline: .now() + 20) {
+            let writer = open(path, O_WRONLY | O_NONBLOCK)
+            if writer >= 0 { close(writer) }
+        }
+        let start = ContinuousClock.now
+        #expect(try messages().contains("\(file): is not a regular file"))
+        #expect(ContinuousClock.now - start < .seconds(15))
     }
 
     /// Whatever the bytes are, the survey ends and does not crash.

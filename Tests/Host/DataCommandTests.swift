@@ -14,6 +14,13 @@ extension HostTests {
             return value as? [String: Any] ?? [:]
         }
 
+        /// The sample as a folder of its own, to be damaged.
+        private func copy(in folder: TemporaryFolder) throws -> (root: String, version: String) {
+            let root = folder.path("data")
+            try FileManager.default.copyItem(atPath: Self.sample, toPath: root)
+            return (root, root + "/\(Self.name)/1.0.0/")
+        }
+
         @Test func infoCountsWhatIsThere() throws {
             let info = try json(["data", "info", Self.sample, "--json"])
             #expect(info["episodes"] as? Int == 12 && info["steps"] as? Int == 1363 && info["shards"] as? Int == 2)
@@ -25,13 +32,38 @@ extension HostTests {
                 try CraftCommand.run(["data", "info", "/nowhere"]), "/nowhere", "no such folder")
         }
 
+        @Test func infoChecksTheImageSizesItPrints() throws {
+            let folder = try TemporaryFolder()
+            let (root, version) = try copy(in: folder)
+            let features = version + "features.json"
+            let text = try String(contentsOfFile: features, encoding: .utf8)
+            try text.replacingOccurrences(of: "\"96\"", with: "\"64\"").write(
+                toFile: features, atomically: true, encoding: .utf8)
+            CraftCommand.expectRefusal(
+                try CraftCommand.run(["data", "info", root]), "camera 'image'", "the image is 96x96, expected 64x64")
+            let result = try CraftCommand.run(["data", "verify", root])
+            #expect(result.status == 1 && result.standardOutput.contains(": 24 problems"), "\(result.output)")
+            CraftCommand.expectRefusal(try CraftCommand.run(["data", "info", features]), "is a file, not a folder")
+        }
+
+        /// The data set is there, and damaged: not the exit code of a wrong path.
+        @Test func verifyListsALostInfoFile() throws {
+            let folder = try TemporaryFolder()
+            let (root, version) = try copy(in: folder)
+            try FileManager.default.removeItem(atPath: version + "dataset_info.json")
+            let result = try CraftCommand.run(["data", "verify", root])
+            #expect(result.status == 1, "\(result.output)")
+            for word in ["dataset_info.json: is missing, though features.json and 2 shards are there", ": 1 problem"] {
+                #expect(result.standardOutput.contains(word), "\(result.output)")
+            }
+            CraftCommand.expectRefusal(try CraftCommand.run(["data", "info", root]), "dataset_info.json: is missing")
+        }
+
         @Test func verifyTellsSoundFromDamagedFromMissing() throws {
             var result = try CraftCommand.run(["data", "verify", Self.sample])
             #expect(result.status == 0 && result.standardOutput.contains("12 records"), "\(result.output)")
             let folder = try TemporaryFolder()
-            let root = folder.path("data")
-            try FileManager.default.copyItem(atPath: Self.sample, toPath: root)
-            let version = root + "/\(Self.name)/1.0.0/"
+            let (root, version) = try copy(in: folder)
             for shard in try FileManager.default.contentsOfDirectory(atPath: version).filter({ $0.contains("tfrecord") }
             ) {
                 var bytes = try Data(contentsOf: URL(fileURLWithPath: version + shard))

@@ -9,7 +9,8 @@ final class RandomAccessFile: Sendable {
 
     init(path: String) throws(DataError) {
         self.path = path
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // Opening a pipe would otherwise wait for a writer, before anything could be said about it.
+        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             throw DataError("\(path): cannot be opened: \(String(cString: strerror(errno))).")
         }

@@ -4,7 +4,8 @@ import Foundation
 ///
 /// Accepted roots: the folder that holds the data set's folder, a mirror of `openvla/modified_libero_rlds` (with or
 /// without that folder in between), the data set's own folder, one of its version folders, or anything a few levels above
-/// in which the answer is unambiguous.
+/// in which the answer is unambiguous. A data set that lost its `dataset_info.json` is found where there is no whole one;
+/// reading that file then says that it is missing.
 enum DatasetFolder {
     static let infoFile = "dataset_info.json"
     private static let mirror = "modified_libero_rlds"
@@ -20,9 +21,10 @@ enum DatasetFolder {
     static func locate(root: String, name: String?) throws(DataError) -> Version {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: root, isDirectory: &isFolder), isFolder.boolValue else {
+            let isThere = FileManager.default.fileExists(atPath: root)
             throw DataError(
-                "\(root): there is no such folder. Pass the folder that holds the data set"
-                    + (name.map { " '\($0)'." } ?? "."))
+                "\(root): \(isThere ? "is a file, not a folder" : "there is no such folder"). "
+                    + "Pass the folder that holds the data set" + (name.map { " '\($0)'." } ?? "."))
         }
         guard let name else { return try only(in: root) }
         for folder in ["\(root)/\(name)", "\(root)/\(mirror)/\(name)"] {
@@ -35,7 +37,8 @@ enum DatasetFolder {
         if let version = newestVersion(in: root), url.lastPathComponent == name || storedName(in: version) == name {
             return Version(name: name, path: version)
         }
-        let matching = versions(below: root).filter { $0.name == name || storedName(in: $0.path) == name }
+        var matching = versions(below: root).filter { $0.name == name || storedName(in: $0.path) == name }
+        if matching.isEmpty { matching = versions(below: root, where: lacksInfo).filter { $0.name == name } }
         if matching.count > 1 {
             throw DataError(
                 "\(root): holds '\(name)' \(matching.count) times: \(matching.map(\.path).joined(separator: ", ")). "
@@ -46,7 +49,8 @@ enum DatasetFolder {
     }
 
     private static func only(in root: String) throws(DataError) -> Version {
-        let found = versions(below: root)
+        var found = versions(below: root)
+        if found.isEmpty { found = versions(below: root, where: lacksInfo) }
         if found.count > 1 {
             throw DataError(
                 "\(root): holds \(found.count) data sets: "
@@ -62,14 +66,14 @@ enum DatasetFolder {
     private static let maximumFolders = 20_000
 
     /// The newest version of every data set at or below `root`, sorted by path.
-    static func versions(below root: String) -> [Version] {
+    private static func versions(below root: String, where isVersion: (String) -> Bool = hasInfo) -> [Version] {
         var newest: [String: (numbers: [Int], version: Version)] = [:]
         var level = [URL(fileURLWithPath: root).standardizedFileURL.path]
         var seen = 0
         for _ in 0...maximumDepth {
             var next: [String] = []
             for folder in level {
-                if hasInfo(folder) {
+                if isVersion(folder) {
                     let url = URL(fileURLWithPath: folder)
                     let numbers = versionNumbers(url.lastPathComponent)
                     let owner = numbers == nil ? url : url.deletingLastPathComponent()
@@ -123,13 +127,21 @@ enum DatasetFolder {
             return DataError("\(root): holds the data set '\(folder)', not '\(name)'. Ask for '\(folder)'.")
         }
         return DataError(
-            "\(root): holds no RLDS data set. Expected \(name)/<version>/\(infoFile) below it "
-                + "(for LIBERO, download openvla/modified_libero_rlds).")
+            "\(root): holds no RLDS data set. Expected \(name)/<version>/\(infoFile) below it, <version> at most "
+                + "\(maximumDepth) folders deep (for LIBERO, download openvla/modified_libero_rlds).")
     }
 
     private static func hasInfo(_ folder: String) -> Bool {
         FileManager.default.fileExists(atPath: "\(folder)/\(infoFile)")
     }
+
+    private static func lacksInfo(_ folder: String) -> Bool {
+        let hasFeatures = FileManager.default.fileExists(atPath: "\(folder)/features.json")
+        return hasFeatures && !hasInfo(folder) && !shards(in: folder).isEmpty
+    }
+
+    /// The shard files of a version folder, sorted.
+    static func shards(in folder: String) -> [String] { subfolders(folder).filter { $0.contains(".tfrecord") } }
 
     private static func storedName(in folder: String) -> String? {
         try? DatasetInfo(contentsOf: "\(folder)/\(infoFile)").name

@@ -14,19 +14,27 @@ struct DatasetInfo {
     /// What the file says the records' payloads add up to; nil when it says nothing (0 is how some writers say that).
     let byteCount: Int?
     let version: String?
-    /// The files have another prefix than ``name``: tfds would not find them, we do.
+    /// What the file says the shards are called, with the fields of TFDS.
+    let template: String
+    /// The files have another prefix than ``name``, or follow another template: tfds would not find them, we do.
     let isRenamed: Bool
 
     /// TFDS writes 64-bit numbers as strings (protobuf's JSON form); some tools write plain numbers.
     private struct Count: Decodable {
+        /// Nil when it is not a whole number.
         var value: Int?
+        /// As the file has it.
+        var text: String
 
         init(from decoder: any Decoder) throws {
             let container = try decoder.singleValueContainer()
             if let text = try? container.decode(String.self) {
-                value = Int(text)
+                (value, self.text) = (Int(text), "\"\(text)\"")
+            } else if let value = try? container.decode(Int.self) {
+                (self.value, text) = (value, "\(value)")
             } else {
-                value = try container.decode(Int.self)
+                // The decoder's own error would call 6.5 invalid JSON, and say nothing about its place.
+                text = (try? container.decode(Double.self)).map { "\($0)" } ?? "not a number"
             }
         }
     }
@@ -46,13 +54,21 @@ struct DatasetInfo {
     }
 
     init(contentsOf path: String) throws(DataError) {
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        guard FileManager.default.fileExists(atPath: path) else {
+            let shards = DatasetFolder.shards(in: folder).count
+            throw DataError(
+                "\(path): is missing, though features.json and \(shards) shard\(shards == 1 ? "" : "s") are there. "
+                    + "Download or copy it again.")
+        }
         let bytes = try RandomAccessFile.contents(of: path)
         let file: File
         do {
             file = try JSONDecoder().decode(File.self, from: Data(bytes))
         } catch {
             throw DataError(
-                "\(path): is not a TFDS dataset_info.json (it needs \"name\" and \"splits\"): \(jsonReason(error)).")
+                "\(path): is not a TFDS dataset_info.json (it needs \"name\" and \"splits\"): "
+                    + "\(jsonReason(error, in: bytes)).")
         }
         let format = file.fileFormat ?? "tfrecord"
         guard format == "tfrecord" else {
@@ -62,12 +78,21 @@ struct DatasetInfo {
             let found = file.splits.map(\.name).joined(separator: ", ")
             throw DataError("\(path): has no split 'train'; it lists: \(found.isEmpty ? "none" : found).")
         }
-        let counts = (split.shardLengths ?? []).map { $0.value ?? -1 }
+        let lengths = split.shardLengths ?? []
+        let counts = lengths.map { $0.value ?? -1 }
         guard !counts.isEmpty, counts.allSatisfy({ $0 >= 0 }), counts.count <= 99_999 else {
+            let wrong = counts.firstIndex { $0 < 0 }.map {
+                ": shardLengths[\($0)] is \(lengths[$0].text); expected a whole number"
+            }
             throw DataError(
-                "\(path): split 'train' needs shardLengths, a list of record counts with one entry per file.")
+                "\(path): split 'train' needs shardLengths, a list of record counts with one entry per file"
+                    + "\(wrong ?? "").")
+        }
+        if let numBytes = split.numBytes, numBytes.value == nil {
+            throw DataError("\(path): split 'train': numBytes is \(numBytes.text); expected a whole number.")
         }
         let template = split.filepathTemplate ?? Self.defaultTemplate
+        self.template = template
         name = file.name
         version = file.version
         byteCount = split.numBytes.flatMap(\.value).flatMap { $0 > 0 ? $0 : nil }
@@ -81,15 +106,14 @@ struct DatasetInfo {
             let fileName = fields.reduce(template) { $0.replacingOccurrences(of: $1.key, with: $1.value) }
             return Shard(file: fileName, recordCount: count)
         }
-        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         shards = Self.present(named, in: folder)
         isRenamed = shards != named
     }
 
-    private static let defaultTemplate = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    static let defaultTemplate = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
     /// A set that was renamed has files of another prefix than its info file names. They are taken when none of the named
-    /// files is there and exactly one other prefix is.
+    /// files is there and exactly one prefix is.
     private static func present(_ named: [Shard], in folder: String) -> [Shard] {
         guard !named.contains(where: { FileManager.default.fileExists(atPath: "\(folder)/\($0.file)") }) else {
             return named
@@ -109,20 +133,4 @@ struct DatasetInfo {
 private func padded(_ number: Int) -> String {
     let digits = String(number)
     return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
-}
-
-/// The part of a JSON decoding error that helps: where and what, without Foundation's nesting.
-package func jsonReason(_ error: any Error) -> String {
-    func path(_ context: DecodingError.Context) -> String {
-        let keys = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }
-        return keys.isEmpty ? "the top level" : keys.joined(separator: ".")
-    }
-    return switch error {
-    case DecodingError.keyNotFound(let key, let context): "\(path(context)) has no \"\(key.stringValue)\""
-    case DecodingError.typeMismatch(let type, let context): "\(path(context)) is not a \(type)"
-    case DecodingError.valueNotFound(let type, let context): "\(path(context)) is null, expected \(type)"
-    case DecodingError.dataCorrupted(let context):
-        "\(path(context)): \(context.debugDescription.trimmingCharacters(in: CharacterSet(charactersIn: ".")))"
-    default: error.localizedDescription
-    }
 }

@@ -145,13 +145,11 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
     }
 
     private static func read(_ path: String) throws -> [String: DatasetStatistics] {
+        let bytes = try RandomAccessFile.contents(of: path)
         do {
-            return try JSONDecoder().decode(
-                [String: DatasetStatistics].self, from: Data(try RandomAccessFile.contents(of: path)))
-        } catch let error as DataError {
-            throw error
+            return try JSONDecoder().decode([String: DatasetStatistics].self, from: Data(bytes))
         } catch {
-            throw DataError("\(path): is not a dataset_statistics.json: \(jsonReason(error)).")
+            throw DataError("\(path): is not a dataset_statistics.json: \(jsonReason(error, in: bytes)).")
         }
     }
 

@@ -54,10 +54,12 @@ public struct DatasetVerification: Codable, Sendable {
             schema = read
             _ = try EpisodeParser(schema: read)
         } catch {
-            found.append(DatasetProblem(file: "\(folder)/features.json", message: error.description))
+            let unchecked = " Without it only the checksums of the records are checked, not what they hold."
+            found.append(
+                DatasetProblem(
+                    file: "\(folder)/features.json", message: error.description + (schema == nil ? unchecked : "")))
         }
-        let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
-        let present = names.filter { $0.contains(".tfrecord") }
+        let present = DatasetFolder.shards(in: folder)
         var expected: [(file: String, count: Int?)] = present.map { ($0, nil) }
         var byteCount: Int?
         do throws(DataError) {
@@ -74,12 +76,7 @@ public struct DatasetVerification: Codable, Sendable {
             }
             if info.isRenamed {
                 let path = "\(folder)/\(DatasetFolder.infoFile)"
-                found.append(
-                    DatasetProblem(
-                        file: path,
-                        message: "\(path): names the data set '\(info.name)', but its first file is "
-                            + "\(info.shards[0].file). craft reads it, tfds does not: correct the name or rename the files."
-                    ))
+                found.append(DatasetProblem(file: path, message: "\(path): \(Self.misnaming(info))"))
             }
             expected = info.shards.map { ($0.file, $0.recordCount) }
         } catch {
@@ -125,13 +122,24 @@ public struct DatasetVerification: Codable, Sendable {
         problems = found
     }
 
+    /// Why tfds does not find the files that are there, and what to correct.
+    private static func misnaming(_ info: DatasetInfo) -> String {
+        let file = info.shards[0].file
+        guard file.hasPrefix("\(info.name)-train.") else {
+            return "names the data set '\(info.name)', but its first file is \(file). craft reads it, tfds does not: "
+                + "correct the name or rename the files."
+        }
+        return "filepathTemplate is '\(info.template)', but the first file is \(file). craft reads it, tfds does not: "
+            + "correct the template to '\(DatasetInfo.defaultTemplate)' or rename the files."
+    }
+
     private static func isTrainShard(_ file: String) -> Bool { file.contains("-train.tfrecord") }
 }
 
 /// What one shard holds and what is wrong with it.
 private struct ShardSurvey: Sendable {
     var isPresent = false
-    /// Present, with every record readable.
+    /// Present, with every record there and readable.
     var isWhole = false
     var records = 0
     var steps = 0
@@ -173,6 +181,7 @@ private struct ShardSurvey: Sendable {
         (self.steps, self.images, self.payloadBytes, problems) = (steps, images, payloadBytes, found)
         self.isWhole = isWhole
         if let expected, records != expected {
+            self.isWhole = false
             problems.append(
                 DatasetProblem(
                     file: path,

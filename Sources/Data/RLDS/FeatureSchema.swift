@@ -38,13 +38,12 @@ struct FeatureSchema {
 
     init(contentsOf path: String) throws(DataError) {
         self.path = path
+        let bytes = try RandomAccessFile.contents(of: path)
         let root: Node
         do {
-            root = try JSONDecoder().decode(Node.self, from: Data(try RandomAccessFile.contents(of: path)))
-        } catch let error as DataError {
-            throw error
+            root = try JSONDecoder().decode(Node.self, from: Data(bytes))
         } catch {
-            throw DataError("\(path): is not a TFDS features.json: \(jsonReason(error)).")
+            throw DataError("\(path): is not a TFDS features.json: \(jsonReason(error, in: bytes)).")
         }
         collect(root, at: "")
     }

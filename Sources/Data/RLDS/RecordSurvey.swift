@@ -88,13 +88,19 @@ struct RecordSurvey {
                 + (bad.count > 1 ? ", and \(bad.count - 1) more of its values are not finite." : "."))
     }
 
+    /// Images that cannot be decoded are listed; of those of another size, which are often all, the first and how many.
     private mutating func checkImages(_ key: String, _ ranges: [Range<Int>], shape: [Int]) {
+        var misfits = 0
+        var first = 0
         for (step, range) in ranges.enumerated() {
             let place = "feature '\(key)', step \(step) (\(range.count) bytes at offset \(offset + range.lowerBound))"
             images += 1
             do throws(DataError) {
                 let image = try RGBImage(decoding: Array(payload[range]))
                 if shape.count == 3, shape[0] > 0, shape[1] > 0, image.height != shape[0] || image.width != shape[1] {
+                    misfits += 1
+                    guard misfits == 1 else { continue }
+                    first = problems.count
                     note(
                         "\(place): the image is \(image.width)x\(image.height), expected \(shape[1])x\(shape[0]) "
                             + "(features.json).", at: offset + range.lowerBound)
@@ -103,6 +109,7 @@ struct RecordSurvey {
                 note("\(place): \(error)", at: offset + range.lowerBound)
             }
         }
+        if misfits > 1 { problems[first].message += " \(misfits - 1) more of its images are not of that size." }
     }
 
     private mutating func checkText(_ key: String, _ ranges: [Range<Int>]) {

@@ -19,13 +19,15 @@ public struct MixturePart: Sendable {
             throw DataError(
                 "Mixture: some data sets have a weight and others have none; give all of them one, or none.")
         }
-        let amounts = weights.isEmpty ? samples.map(Double.init) : weights
-        let total = amounts.reduce(0, +)
-        guard amounts.allSatisfy({ $0.isFinite && $0 >= 0 }), total > 0, total.isFinite else {
+        var amounts = weights.isEmpty ? samples.map(Double.init) : weights
+        guard amounts.allSatisfy({ $0.isFinite && $0 >= 0 }), let largest = amounts.max(), largest > 0 else {
             throw DataError(
                 "Mixture: the weights are \(weights.map { "\($0)" }.joined(separator: ", ")); expected numbers of at least "
                     + "0, not all 0.")
         }
+        // Weights near the largest number have no finite sum; relative to the largest of them they have.
+        if !amounts.reduce(0, +).isFinite { amounts = amounts.map { $0 / largest } }
+        let total = amounts.reduce(0, +)
         return amounts.map { $0 / total }
     }
 }

@@ -35,13 +35,13 @@ public final class VQADataset: Sendable {
         guard !answers.isEmpty else { throw DataError("\(list): holds no answers; expected one a line.") }
 
         let file = "\(path)/\(split)/questions.json"
+        let bytes = try RandomAccessFile.contents(of: file)
         let rows: [Row]
         do {
-            rows = try JSONDecoder().decode([Row].self, from: Data(try RandomAccessFile.contents(of: file)))
-        } catch let error as DataError {
-            throw error
+            rows = try JSONDecoder().decode([Row].self, from: Data(bytes))
         } catch {
-            throw DataError("\(file): expected a list of [question, answer, image id]: \(jsonReason(error)).")
+            throw DataError(
+                "\(file): expected a list of [question, answer, image id]: \(jsonReason(error, in: bytes)).")
         }
         guard !rows.isEmpty else { throw DataError("\(file): holds no questions.") }
 

@@ -236,7 +236,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         do {
             return try JSONDecoder().decode(RunSettings.self, from: data)
         } catch {
-            throw TrainingError("\(path): not the settings of a run: \(jsonReason(error))")
+            throw TrainingError("\(path): not the settings of a run: \(jsonReason(error, in: [UInt8](data)))")
         }
     }
 

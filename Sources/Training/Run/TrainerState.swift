@@ -40,7 +40,7 @@ struct TrainerState: Codable {
         do {
             state = try JSONDecoder().decode(TrainerState.self, from: data)
         } catch {
-            throw TrainingError("\(path): not a trainer's state: \(jsonReason(error))")
+            throw TrainingError("\(path): not a trainer's state: \(jsonReason(error, in: [UInt8](data)))")
         }
         guard state.format == currentFormat else {
             throw TrainingError("\(path): format \(state.format); this craft reads format \(currentFormat)")
