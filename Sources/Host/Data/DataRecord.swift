@@ -16,8 +16,8 @@ struct DataRecord: ParsableCommand {
 
             The expert picks, places, opens and closes drawers and turns knobs. Other tasks are refused before recording starts.
 
-            Exit codes: 0 done; 1 no episode succeeded, or worker processes were killed and episodes are missing; 2 wrong input; \
-            130 stopped by Ctrl-C.
+            Exit codes: 0 done; 1 no episode succeeded, or worker processes were killed and episodes are missing; 2 wrong input, \
+            or no worker process stays alive; 130 stopped by Ctrl-C.
             """)
 
     @Option(help: "libero_spatial, libero_object, libero_goal or libero_10.")
