@@ -31,7 +31,8 @@ DONE, INCOMPLETE, FAILED, INTERRUPTED = 0, 1, 2, 130  # exit codes
 def recorder(options):
     """For a worker process: gives the function that records one `Job` and returns (problem, steps, CPU-s).
 
-    It keeps one task's environment. `problem` is None for an episode that succeeded and is saved.
+    It keeps one task's environment. `problem` is None for an episode that succeeded and is saved. One that cannot be saved
+    gives the error instead: it is not the episode that failed.
     """
     from environment import Task
     from episode import run_episode
@@ -50,7 +51,10 @@ def recorder(options):
             random = np.random.default_rng([options.seed, *job.key])
             success, episode, steps = run_episode(task, job.init, options.noise, options.variety, random)
             if success:
-                write_rlds.save_episode(job.path(options), episode)
+                try:
+                    write_rlds.save_episode(job.path(options), episode)
+                except OSError as error:
+                    return error
             else:
                 problem = f"the goal was not reached in {steps} steps"
         except Exception as error:
@@ -143,6 +147,10 @@ def record(options):
     outcomes = pool.run(missing, recorder, (options,), options.processes)
     try:
         for job, result, death in outcomes:
+            if isinstance(result, OSError):
+                outcomes.close()
+                fail(f"{job.path(options)}: cannot be written: {result.strerror}; {done} of {len(missing)} episodes were done, "
+                     "and the same command goes on from here")
             done += 1
             if death:
                 lost += 1
