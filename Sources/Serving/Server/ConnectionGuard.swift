@@ -64,8 +64,8 @@ final class ConnectionGuard: ChannelInboundHandler, RemovableChannelHandler {
     }
 }
 
-/// Tells a connection's ``ConnectionGuard`` its first request, or that there is none in what was sent, and leaves the pipeline: what follows an
-/// upgrade is no HTTP.
+/// Tells a connection's ``ConnectionGuard`` its first request, or that there is none in what was sent, and leaves the
+/// pipeline: what follows an upgrade is no HTTP.
 final class RequestRecorder: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
