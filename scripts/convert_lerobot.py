@@ -170,17 +170,6 @@ class Source:
         raise ValueError("there is none")
 
 
-def floats(values):
-    import numpy as np
-
-    data = np.asarray(values, "<f4").tobytes()
-    return tfrecord.field(2, tfrecord.field(1, data))
-
-
-def integers(values):
-    return tfrecord.field(3, tfrecord.field(1, b"".join(tfrecord.varint(int(value)) for value in values)))
-
-
 def jpeg(image, rotate):
     from PIL import Image
 
@@ -247,14 +236,14 @@ def convert_episode(source, row, columns, options):
     last = [step == count - 1 for step in range(count)]
     entries = [
         ("episode_metadata/file_path", tfrecord.bytes_feature([f"episode_{row['episode_index']:06d}".encode()])),
-        ("steps/action", floats(action)),
-        ("steps/discount", floats([1] * count)),
-        ("steps/is_first", integers([step == 0 for step in range(count)])),
-        ("steps/is_last", integers(last)),
-        ("steps/is_terminal", integers(last)),
+        ("steps/action", tfrecord.float_feature(action)),
+        ("steps/discount", tfrecord.float_feature([1] * count)),
+        ("steps/is_first", tfrecord.int_feature([step == 0 for step in range(count)])),
+        ("steps/is_last", tfrecord.int_feature(last)),
+        ("steps/is_terminal", tfrecord.int_feature(last)),
         ("steps/language_instruction", tfrecord.bytes_feature([texts.pop().encode()] * count)),
-        ("steps/observation/state", floats(state)),
-        ("steps/reward", floats(last)),
+        ("steps/observation/state", tfrecord.float_feature(state)),
+        ("steps/reward", tfrecord.float_feature(last)),
     ]
     for name, key in options.camera:
         height, width, _ = image_shape(source.feature(key))
@@ -424,7 +413,7 @@ def self_test():
                 entries = dict(tfrecord.example_entries(payload))
                 span = slice(starts[episode], starts[episode + 1])
                 for key, values in (("steps/action", action), ("steps/observation/state", state)):
-                    assert entries[key] == floats(values[span]), key
+                    assert entries[key] == tfrecord.float_feature(values[span]), key
                 assert tfrecord.bytes_values(entries["steps/language_instruction"]) == \
                     [texts[episode % 2].encode()] * lengths[episode]
                 for camera, name in enumerate(("image", "wrist_image")):

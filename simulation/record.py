@@ -149,8 +149,8 @@ def record(options):
         for job, result, death in outcomes:
             if isinstance(result, OSError):
                 outcomes.close()
-                fail(f"{job.path(options)}: cannot be written: {result.strerror}; {done} of {len(missing)} episodes were done, "
-                     "and the same command goes on from here")
+                fail(f"{job.path(options)}: cannot be written: {result.strerror}; {done} of {len(missing)} episodes were "
+                     "done, and the same command goes on from here")
             done += 1
             if death:
                 lost += 1

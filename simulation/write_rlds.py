@@ -70,14 +70,6 @@ def load_episode(path):
         fail(f"{path}: not a recorded episode: {error}; delete it and record it again")
 
 
-def float_feature(values):
-    return tfrecord.field(2, tfrecord.field(1, np.asarray(values, "<f4").tobytes()))
-
-
-def flag_feature(values):
-    return tfrecord.field(3, tfrecord.field(1, bytes(int(value) for value in values)))
-
-
 def serialised(episode):
     """One episode as a tf.train.Example."""
     steps = len(episode["action"])
@@ -85,17 +77,17 @@ def serialised(episode):
     observation = "steps/observation/"
     return tfrecord.example([
         ("episode_metadata/file_path", tfrecord.bytes_feature([episode["source"].encode()])),
-        ("steps/action", float_feature(episode["action"])),
-        ("steps/discount", float_feature(np.ones(steps))),
-        ("steps/is_first", flag_feature(step == 0 for step in range(steps))),
-        ("steps/is_last", flag_feature(last)),
-        ("steps/is_terminal", flag_feature(last)),
+        ("steps/action", tfrecord.float_feature(episode["action"])),
+        ("steps/discount", tfrecord.float_feature(np.ones(steps))),
+        ("steps/is_first", tfrecord.int_feature(step == 0 for step in range(steps))),
+        ("steps/is_last", tfrecord.int_feature(last)),
+        ("steps/is_terminal", tfrecord.int_feature(last)),
         ("steps/language_instruction", tfrecord.bytes_feature([episode["instruction"].encode()] * steps)),
         (observation + "image", tfrecord.bytes_feature(episode["image"])),
-        (observation + "joint_state", float_feature(episode["joint_state"])),
-        (observation + "state", float_feature(episode["state"])),
+        (observation + "joint_state", tfrecord.float_feature(episode["joint_state"])),
+        (observation + "state", tfrecord.float_feature(episode["state"])),
         (observation + "wrist_image", tfrecord.bytes_feature(episode["wrist_image"])),
-        ("steps/reward", float_feature(last)),
+        ("steps/reward", tfrecord.float_feature(last)),
     ])
 
 
