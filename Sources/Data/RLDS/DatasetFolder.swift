@@ -20,8 +20,8 @@ enum DatasetFolder {
     /// - Parameter name: the data set's folder or stored name; nil takes the only one below `root`.
     static func locate(root: String, name: String?) throws(DataError) -> Version {
         var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: root, isDirectory: &isFolder), isFolder.boolValue else {
-            let isThere = FileManager.default.fileExists(atPath: root)
+        let isThere = FileManager.default.fileExists(atPath: root, isDirectory: &isFolder)
+        guard isThere, isFolder.boolValue else {
             throw DataError(
                 "\(root): \(isThere ? "is a file, not a folder" : "there is no such folder"). "
                     + "Pass the folder that holds the data set" + (name.map { " '\($0)'." } ?? "."))
@@ -84,7 +84,7 @@ enum DatasetFolder {
                     newest[owner.path] = (numbers ?? [], version)
                     continue
                 }
-                for child in subfolders(folder) where !child.hasPrefix(".") && seen < maximumFolders {
+                for child in names(in: folder) where !child.hasPrefix(".") && seen < maximumFolders {
                     seen += 1
                     var isFolder: ObjCBool = false
                     let path = "\(folder)/\(child)"
@@ -105,7 +105,7 @@ enum DatasetFolder {
 
     /// The newest `major.minor.patch` folder with a `dataset_info.json`.
     private static func newestVersion(in folder: String) -> String? {
-        let versions = subfolders(folder).compactMap { child -> (name: String, numbers: [Int])? in
+        let versions = names(in: folder).compactMap { child -> (name: String, numbers: [Int])? in
             guard let numbers = versionNumbers(child), hasInfo("\(folder)/\(child)") else { return nil }
             return (child, numbers)
         }
@@ -114,8 +114,8 @@ enum DatasetFolder {
 
     private static func notFound(root: String, name: String) -> DataError {
         let present =
-            (subfolders(root).filter { newestVersion(in: "\(root)/\($0)") != nil }
-            + subfolders("\(root)/\(mirror)").filter { newestVersion(in: "\(root)/\(mirror)/\($0)") != nil }).sorted()
+            (names(in: root).filter { newestVersion(in: "\(root)/\($0)") != nil }
+            + names(in: "\(root)/\(mirror)").filter { newestVersion(in: "\(root)/\(mirror)/\($0)") != nil }).sorted()
         if let closest = present.min(by: { editDistance($0, name) < editDistance($1, name) }) {
             return DataError(
                 "\(root): there is no data set '\(name)'. Did you mean '\(closest)'? "
@@ -141,13 +141,14 @@ enum DatasetFolder {
     }
 
     /// The shard files of a version folder, sorted.
-    static func shards(in folder: String) -> [String] { subfolders(folder).filter { $0.contains(".tfrecord") } }
+    static func shards(in folder: String) -> [String] { names(in: folder).filter { $0.contains(".tfrecord") } }
 
     private static func storedName(in folder: String) -> String? {
         try? DatasetInfo(contentsOf: "\(folder)/\(infoFile)").name
     }
 
-    private static func subfolders(_ folder: String) -> [String] {
+    /// What a folder holds, sorted; nothing when it cannot be read.
+    private static func names(in folder: String) -> [String] {
         ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
     }
 }

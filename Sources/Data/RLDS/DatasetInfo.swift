@@ -61,15 +61,8 @@ struct DatasetInfo {
                 "\(path): is missing, though features.json and \(shards) shard\(shards == 1 ? "" : "s") are there. "
                     + "Download or copy it again.")
         }
-        let bytes = try RandomAccessFile.contents(of: path)
-        let file: File
-        do {
-            file = try JSONDecoder().decode(File.self, from: Data(bytes))
-        } catch {
-            throw DataError(
-                "\(path): is not a TFDS dataset_info.json (it needs \"name\" and \"splits\"): "
-                    + "\(jsonReason(error, in: bytes)).")
-        }
+        let file = try decodeJSON(
+            File.self, contentsOf: path, or: "is not a TFDS dataset_info.json (it needs \"name\" and \"splits\")")
         let format = file.fileFormat ?? "tfrecord"
         guard format == "tfrecord" else {
             throw DataError("\(path): fileFormat is '\(format)'; only 'tfrecord' can be read. Convert the data set.")

@@ -145,12 +145,7 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
     }
 
     private static func read(_ path: String) throws -> [String: DatasetStatistics] {
-        let bytes = try RandomAccessFile.contents(of: path)
-        do {
-            return try JSONDecoder().decode([String: DatasetStatistics].self, from: Data(bytes))
-        } catch {
-            throw DataError("\(path): is not a dataset_statistics.json: \(jsonReason(error, in: bytes)).")
-        }
+        try decodeJSON([String: DatasetStatistics].self, contentsOf: path, or: "is not a dataset_statistics.json")
     }
 
     private func checked(_ dataset: String, in path: String) throws -> DatasetStatistics {

@@ -38,14 +38,7 @@ struct FeatureSchema {
 
     init(contentsOf path: String) throws(DataError) {
         self.path = path
-        let bytes = try RandomAccessFile.contents(of: path)
-        let root: Node
-        do {
-            root = try JSONDecoder().decode(Node.self, from: Data(bytes))
-        } catch {
-            throw DataError("\(path): is not a TFDS features.json: \(jsonReason(error, in: bytes)).")
-        }
-        collect(root, at: "")
+        collect(try decodeJSON(Node.self, contentsOf: path, or: "is not a TFDS features.json"), at: "")
     }
 
     private mutating func collect(_ node: Node, at key: String) {

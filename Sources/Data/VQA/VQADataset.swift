@@ -35,14 +35,8 @@ public final class VQADataset: Sendable {
         guard !answers.isEmpty else { throw DataError("\(list): holds no answers; expected one a line.") }
 
         let file = "\(path)/\(split)/questions.json"
-        let bytes = try RandomAccessFile.contents(of: file)
-        let rows: [Row]
-        do {
-            rows = try JSONDecoder().decode([Row].self, from: Data(bytes))
-        } catch {
-            throw DataError(
-                "\(file): expected a list of [question, answer, image id]: \(jsonReason(error, in: bytes)).")
-        }
+        let rows = try decodeJSON(
+            [Row].self, contentsOf: file, or: "expected a list of [question, answer, image id]")
         guard !rows.isEmpty else { throw DataError("\(file): holds no questions.") }
 
         let known = Set(answers)

@@ -1,5 +1,20 @@
 internal import Foundation
 
+/// Reads a JSON file.
+///
+/// - Parameter failure: what the message says of a file that does not fit, such as "is not a features.json".
+/// - Throws: an error that names the file, and where in it the fault is.
+func decodeJSON<Value: Decodable>(
+    _ type: Value.Type, contentsOf path: String, or failure: String
+) throws(DataError) -> Value {
+    let bytes = try RandomAccessFile.contents(of: path)
+    do {
+        return try JSONDecoder().decode(type, from: Data(bytes))
+    } catch {
+        throw DataError("\(path): \(failure): \(jsonReason(error, in: bytes)).")
+    }
+}
+
 /// The part of a JSON decoding error that helps: where and what, without Foundation's nesting.
 ///
 /// - Parameter bytes: what was decoded, to find where it is no JSON.
