@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""Writes everything that lists the names of the plugin interface from Sources/PluginAPI/names.json:
+"""Writes everything that lists the names and the codes of the plugin interface from Sources/PluginAPI/names.json:
 
-    Sources/Training/HookNames.swift          the trainer's registry
-    Sources/PluginAPI/include/craft_plugin.h  the list at its end
-    docs/PLUGINS.md                           the table under Names
+    Sources/PluginRuntime/HookNames.swift       the registry of names
+    Sources/PluginRuntime/HookCodes.swift       the codes, for the host
+    Sources/PluginKit/HookCodes.swift           the codes, for plugins in Swift
+    Sources/PluginAPI/include/craft_plugin.h    the list at its end, and the codes
+    Sources/PluginAPI/include/craft_plugin.hpp  the codes
+    SDK/rust/src/codes.rs                       the codes
+    docs/PLUGINS.md                             the tables under Names
 
 Usage: scripts/generate_names.py [--check]      --check writes nothing and fails when a file is out of date.
 """
@@ -16,8 +20,22 @@ import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SOURCE = "Sources/PluginAPI/names.json"
-POINTS = ["plan", "pre_backward", "gradient_combine", "post_step"]
+POINTS = ["plan", "pre_backward", "gradient_combine", "post_step", "evaluate", "finish"]
+STEP_POINTS = POINTS[1:4]
 NOTE = f"generated from {SOURCE} by scripts/generate_names.py"
+SWIFT_NOTE = f"// {NOTE[0].upper() + NOTE[1:]}: change {{}} there."
+
+
+def camel(name, first=False):
+    words = name.split("_")
+    return "".join(w if i == 0 and not first else w[:1].upper() + w[1:] for i, w in enumerate(words))
+
+
+def in_a_step(points):
+    """`points` with the three of a step as one item, in their order."""
+    if not all(p in points for p in STEP_POINTS):
+        return points
+    return [p for p in points if p not in STEP_POINTS[1:]]
 
 
 def points_text(points):
@@ -25,7 +43,8 @@ def points_text(points):
         return "everywhere"
     if points == POINTS[1:]:
         return "after plan"
-    return ", ".join(points)
+    short = in_a_step(points)
+    return ", ".join("in a step" if short != points and p == STEP_POINTS[0] else p for p in short)
 
 
 def swift_points(points):
@@ -33,27 +52,56 @@ def swift_points(points):
         return "everywhere"
     if points == POINTS[1:]:
         return "afterPlan"
-    return "[" + ", ".join("." + p.split("_")[0] + "".join(w.title() for w in p.split("_")[1:]) for p in points) + "]"
+    if points == STEP_POINTS:
+        return "inAStep"
+    short = in_a_step(points)
+    if short != points:
+        rest = [p for p in short if p != STEP_POINTS[0]]
+        return f"inAStep.union([{', '.join('.' + camel(p) for p in rest)}])"
+    return "[" + ", ".join("." + camel(p) for p in points) + "]"
+
+
+def values_text(table):
+    """`0 tensor, 1 layer`, and what else there is."""
+    rest = ", else an index" if table.get("open") else ""
+    return ", ".join(f"{value['code']} {value['name']}" for value in table["values"]) + rest
+
+
+def full_doc(name, registry):
+    """A name's meaning with its codes and, where not every host has it, its hosts."""
+    parts = [name["doc"]]
+    if "code" in name:
+        parts.append(f"Codes {name['code']}: {values_text(registry['codes'][name['code']])}.")
+    if "hosts" in name:
+        parts.append(f"Hosts: {', '.join(name['hosts'])}.")
+    return " ".join(parts)
+
+
+def formatted(lines):
+    done = subprocess.run(
+        ["swift", "format", "--configuration", str(ROOT / ".swift-format")], input="\n".join(lines + [""]),
+        capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"swift format: {done.stderr}")
+    return done.stdout
 
 
 def swift(registry):
     groups = registry["groups"]
     axes = ", ".join(f"{letter} {meaning}" for letter, meaning in registry["axes"].items())
     lines = [
-        f"// {NOTE[0].upper() + NOTE[1:]}: change names there.",
-        "public import PluginRuntime",
-        "",
+        SWIFT_NOTE.format("names"),
         "extension NameRegistry {",
-        "    /// The names this trainer offers to plugins and accepts from them.",
+        "    /// The names that craft's hosts offer to plugins and accept from them.",
         "    ///",
         *("    /// " + line for line in textwrap.wrap(f"Axis letters: {axes}.", 112)),
         f"    public static let training = NameRegistry({' + '.join(g['id'] for g in groups)})",
         "",
-        "    private static let everywhere = Set(HookPoint.allCases)",
-        "    private static let afterPlan: Set<HookPoint> = [.preBackward, .gradientCombine, .postStep]",
+        "    private static let inAStep: Set<HookPoint> = [.preBackward, .gradientCombine, .postStep]",
     ]
+    body = []
     for group in groups:
-        lines += ["", f"    /// {group['doc']}", f"    private static let {group['id']}: [Entry] = ["]
+        body += ["", f"    /// {group['doc']}", f"    private static let {group['id']}: [Entry] = ["]
         for name in group["names"]:
             parts = [json.dumps(name["name"]), f"type: {json.dumps(name['type'])}"]
             if name["read_at"]:
@@ -61,20 +109,122 @@ def swift(registry):
             if name["given_at"]:
                 parts.append(f"producible: {swift_points(name['given_at'])}")
             parts.append(f"provider: .{name['provider']}")
-            if "requires" in name:
-                parts.append(f"requires: {json.dumps(name['requires'])}")
+            parts += [f"{key}: {json.dumps(name[key])}" for key in ("requires", "after", "code") if key in name]
             parts += [f"{swift_name}: true" for key, swift_name in (("chained", "isChained"), ("shared", "isShared")) if name.get(key)]
+            if "hosts" in name:
+                parts.append(f"hosts: [{', '.join('.' + host for host in name['hosts'])}]")
             if name["cost"] != "free":
                 parts.append(f"cost: .{name['cost']}")
             parts.append(f"doc: {json.dumps(name['doc'], ensure_ascii=False)}")
-            lines.append(f"        Entry({', '.join(parts)}),")
-        lines.append("    ]")
-    text = "\n".join(lines + ["}", ""])
-    done = subprocess.run(
-        ["swift", "format", "--configuration", str(ROOT / ".swift-format")], input=text, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"swift format: {done.stderr}")
-    return done.stdout
+            body.append(f"        Entry({', '.join(parts)}),")
+        body.append("    ]")
+    for constant, value in (("afterPlan", "inAStep.union([.evaluate, .finish])"), ("everywhere", "Set(HookPoint.allCases)")):
+        if any(f": {constant}" in line for line in body):
+            lines.append(f"    private static let {constant} = {value}")
+    return formatted(lines + body + ["}"])
+
+
+# ---- Codes
+
+
+def swift_cases(table, indent="    "):
+    lines = []
+    for value in table["values"]:
+        lines += [f"{indent}/// {value['doc']}", f"{indent}case {camel(value['name'])} = {value['code']}"]
+    return lines
+
+
+def swift_constants(table, indent="    "):
+    lines = []
+    for value in table["values"]:
+        lines += [f"{indent}/// {value['doc']}", f"{indent}public static let {camel(value['name'])} = {value['code']}"]
+    return lines
+
+
+def kit_codes(registry):
+    lines = [SWIFT_NOTE.format("codes")]
+    for name, table in registry["codes"].items():
+        lines += ["", f"/// {table['doc']}"]
+        if table.get("open"):
+            lines += [f"public enum {camel(name, True)} {{", *swift_constants(table), "}"]
+            continue
+        lines += [
+            f"public enum {camel(name, True)}: Int64, HookCode {{", *swift_cases(table), "",
+            "    public var name: String {", "        switch self {",
+            *(f"        case .{camel(v['name'])}: {json.dumps(v['name'])}" for v in table["values"]), "        }", "    }", "}",
+        ]
+    return formatted(lines)
+
+
+def runtime_codes(registry):
+    lines = [SWIFT_NOTE.format("codes"), "", "extension CodeTable {", "    /// Every table of the plugin interface."]
+    lines += [f"    public static let all = [{', '.join(camel(name) for name in registry['codes'])}]"]
+    for name, table in registry["codes"].items():
+        lines += ["", f"    /// {table['doc']}", f"    public static let {camel(name)} = CodeTable("]
+        lines += [f"        name: {json.dumps(name)}, doc: {json.dumps(table['doc'])}, isOpen: {str(bool(table.get('open'))).lower()},"]
+        rows = [f"            Value(name: {json.dumps(v['name'])}, code: {v['code']}, doc: {json.dumps(v['doc'])})," for v in table["values"]]
+        lines += ["        values: [", *rows, "        ])"]
+    lines += ["}"]
+    for name, table in registry["codes"].items():
+        lines += ["", f"/// {table['doc']}"]
+        if table.get("open"):
+            lines += [f"public enum {camel(name, True)} {{", *swift_constants(table), "}"]
+            continue
+        lines += [
+            f"public enum {camel(name, True)}: Int64, HookCode {{", *swift_cases(table), "",
+            f"    public static var table: CodeTable {{ .{camel(name)} }}", "}",
+        ]
+    return formatted(lines)
+
+
+def c_codes(registry):
+    lines = [f"/* ---- Codes ({NOTE}) " + "-" * 8 + " */"]
+    for name, table in registry["codes"].items():
+        lines += ["", f"/* {table['doc']} */", "enum {"]
+        rows = [(f"CRAFT_{name}_{v['name']}".upper() + f" = {v['code']},", v["doc"]) for v in table["values"]]
+        width = max(len(row) for row, _ in rows)
+        lines += [f"    {row.ljust(width)} /* {doc} */" for row, doc in rows] + ["};"]
+    return "\n".join(lines)
+
+
+def cpp_codes(registry):
+    lines = [f"/* ---- Codes ({NOTE}) " + "-" * 8]
+    lines += [" *", " * Of a closed list an enumeration, whose values are given by `code`; of an open one, constants. */"]
+    lines += ["", "template <class E>", "    requires std::is_enum_v<E>",
+              "constexpr std::int64_t code(E value) { return static_cast<std::int64_t>(value); }"]
+    for name, table in registry["codes"].items():
+        lines += ["", f"/* {table['doc']} */"]
+        if table.get("open"):
+            lines += [f"namespace {name} {{"]
+            lines += [f"inline constexpr std::int64_t {v['name']} = {v['code']}; /* {v['doc']} */" for v in table["values"]]
+            lines += [f"}}  // namespace {name}"]
+            continue
+        lines += [f"enum class {name} : std::int64_t {{"]
+        lines += [f"    {v['name']} = {v['code']}, /* {v['doc']} */" for v in table["values"]] + ["};"]
+    return "\n".join(lines)
+
+
+def rust_codes(registry):
+    lines = [
+        f"//! The integers that stand for a choice in the plugin interface: {NOTE}.", "//!",
+        "//! `BlockScope::Layer as i64` is the code.",
+    ]
+    for name, table in registry["codes"].items():
+        lines += ["", f"/// {table['doc']}"]
+        if table.get("open"):
+            lines += [f"pub mod {name} {{"]
+            for v in table["values"]:
+                lines += [f"    /// {v['doc']}", f"    pub const {v['name'].upper()}: i64 = {v['code']};"]
+            lines += ["}"]
+            continue
+        lines += ["#[derive(Clone, Copy, Debug, PartialEq, Eq)]", "#[repr(i64)]", f"pub enum {camel(name, True)} {{"]
+        for v in table["values"]:
+            lines += [f"    /// {v['doc']}", f"    {camel(v['name'], True)} = {v['code']},"]
+        lines += ["}"]
+    return "\n".join(lines + [""])
+
+
+# ---- Header and guide
 
 
 def header(registry):
@@ -82,14 +232,18 @@ def header(registry):
         f"/* ---- Names ({NOTE}) " + "-" * 8,
         " *",
         " * name: type, read at | given at (a plugin's results). {...} stands for any name. A name keeps its meaning for ever.",
+        " * \"In a step\" is at pre_backward, gradient_combine and post_step.",
     ]
     axes = ", ".join(f"{letter} {meaning}" for letter, meaning in registry["axes"].items())
     lines += [" * " + line for line in textwrap.wrap(f"Axes: {axes}.", 114)]
+    lines += [" * Hosts, where a name is not in every one:"]
+    for host, meaning in registry["hosts"].items():
+        lines += [" * " + line for line in textwrap.wrap(f"    {host.ljust(10)}{meaning}", 114)]
     for group in registry["groups"]:
         for name in group["names"]:
             read, given = points_text(name["read_at"]) or "-", points_text(name["given_at"]) or "-"
             lines += [" *", f" * {name['name']}: {name['type']}      {read} | {given}"]
-            lines += [" *     " + line for line in textwrap.wrap(name["doc"], 110)]
+            lines += [" *     " + line for line in textwrap.wrap(full_doc(name, registry), 110)]
     return "\n".join(lines + [" */"])
 
 
@@ -100,7 +254,13 @@ def table(registry):
             cost = "" if name["cost"] == "free" else f" Cost: {name['cost']}."
             rows.append(
                 f"| `{name['name']}` | `{name['type']}` | {points_text(name['read_at'])} | {points_text(name['given_at'])} "
-                f"| {name['doc']}{cost} |")
+                f"| {full_doc(name, registry)}{cost} |")
+    rows += ["", "| host | |", "|---|---|"]
+    rows += [f"| `{host}` | {meaning} |" for host, meaning in registry["hosts"].items()]
+    rows += ["", "| codes | values |", "|---|---|"]
+    for name, codes in registry["codes"].items():
+        values = " ".join(f"{v['code']} `{v['name']}`: {v['doc']}" for v in codes["values"])
+        rows.append(f"| `{name}` | {codes['doc']} {values} |")
     return "\n".join(rows)
 
 
@@ -113,17 +273,37 @@ def between(text, start, end, new):
     return head + mark + new + last + tail
 
 
+def check(registry):
+    """What the file says must fit together."""
+    if list(registry["points"]) != POINTS:
+        sys.exit(f"{SOURCE}: points are {list(registry['points'])}; expected {POINTS}")
+    names = [name for group in registry["groups"] for name in group["names"]]
+    known = {name["name"] for name in names}
+    for name in names:
+        said = [("host", host, registry["hosts"]) for host in name.get("hosts", [])]
+        said += [(key, name[key], allowed) for key, allowed in (("code", registry["codes"]), ("after", known)) if key in name]
+        for key, value, allowed in said:
+            if value not in allowed:
+                sys.exit(f"{SOURCE}: '{name['name']}' has {key} '{value}'; there are {', '.join(sorted(allowed))}")
+
+
 def main():
     registry = json.loads((ROOT / SOURCE).read_text())
+    check(registry)
     guide = ROOT / "docs/PLUGINS.md"
-    api = ROOT / "Sources/PluginAPI/include/craft_plugin.h"
+    c = ROOT / "Sources/PluginAPI/include/craft_plugin.h"
+    cpp = ROOT / "Sources/PluginAPI/include/craft_plugin.hpp"
+    names = between(c.read_text(), "/* names: begin */\n", "/* names: end */", header(registry) + "\n")
     outputs = {
-        ROOT / "Sources/Training/HookNames.swift": swift(registry),
-        api: between(
-            api.read_text(), "/* names: begin */\n", "/* names: end */", header(registry) + "\n"),
+        ROOT / "Sources/PluginRuntime/HookNames.swift": swift(registry),
+        ROOT / "Sources/PluginRuntime/HookCodes.swift": runtime_codes(registry),
+        ROOT / "Sources/PluginKit/HookCodes.swift": kit_codes(registry),
+        c: between(names, "/* codes: begin */\n", "/* codes: end */", c_codes(registry) + "\n"),
+        cpp: between(cpp.read_text(), "/* codes: begin */\n", "/* codes: end */", cpp_codes(registry) + "\n"),
+        ROOT / "SDK/rust/src/codes.rs": rust_codes(registry),
         guide: between(guide.read_text(), f"<!-- names: {NOTE} -->\n", "<!-- end of names -->", f"\n{table(registry)}\n\n"),
     }
-    stale = [path for path, text in outputs.items() if path.read_text() != text]
+    stale = [path for path, text in outputs.items() if not path.exists() or path.read_text() != text]
     for path in stale:
         if "--check" in sys.argv[1:]:
             print(f"{path.relative_to(ROOT)} is out of date: run scripts/generate_names.py", file=sys.stderr)

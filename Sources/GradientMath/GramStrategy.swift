@@ -1,19 +1,6 @@
 public import PluginKit
 
-/// What one Gram matrix is taken over.
-public enum BlockScope: String, SettingChoice {
-    case tensor, layer, module, global
-
-    /// The host's code.
-    public var code: Int64 {
-        switch self {
-        case .tensor: 0
-        case .layer: 1
-        case .module: 2
-        case .global: 3
-        }
-    }
-
+extension BlockScope {
     /// The setting every strategy on Gram matrices has.
     public static let parameter = Parameter(
         "scope", default: BlockScope.global, "What is combined as one vector: one tensor, layer, module, or everything."
@@ -38,7 +25,7 @@ public protocol GramStrategy: Plugin {
 extension GramStrategy {
     /// `plan` sets the block scope.
     public static var scopeHook: Hook<Self> {
-        Hook<Self>(.plan, Output<Int>("block_scope")) { strategy, scope in scope.value = strategy.scope.code }
+        Hook<Self>(.plan, Output<Int>("block_scope")) { strategy, scope in scope.value = strategy.scope.rawValue }
     }
 
     /// `plan` sets the block scope; `gradient_combine` replaces the weights.

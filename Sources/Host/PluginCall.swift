@@ -35,7 +35,8 @@ extension Plugins {
 
         @Argument(
             help: ArgumentHelp(
-                "Where it is called: plan, pre_backward, gradient_combine or post_step.", valueName: "hook"))
+                "Where it is called: plan, pre_backward, gradient_combine, post_step, evaluate or finish.",
+                valueName: "hook"))
         var hook: String
 
         @Option(help: ArgumentHelp("File with the values; - reads the standard input.", valueName: "file"))

@@ -21,6 +21,9 @@ extension Plugins {
             var given_at: [String]
             var provider: String
             var requires: String?
+            var after: String?
+            var code: String?
+            var hosts: [String]
             var chained: Bool?
             var shared: Bool?
             var cost: String
@@ -33,6 +36,9 @@ extension Plugins {
                 given_at = entry.producible.sorted().map(\.rawValue)
                 provider = entry.provider.rawValue
                 requires = entry.requires?.description
+                after = entry.after?.description
+                code = entry.code
+                hosts = NameRegistry.Host.allCases.filter(entry.hosts.contains).map(\.rawValue)
                 chained = entry.isChained ? true : nil
                 shared = entry.isShared ? true : nil
                 cost = entry.cost.rawValue
@@ -42,6 +48,7 @@ extension Plugins {
 
         private struct Document: Encodable {
             var abi: String
+            var codes: [CodeTable]
             var names: [Row]
         }
 
@@ -50,7 +57,7 @@ extension Plugins {
             if json {
                 let encoder = JSONEncoder()
                 encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-                let document = Document(abi: PluginLibrary.hostABI, names: rows)
+                let document = Document(abi: PluginLibrary.hostABI, codes: CodeTable.all, names: rows)
                 print(String(decoding: try encoder.encode(document), as: UTF8.self))
                 return
             }
@@ -59,6 +66,10 @@ extension Plugins {
                 let given = row.given_at.isEmpty ? "" : "given at \(row.given_at.joined(separator: ", "))"
                 print("\(row.name): \(row.type)  (\([read, given].filter { !$0.isEmpty }.joined(separator: "; ")))")
                 print("    \(row.doc)")
+                if let codes = row.code.flatMap(CodeTable.named) { print("    \(codes.name): \(codes.valuesText)") }
+                if row.hosts.count < NameRegistry.Host.allCases.count {
+                    print("    hosts: \(row.hosts.joined(separator: ", "))")
+                }
             }
         }
     }

@@ -10,6 +10,10 @@ public enum HookPoint: String, Sendable {
     case gradientCombine = "gradient_combine"
     /// Once per step, after the parameters changed.
     case postStep = "post_step"
+    /// After an evaluation on held-out data.
+    case evaluate
+    /// Once, after the last step.
+    case finish
 }
 
 /// What the plugin does at a point, declared together with what it reads and gives.

@@ -40,6 +40,8 @@ public final class Composition {
     private let shapeSources: [String: String]
     /// Results that several hooks produce and have to agree on.
     private let sharedNames: Set<String>
+    /// Results that are codes, with what they may be.
+    private let codes: [String: CodeTable]
     /// Results that keep the host's value, or their last one, when the hook that gives them is not called.
     private let lastingNames: Set<String>
 
@@ -84,6 +86,10 @@ public final class Composition {
         }
         shapeSources = sources
         sharedNames = Set(resolver.providers.keys.filter { registry.match($0)?.entry.isShared == true })
+        codes = Dictionary(
+            uniqueKeysWithValues: resolver.providers.keys.compactMap { name in
+                registry.match(name)?.entry.code.flatMap(CodeTable.named).map { (name, $0) }
+            })
         lastingNames = Set(resolver.providers.keys.filter { registry.match($0)?.entry.provider == .host })
         plan = CompositionPlan(plugins: plugins, order: nodeOrder, resolver: resolver, registry: registry)
     }
@@ -172,6 +178,13 @@ public final class Composition {
                 continue
             }
             try instance.call(hook, values: values, step: step) { shapeSources[$0] }
+            for result in hook.results {
+                guard let table = codes[result.name], let code = values.integer(result.name), !table.contains(code)
+                else { continue }
+                throw PluginFailure(
+                    plugin: instance.name, point: point, step: step,
+                    message: "it sets '\(result.name)' to \(code); there are \(table.valuesText)", kind: .error)
+            }
             for result in hook.results where sharedNames.contains(result.name) {
                 guard let value = values.value(result.name, isPrevious: false) else { continue }
                 if let earlier = agreed[result.name], !earlier.value.equals(value) {

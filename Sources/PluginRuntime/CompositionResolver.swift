@@ -175,9 +175,12 @@ struct CompositionResolver {
             var after: [Node: [(node: Node, name: String)]] = [:]
             for reader in members {
                 for input in self[reader].inputs where !input.isPrevious && !isChained(input.name) {
-                    for provider in providers[input.name] ?? []
-                    where provider != reader && self[provider].point == point {
-                        after[reader, default: []].append((provider, input.name))
+                    let names = [input.name] + (point == .plan ? [prerequisite(of: input.name)].compactMap(\.self) : [])
+                    for name in names {
+                        for provider in providers[name] ?? []
+                        where provider != reader && self[provider].point == point {
+                            after[reader, default: []].append((provider, name))
+                        }
                     }
                 }
             }
@@ -203,6 +206,11 @@ struct CompositionResolver {
             result[point] = placed
         }
         return result
+    }
+
+    /// The name that has to be decided before `name` has a value at `plan`.
+    private func prerequisite(of name: String) -> String? {
+        registry.match(name).flatMap { $0.entry.after?.filled(with: $0.captures) }
     }
 
     private func chainedNames(_ node: Node) -> Set<String> {

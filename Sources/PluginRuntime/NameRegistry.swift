@@ -1,4 +1,4 @@
-/// Where in a training run a hook is called. Within one step the order is the order of the cases after `plan`.
+/// Where in a training run a hook is called. The order of the cases is the order of the calls.
 public enum HookPoint: String, CaseIterable, Sendable, Codable, Comparable {
     /// Once, before the first step.
     case plan
@@ -8,6 +8,10 @@ public enum HookPoint: String, CaseIterable, Sendable, Codable, Comparable {
     case gradientCombine = "gradient_combine"
     /// Once per step, after the parameters changed.
     case postStep = "post_step"
+    /// After an evaluation on held-out data.
+    case evaluate
+    /// Once, after the last step.
+    case finish
 
     public static func < (left: Self, right: Self) -> Bool { left.order < right.order }
 
@@ -36,6 +40,11 @@ public struct NameRegistry: Sendable {
         case expensive
     }
 
+    /// What a program that calls plugins has; `names.json` says what each means.
+    public enum Host: String, Sendable, Codable, CaseIterable {
+        case combine, features, vla
+    }
+
     /// A family of names.
     public struct Entry: Sendable {
         /// `loss.{objective}`: a placeholder stands for any name.
@@ -49,10 +58,16 @@ public struct NameRegistry: Sendable {
         public var provider: Provider
         /// A name that must be provided for this one to exist: `tap.{tap}.layer` for `feature.{tap}`.
         public var requires: NameTemplate?
+        /// At `plan`, hooks that read this name run after those that give that other one.
+        public var after: NameTemplate?
+        /// The table that lists what an integer may be (``CodeTable/named(_:)``).
+        public var code: String?
         /// Several hooks may read and produce it, each taking what the one before it gave, in list order.
         public var isChained: Bool
         /// Several hooks may produce this scalar as long as they agree on its value.
         public var isShared: Bool
+        /// Hosts in which the name exists.
+        public var hosts: Set<Host>
         public var cost: Cost
         /// One sentence: meaning, unit, when it is taken.
         public var doc: String
@@ -60,17 +75,24 @@ public struct NameRegistry: Sendable {
         /// A malformed pattern or type is a mistake in the host's source and stops the process.
         public init(
             _ pattern: String, type: String, readable: Set<HookPoint> = [], producible: Set<HookPoint> = [],
-            provider: Provider, requires: String? = nil, isChained: Bool = false,
-            isShared: Bool = false, cost: Cost = .free, doc: String
+            provider: Provider, requires: String? = nil, after: String? = nil, code: String? = nil,
+            isChained: Bool = false, isShared: Bool = false, hosts: Set<Host> = Set(Host.allCases), cost: Cost = .free,
+            doc: String
         ) {
             do {
                 self.pattern = try NameTemplate(parsing: pattern)
                 self.requires = try requires.map { text throws(SignatureError) in try NameTemplate(parsing: text) }
+                self.after = try after.map { text throws(SignatureError) in try NameTemplate(parsing: text) }
                 if !type.hasPrefix("like ") { _ = try ValueType(parsing: type) }
             } catch {
                 preconditionFailure("registry entry '\(pattern)': \(error)")
             }
+            precondition(
+                code == nil || CodeTable.named(code ?? "") != nil,
+                "registry entry '\(pattern)': no codes '\(code ?? "")'")
             self.type = type
+            self.code = code
+            self.hosts = hosts
             self.readable = readable
             self.producible = producible
             self.provider = provider

@@ -192,16 +192,30 @@ import Testing
         }
     }
 
-    /// Every name of 1.0 is still there, with its type and points.
-    @Test func namesKeepTheirMeaning() throws {
-        func names(_ header: String) -> [String] {
-            let list = header.components(separatedBy: "/* names: begin */").last ?? ""
-            return list.split(separator: "\n").filter { $0.contains(" | ") && $0.contains(": ") }.map { String($0) }
+    /// Every name that a header was published with is still there, with its type, at its points.
+    @Test(arguments: [("1.0", 25), ("1.1", 45)]) func namesKeepTheirMeaning(_ version: String, _ atLeast: Int) throws {
+        let steps = ["pre_backward", "gradient_combine", "post_step"]
+        func points(_ text: some StringProtocol) -> [String] {
+            switch text.trimmingCharacters(in: .whitespaces) {
+            case "everywhere": ["plan"] + steps
+            case "after plan": steps
+            case "-": []
+            case let list: list.components(separatedBy: ", ")
+            }
         }
-        let now = Set(names(try String(contentsOfFile: CPlugin.include + "/craft_plugin.h", encoding: .utf8)))
-        let published = names(try header(ofLaterMinor: false))
-        #expect(published.count > 25 && now.count > published.count)
-        for name in published { #expect(now.contains(name), "\(name)") }
+        let header = try String(contentsOf: BuildFolder.fixture("abi/craft_plugin-\(version).h"), encoding: .utf8)
+        let list = header.components(separatedBy: "/* names: begin */").last ?? ""
+        var count = 0
+        for line in list.split(separator: "\n") {
+            guard let row = line.firstMatch(of: /^ \* (\S+): (.+?)      (.+) \| (.+)$/) else { continue }
+            count += 1
+            let entry = NameRegistry.training.entries.first { $0.pattern.description == row.1 }
+            let now = try #require(entry, "\(row.1) is gone")
+            #expect(now.type == row.2, "\(row.1)")
+            #expect(Set(points(row.3)).isSubset(of: now.readable.map(\.rawValue)), "\(row.1)")
+            #expect(Set(points(row.4)).isSubset(of: now.producible.map(\.rawValue)), "\(row.1)")
+        }
+        #expect(count > atLeast)
     }
 
     /// The published header of 1.0 and the current one describe the same structs up to where 1.0 ends.

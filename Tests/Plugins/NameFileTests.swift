@@ -17,13 +17,28 @@ import Training
             var given_at: [String]
             var provider: String
             var requires: String?
+            var after: String?
+            var code: String?
+            var hosts: [String]?
             var chained: Bool?
             var shared: Bool?
             var cost: String
             var since: String
             var doc: String
         }
+        struct Codes: Decodable {
+            struct Value: Decodable {
+                var name: String
+                var code: Int64
+                var doc: String
+            }
+            var doc: String
+            var open: Bool?
+            var values: [Value]
+        }
         var abi: String
+        var hosts: [String: String]
+        var codes: [String: Codes]
         var points: [String: String]
         var axes: [String: String]
         var groups: [Group]
@@ -47,6 +62,10 @@ import Training
             #expect(name.given_at == entry.producible.sorted().map(\.rawValue), "\(name.name)")
             #expect(name.provider == entry.provider.rawValue, "\(name.name)")
             #expect(name.requires == entry.requires?.description, "\(name.name)")
+            #expect(name.after == entry.after?.description, "\(name.name)")
+            #expect(name.code == entry.code, "\(name.name)")
+            let hosts = NameRegistry.Host.allCases.map(\.rawValue)
+            #expect(Set(name.hosts ?? hosts) == Set(entry.hosts.map(\.rawValue)), "\(name.name)")
             #expect((name.chained ?? false) == entry.isChained, "\(name.name)")
             #expect((name.shared ?? false) == entry.isShared, "\(name.name)")
             #expect(name.cost == entry.cost.rawValue, "\(name.name)")
@@ -54,6 +73,20 @@ import Training
             let axes = (try? ValueType(parsing: name.type))?.axes ?? []
             #expect(axes.allSatisfy { file.axes[$0] != nil }, "\(name.name) has an axis nobody explains")
         }
+    }
+
+    @Test func theCodes() throws {
+        let file = try file()
+        #expect(Set(file.hosts.keys) == Set(NameRegistry.Host.allCases.map(\.rawValue)))
+        #expect(Set(file.codes.keys) == Set(CodeTable.all.map(\.name)))
+        for table in CodeTable.all {
+            let codes = try #require(file.codes[table.name])
+            #expect(codes.doc == table.doc && codes.open ?? false == table.isOpen, "\(table.name)")
+            #expect(codes.values.map(\.name) == table.values.map(\.name), "\(table.name)")
+            #expect(codes.values.map(\.code) == table.values.map(\.code), "\(table.name)")
+            #expect(Set(codes.values.map(\.code)).count == codes.values.count, "\(table.name) has a code twice")
+        }
+        #expect(BlockScope.allCases.map(\.rawValue) == CodeTable.blockScope.values.map(\.code))
     }
 
     /// Header, guide and registry are what the generator makes of the file.

@@ -18,9 +18,9 @@ final class AnchorVariants: Plugin {
     enum Tokens: String, SettingChoice {
         case visionOnly = "vision_only"
         case visionPlusPrompt = "vision_plus_prompt"
-    }
 
-    enum Pooling: String, SettingChoice { case mean, max, none }
+        var code: TapTokens { self == .visionOnly ? .visual : .visualAndPrompt }
+    }
 
     static let description = PluginDescription(
         id: "craft.AnchorVariants", version: "1.0.0",
@@ -39,7 +39,7 @@ final class AnchorVariants: Plugin {
         "layer", default: "middle",
         "Hidden state of the visual features: middle, an index, from the end if negative, or all (queries too).")
     static let tokens = Parameter("tokens", default: Tokens.visionOnly, "Positions of the visual features.")
-    static let pooling = Parameter("pooling", default: Pooling.mean, "How tokens are reduced; none keeps each.")
+    static let pooling = Parameter("pooling", default: TapPooling.mean, "How tokens are reduced; none keeps each.")
     static let distance = Parameter(
         "distance", default: Distance.mse, "Squared difference, as it is or over the anchors' variance; or an angle.")
     static let weight = Parameter(
@@ -55,14 +55,14 @@ final class AnchorVariants: Plugin {
         ) { plugin, states, weight, layer, tokens, pooling, queryLayer, queryTokens, queryPooling in
             weight.value = plugin.weight
             plugin.layers = plugin.layer.isAll ? states - 1 : 1
-            let visualCode = plugin.layer.isAll ? TapCode.allLayers : Int64(plugin.layer.index(of: states))
-            layer.value = plugin.kind == .queriesOnly ? TapCode.off : visualCode
-            tokens.value = plugin.tokens == .visionOnly ? TapCode.visual : TapCode.visualAndPrompt
-            pooling.value = TapCode.pooling(plugin.pooling)
-            let queryCode = plugin.layer.isAll ? TapCode.allLayers : Int64(states - 1)
-            queryLayer.value = plugin.kind == .rawOnly ? TapCode.off : queryCode
-            queryTokens.value = TapCode.queries
-            queryPooling.value = TapCode.pooling(plugin.pooling)
+            let visualCode = plugin.layer.isAll ? Int64(TapLayer.all) : Int64(plugin.layer.index(of: states))
+            layer.value = plugin.kind == .queriesOnly ? Int64(TapLayer.off) : visualCode
+            tokens.value = plugin.tokens.code.rawValue
+            pooling.value = plugin.pooling.rawValue
+            let queryCode = plugin.layer.isAll ? Int64(TapLayer.all) : Int64(states - 1)
+            queryLayer.value = plugin.kind == .rawOnly ? Int64(TapLayer.off) : queryCode
+            queryTokens.value = TapTokens.queries.rawValue
+            queryPooling.value = plugin.pooling.rawValue
         },
         Hook<AnchorVariants>(
             .preBackward,
@@ -101,7 +101,7 @@ final class AnchorVariants: Plugin {
     private let kind: Kind
     private let layer: Layer
     private let tokens: Tokens
-    private let pooling: Pooling
+    private let pooling: TapPooling
     private let distance: Distance
     private let weight: Double
     /// Layers in a tap, as planned.
@@ -145,23 +145,6 @@ private enum Layer {
         case .all: count - 1
         case .index(let index):
             min(max(index < 0 ? index.addingReportingOverflow(count).partialValue : index, 0), count - 1)
-        }
-    }
-}
-
-/// The host's codes for what a tap takes.
-private enum TapCode {
-    static let off: Int64 = -1
-    static let allLayers: Int64 = -2
-    static let visual: Int64 = 0
-    static let visualAndPrompt: Int64 = 1
-    static let queries: Int64 = 3
-
-    static func pooling(_ pooling: AnchorVariants.Pooling) -> Int64 {
-        switch pooling {
-        case .none: 0
-        case .mean: 1
-        case .max: 2
         }
     }
 }

@@ -12,20 +12,6 @@ import PluginKit
 /// so projecting is the same as putting a floor under the multiplier. One-sided: the constraint's gradient is never
 /// changed. Measurements are taken with projection off too.
 final class CRaFTProjection: Plugin {
-    enum Scope: String, SettingChoice {
-        case tensor, layer, module, global
-
-        /// The host's code for what one block is.
-        var code: Int64 {
-            switch self {
-            case .tensor: 0
-            case .layer: 1
-            case .module: 2
-            case .global: 3
-            }
-        }
-    }
-
     static let description = PluginDescription(
         id: "craft.CRaFTProjection", version: "1.0.0",
         summary: "Removes the component of the action gradient that conflicts with a constraint.",
@@ -39,13 +25,14 @@ final class CRaFTProjection: Plugin {
 
     static let objective = Parameter("objective", default: "action", "The objective whose gradient is projected.")
     static let constraint = Parameter("constraint", default: "retention", "The objective that is protected.")
-    static let scope = Parameter("scope", default: Scope.tensor, "What is projected as one vector.")
+    static let scope = Parameter("scope", default: BlockScope.tensor, "What is projected as one vector.")
     static let enable = Parameter("enable", default: true, "Whether to project; conflicts are measured either way.")
     static let prefix = Parameter("prefix", default: "", "Put before the metrics' names, to tell two instances apart.")
     static var parameters: [any AnyParameter] { [objective, constraint, scope, enable, prefix] }
 
     static let hooks = [
-        Hook<CRaFTProjection>(.plan, Output<Int>("block_scope")) { plugin, scope in scope.value = plugin.scope.code },
+        Hook<CRaFTProjection>(.plan, Output<Int>("block_scope")) { plugin, scope in scope.value = plugin.scope.rawValue
+        },
         Hook<CRaFTProjection>(
             .gradientCombine,
             Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
@@ -84,7 +71,7 @@ final class CRaFTProjection: Plugin {
         },
     ]
 
-    private let scope: Scope
+    private let scope: BlockScope
     private let isEnabled: Bool
     private let constraint: String
 

@@ -29,7 +29,7 @@ final class GradDrop: Plugin {
 
     static let hooks = [
         // Coordinates know no blocks: one weight per objective.
-        Hook<GradDrop>(.plan, Output<Int>("block_scope")) { _, scope in scope.value = 3 },
+        Hook<GradDrop>(.plan, Output<Int>("block_scope")) { _, scope in scope.value = BlockScope.global.rawValue },
         Hook<GradDrop>(
             .gradientCombine, Input<ArrayView<Float>>("grads[m,n]"), Input<ArrayView<Double>>("weights[1,m]"),
             Input<Int?>("step"), Input<Int?>("seed"), Input<ArrayView<Double>?>("uniforms[n]"),

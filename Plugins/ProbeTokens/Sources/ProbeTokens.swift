@@ -8,8 +8,6 @@ import PluginKit
 /// text: prompt tokens of the last hidden state; visual: visual tokens of the middle one; each token by itself. N counts
 /// the elements of tokens that are not padding, Var is the variance of their anchors around the common mean.
 final class ProbeTokens: Plugin {
-    enum Template: String, SettingChoice { case question, action, none }
-
     static let description = PluginDescription(
         id: "craft.ProbeTokens", version: "1.0.0",
         summary: "Penalises drift of tokens on the batch's images with questions of its own, without labels.",
@@ -29,7 +27,7 @@ final class ProbeTokens: Plugin {
         "prompts", default: "broad",
         "Questions to ask, separated by '|'; broad is a list about anything a picture shows.")
     static let template = Parameter(
-        "template", default: Template.question, "Prompt of the model that goes around a question.")
+        "template", default: ProbeTemplate.question, "Prompt of the model that goes around a question.")
     static let cameras = Parameter(
         "cameras", default: 1, minimum: 0, maximum: 64, "Images of a sample, of cameras drawn at random; 0 for all.")
     static let unchanged = Parameter("unchanged", default: 1.0, minimum: 0, "Share of images as the batch has them.")
@@ -77,8 +75,8 @@ final class ProbeTokens: Plugin {
         ) { plugin, states, textLayer, textTokens, textPooling, visualLayer, visualTokens, visualPooling in
             textLayer.value = Int64(plugin.textLayer.index(of: states))
             visualLayer.value = Int64(plugin.visualLayer.index(of: states))
-            (textTokens.value, visualTokens.value) = (TapCode.prompt, TapCode.visual)
-            (textPooling.value, visualPooling.value) = (TapCode.everyToken, TapCode.everyToken)
+            (textTokens.value, visualTokens.value) = (TapTokens.prompt.rawValue, TapTokens.visual.rawValue)
+            (textPooling.value, visualPooling.value) = (TapPooling.none.rawValue, TapPooling.none.rawValue)
         },
         Hook<ProbeTokens>(
             .preBackward,
@@ -107,7 +105,7 @@ final class ProbeTokens: Plugin {
     private let interval: Int
     private let start: Int
     private let prompts: [String]
-    private let template: Template
+    private let template: ProbeTemplate
     private let cameras: Int
     private let shares: [Double]
     private let textLayer: Layer
@@ -159,11 +157,4 @@ private enum Layer {
             min(max(index < 0 ? index.addingReportingOverflow(count).partialValue : index, 0), count - 1)
         }
     }
-}
-
-/// The host's codes for what a tap takes.
-private enum TapCode {
-    static let visual: Int64 = 0
-    static let prompt: Int64 = 2
-    static let everyToken: Int64 = 0
 }

@@ -35,6 +35,7 @@
 
 #![warn(missing_docs)]
 
+mod codes;
 mod hook;
 #[doc(hidden)]
 pub mod raw;
@@ -43,6 +44,7 @@ mod state;
 mod table;
 mod values;
 
+pub use codes::{tap_layer, BlockGroup, BlockKind, BlockScope, ProbeTemplate, TapPooling, TapTokens};
 #[doc(hidden)]
 pub use hook::{Frame, Hook};
 pub use settings::{Parameter, ParameterRow, SettingValue, Settings};

@@ -293,7 +293,7 @@ typedef void (*craft_function)(void);
 
 /* One hook. Every pointer is static. */
 typedef struct craft_hook {
-    const char *point;       /* "plan", "pre_backward", "gradient_combine" or "post_step" */
+    const char *point;       /* "plan", "pre_backward", "gradient_combine", "post_step", "evaluate" or "finish" */
     const char *signature;
     const char *codes;       /* the types of the function's real parameters, see craft_signature_hash */
     uint64_t signature_hash; /* craft_signature_hash(signature, codes) */
@@ -518,24 +518,93 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
         return &(plugin);                                                       \
     }
 
+/* codes: begin */
+/* ---- Codes (generated from Sources/PluginAPI/names.json by scripts/generate_names.py) -------- */
+
+/* What one block of the Gram matrices is. */
+enum {
+    CRAFT_BLOCK_SCOPE_TENSOR = 0, /* Each parameter tensor by itself. */
+    CRAFT_BLOCK_SCOPE_LAYER = 1,  /* A transformer layer or block; tensors outside of one count with their module. */
+    CRAFT_BLOCK_SCOPE_MODULE = 2, /* A tower, the projector, the decoder, the queries, the action head, the proprioception projector. */
+    CRAFT_BLOCK_SCOPE_GLOBAL = 3, /* All parameters. */
+};
+
+/* Which hidden state a tap takes; any other value is an index. */
+enum {
+    CRAFT_TAP_LAYER_OFF = -1, /* None: the tap is turned off. */
+    CRAFT_TAP_LAYER_ALL = -2, /* The outputs of all decoder layers. */
+};
+
+/* Positions a tap takes. */
+enum {
+    CRAFT_TAP_TOKENS_VISUAL = 0,            /* Those of the images. */
+    CRAFT_TAP_TOKENS_VISUAL_AND_PROMPT = 1, /* Those of the images and of the text. */
+    CRAFT_TAP_TOKENS_PROMPT = 2,            /* Those of the text. */
+    CRAFT_TAP_TOKENS_QUERIES = 3,           /* The action queries. */
+    CRAFT_TAP_TOKENS_ALL = 4,               /* All of them, the first token of the prompt too. */
+};
+
+/* How a tap reduces its tokens. */
+enum {
+    CRAFT_TAP_POOLING_NONE = 0, /* Not at all: each token is kept. */
+    CRAFT_TAP_POOLING_MEAN = 1, /* Their mean. */
+    CRAFT_TAP_POOLING_MAX = 2,  /* The greatest value of each column. */
+};
+
+/* What is put around a probe's text. */
+enum {
+    CRAFT_PROBE_TEMPLATE_QUESTION = 0, /* The model's question prompt. */
+    CRAFT_PROBE_TEMPLATE_ACTION = 1,   /* The model's action prompt. */
+    CRAFT_PROBE_TEMPLATE_NONE = 2,     /* Nothing. */
+};
+
+/* The parameter group a block belongs to. */
+enum {
+    CRAFT_BLOCK_GROUP_VISION = 0,    /* The vision towers. */
+    CRAFT_BLOCK_GROUP_PROJECTOR = 1, /* From the towers to the decoder. */
+    CRAFT_BLOCK_GROUP_DECODER = 2,   /* The language model. */
+    CRAFT_BLOCK_GROUP_QUERIES = 3,   /* The action queries. */
+    CRAFT_BLOCK_GROUP_POLICY = 4,    /* The action head. */
+    CRAFT_BLOCK_GROUP_PROPRIO = 5,   /* The projector of the proprioception. */
+};
+
+/* What a block's parameters are. */
+enum {
+    CRAFT_BLOCK_KIND_WEIGHT = 0,    /* A matrix or a convolution. */
+    CRAFT_BLOCK_KIND_BIAS = 1,      /* The bias of one. */
+    CRAFT_BLOCK_KIND_NORM = 2,      /* Scale or shift of a normalisation. */
+    CRAFT_BLOCK_KIND_EMBEDDING = 3, /* A table of vectors by token or position. */
+    CRAFT_BLOCK_KIND_LORA_A = 4,    /* The first, narrowing matrix of a low-rank adapter. */
+    CRAFT_BLOCK_KIND_LORA_B = 5,    /* The second, widening matrix of a low-rank adapter. */
+    CRAFT_BLOCK_KIND_QUERY = 6,     /* Action queries. */
+    CRAFT_BLOCK_KIND_MIXED = 7,     /* Several tensors of different kinds. */
+};
+/* codes: end */
+
 /* names: begin */
 /* ---- Names (generated from Sources/PluginAPI/names.json by scripts/generate_names.py) --------
  *
  * name: type, read at | given at (a plugin's results). {...} stands for any name. A name keeps its meaning for ever.
+ * "In a step" is at pre_backward, gradient_combine and post_step.
  * Axes: b batch, h steps of an action chunk, a action width, t tokens, d hidden width, n answer positions, or
  * parameters in grads, v vocabulary, k blocks, m objectives, p prompts, c bytes of a text.
+ * Hosts, where a name is not in every one:
+ *     combine   Has the objectives' gradients and combines them: a training loop of one's own.
+ *     features  Has the features of a model too, and makes objectives of them.
+ *     vla       Trains a vision-language-action policy: craft.
  *
  * hidden_states: i64      plan | -
- *     Number of hidden-state tensors: decoder layers plus one; index 0 is the embedding output.
+ *     Number of hidden-state tensors: decoder layers plus one; index 0 is the embedding output. Hosts: features,
+ *     vla.
  *
  * hidden_size: i64      plan | -
- *     Width of a hidden state.
+ *     Width of a hidden state. Hosts: features, vla.
  *
  * visual_tokens: i64      plan | -
- *     Visual tokens of one sample, all cameras together.
+ *     Visual tokens of one sample, all cameras together. Hosts: features, vla.
  *
  * queries: i64      plan | -
- *     Action queries of one sample.
+ *     Action queries of one sample. Hosts: vla.
  *
  * batch: i64      plan | -
  *     Samples in a micro-batch.
@@ -544,22 +613,24 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
  *     Optimizer steps the run will take.
  *
  * tap.{id}.layer: i64      - | plan
- *     Index into the hidden states whose features tap {id} takes; -1 turns the tap off, -2 takes the outputs of all
- *     decoder layers.
+ *     Index into the hidden states whose features tap {id} takes. Codes tap_layer: -1 off, -2 all, else an index.
+ *     Hosts: features, vla.
  *
  * tap.{id}.tokens: i64      - | plan
- *     Positions the tap takes: 0 visual, 1 visual and prompt, 2 prompt, 3 action queries, 4 all.
+ *     Positions the tap takes. Default: visual. Codes tap_tokens: 0 visual, 1 visual_and_prompt, 2 prompt, 3
+ *     queries, 4 all. Hosts: features, vla.
  *
  * tap.{id}.pooling: i64      - | plan
- *     How the tap reduces its tokens: 0 not at all, 1 mean, 2 maximum.
+ *     How the tap reduces its tokens. Default: mean. Codes tap_pooling: 0 none, 1 mean, 2 max. Hosts: features, vla.
  *
  * block_scope: i64      - | plan
- *     What one block of the Gram matrices is: 0 tensor, 1 layer, 2 module, 3 all parameters.
+ *     What one block of the Gram matrices is. Default: tensor. Codes block_scope: 0 tensor, 1 layer, 2 module, 3
+ *     global.
  *
  * weight.{objective}: f64      - | plan
  *     Fixed multiplier of the objective, used when no plugin provides lambda.{objective}.
  *
- * objectives: i64      everywhere | -
+ * objectives: i64      plan, in a step | -
  *     Objectives of the run, those that have no loss in a step included.
  *
  * lr_scale.{group}: f64      - | plan
@@ -567,90 +638,93 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
  *     proprio. Multiplies that of --lr-scale.
  *
  * predicted_actions: f32[b,h,a]      pre_backward | -
- *     Normalised action chunks from the policy.
+ *     Normalised action chunks from the policy. Hosts: vla.
  *
  * target_actions: f32[b,h,a]      pre_backward | -
- *     Normalised action chunks from the data.
+ *     Normalised action chunks from the data. Hosts: vla.
  *
  * feature.{tap}: f32[b,t,d]      pre_backward | -
  *     Features of tap {tap} under the current weights; t is 1 when the tap pools, and for all layers that many times
- *     the layers, one layer after the other. Absent while it is off.
+ *     the layers, one layer after the other. Absent while it is off. Hosts: features, vla.
  *
  * anchor.{tap}: f32[b,t,d]      pre_backward | -
- *     Features of the same batch under the initial weights: one further forward pass without tape.
+ *     Features of the same batch under the initial weights: one further forward pass without tape. Hosts: features,
+ *     vla.
  *
  * mask.{tap}: f32[b,t]      pre_backward | -
- *     1 where a position of the tap holds a token, 0 where it is padding.
+ *     1 where a position of the tap holds a token, 0 where it is padding. Hosts: features, vla.
  *
  * answer_logits: f32[n,v]      pre_backward | -
- *     Language-model logits at the answer positions of the question batch.
+ *     Language-model logits at the answer positions of the question batch. Hosts: vla.
  *
  * answer_ids: i64[n]      pre_backward | -
- *     Token ids that the answer positions should predict.
+ *     Token ids that the answer positions should predict. Hosts: vla.
  *
- * loss.{objective}: f64      after plan | pre_backward
+ * loss.{objective}: f64      in a step | pre_backward
  *     Value of the objective on a micro-batch; after pre_backward, its mean over the step's micro-batches. Absent in
  *     a step without it: the objective then takes no part.
  *
  * cotangent.{objective}.{target}: like {target}      pre_backward | pre_backward
  *     Derivative of the objective with respect to {target}: predicted_actions, feature.{tap}, answer_logits,
- *     probe.{probe}.feature.{tap} or probe.{probe}.logits.
+ *     probe.{probe}.feature.{tap} or probe.{probe}.logits. Hosts: features, vla.
  *
  * probe.{probe}.interval: i64      - | plan
- *     Steps from one run of probe {probe} to the next; 0 turns it off.
+ *     Steps from one run of probe {probe} to the next; 0 turns it off. Hosts: vla.
  *
  * probe.{probe}.start: i64      - | plan
- *     First step in which the probe runs. Default: 0.
+ *     First step in which the probe runs. Default: 0. Hosts: vla.
  *
  * probe.{probe}.prompts: i64[p,c]      - | plan
  *     Texts to ask, one a row, as UTF-8 bytes and then zeros; empty rows are skipped. Each sample gets one, drawn
- *     for every micro-batch, none twice before all are used.
+ *     for every micro-batch, none twice before all are used. Hosts: vla.
  *
  * probe.{probe}.template: i64      - | plan
- *     What is put around a text: 0 the model's question prompt, 1 its action prompt, 2 nothing. Default: 0.
+ *     What is put around a text: the model's question prompt, its action prompt, or nothing. Default: question.
+ *     Codes probe_template: 0 question, 1 action, 2 none. Hosts: vla.
  *
  * probe.{probe}.cameras: i64      - | plan
- *     Images of a sample: that many of its cameras, drawn for every sample, or 0 for all. Default: 0.
+ *     Images of a sample: that many of its cameras, drawn for every sample, or 0 for all. Default: 0. Hosts: vla.
  *
  * probe.{probe}.share.unchanged: f64      - | plan
  *     Share of the samples whose images stay as the batch has them. Shares are 0 or more and count relative to their
- *     sum; without any, all stay.
+ *     sum; without any, all stay. Hosts: vla.
  *
  * probe.{probe}.share.jitter: f64      - | plan
  *     Share of the samples whose brightness, contrast, saturation and hue are changed as training's augmentation
- *     does.
+ *     does. Hosts: vla.
  *
  * probe.{probe}.share.shuffle: f64      - | plan
- *     Share of the samples whose colours are jittered and whose 4 x 4 tiles change places.
+ *     Share of the samples whose colours are jittered and whose 4 x 4 tiles change places. Hosts: vla.
  *
  * probe.{probe}.share.mix: f64      - | plan
  *     Share of the samples whose colours are jittered and which are blended with another one's images, a quarter to
- *     three quarters of each.
+ *     three quarters of each. Hosts: vla.
  *
  * probe.{probe}.tap.{tap}.layer: i64      - | plan
- *     As tap.{id}.layer, for a tap of the probe.
+ *     As tap.{id}.layer, for a tap of the probe. Codes tap_layer: -1 off, -2 all, else an index. Hosts: vla.
  *
  * probe.{probe}.tap.{tap}.tokens: i64      - | plan
- *     As tap.{id}.tokens; a probe has no action queries. The first token of the prompt is only in 4, all.
+ *     As tap.{id}.tokens; a probe has no action queries. The first token of the prompt is only in all. Codes
+ *     tap_tokens: 0 visual, 1 visual_and_prompt, 2 prompt, 3 queries, 4 all. Hosts: vla.
  *
  * probe.{probe}.tap.{tap}.pooling: i64      - | plan
- *     As tap.{id}.pooling.
+ *     As tap.{id}.pooling. Codes tap_pooling: 0 none, 1 mean, 2 max. Hosts: vla.
  *
  * probe.{probe}.feature.{tap}: f32[b,t,d]      pre_backward | -
  *     Features of the probe's tap {tap} under the current weights: a further forward pass with its own backward
- *     pass. Absent in steps in which the probe does not run.
+ *     pass. Absent in steps in which the probe does not run. Hosts: vla.
  *
  * probe.{probe}.anchor.{tap}: f32[b,t,d]      pre_backward | -
- *     The same under the initial weights: one further forward pass without tape.
+ *     The same under the initial weights: one further forward pass without tape. Hosts: vla.
  *
  * probe.{probe}.mask.{tap}: f32[b,t]      pre_backward | -
- *     1 where a position of the probe's tap holds a token, 0 where it is padding.
+ *     1 where a position of the probe's tap holds a token, 0 where it is padding. Hosts: vla.
  *
  * probe.{probe}.logits: f32[b,v]      pre_backward | -
- *     Language-model logits after the last token of each sample's prompt, under the current weights.
+ *     Language-model logits after the last token of each sample's prompt, under the current weights. Hosts: vla.
  *
  * probe.{probe}.anchor_logits: f32[b,v]      pre_backward | -
- *     The same under the initial weights.
+ *     The same under the initial weights. Hosts: vla.
  *
  * gram: f64[k,m,m]      gradient_combine | -
  *     Inner products of the objectives' gradients in each block, accumulated in double precision.
@@ -688,19 +762,19 @@ CRAFT_EXPORT const craft_plugin *craft_plugin_entry(void);
  *     Which of the run's objectives each row of gram is, counted from 0 in the order of the plugin list: objectives
  *     without a loss in the step have no row.
  *
- * step: i64      after plan | -
+ * step: i64      in a step | -
  *     Optimizer step, counted from 0.
  *
- * seed: i64      everywhere | -
+ * seed: i64      plan, in a step | -
  *     Seed of the run: with step and instance the start of a plugin's own random numbers.
  *
- * lr: f64      after plan | -
+ * lr: f64      in a step | -
  *     Learning rate of the step, before factors of parameter groups.
  *
- * lambda.{objective}: f64      after plan | plan, post_step
+ * lambda.{objective}: f64      in a step | plan, post_step
  *     Multiplier of the objective in this step. Produced by plan: its first value; by post_step: the next one.
  *
- * metric.{name}: f64      after plan | after plan
+ * metric.{name}: f64      in a step | in a step
  *     A number to log under this name; after pre_backward, its mean over the step's micro-batches.
  */
 /* names: end */

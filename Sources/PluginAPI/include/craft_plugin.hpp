@@ -111,6 +111,75 @@ inline void write_text(array<std::int64_t> out, std::size_t row, std::string_vie
               bytes + out.shape(1), 0);
 }
 
+/* codes: begin */
+/* ---- Codes (generated from Sources/PluginAPI/names.json by scripts/generate_names.py) --------
+ *
+ * Of a closed list an enumeration, whose values are given by `code`; of an open one, constants. */
+
+template <class E>
+    requires std::is_enum_v<E>
+constexpr std::int64_t code(E value) { return static_cast<std::int64_t>(value); }
+
+/* What one block of the Gram matrices is. */
+enum class block_scope : std::int64_t {
+    tensor = 0, /* Each parameter tensor by itself. */
+    layer = 1, /* A transformer layer or block; tensors outside of one count with their module. */
+    module = 2, /* A tower, the projector, the decoder, the queries, the action head, the proprioception projector. */
+    global = 3, /* All parameters. */
+};
+
+/* Which hidden state a tap takes; any other value is an index. */
+namespace tap_layer {
+inline constexpr std::int64_t off = -1; /* None: the tap is turned off. */
+inline constexpr std::int64_t all = -2; /* The outputs of all decoder layers. */
+}  // namespace tap_layer
+
+/* Positions a tap takes. */
+enum class tap_tokens : std::int64_t {
+    visual = 0, /* Those of the images. */
+    visual_and_prompt = 1, /* Those of the images and of the text. */
+    prompt = 2, /* Those of the text. */
+    queries = 3, /* The action queries. */
+    all = 4, /* All of them, the first token of the prompt too. */
+};
+
+/* How a tap reduces its tokens. */
+enum class tap_pooling : std::int64_t {
+    none = 0, /* Not at all: each token is kept. */
+    mean = 1, /* Their mean. */
+    max = 2, /* The greatest value of each column. */
+};
+
+/* What is put around a probe's text. */
+enum class probe_template : std::int64_t {
+    question = 0, /* The model's question prompt. */
+    action = 1, /* The model's action prompt. */
+    none = 2, /* Nothing. */
+};
+
+/* The parameter group a block belongs to. */
+enum class block_group : std::int64_t {
+    vision = 0, /* The vision towers. */
+    projector = 1, /* From the towers to the decoder. */
+    decoder = 2, /* The language model. */
+    queries = 3, /* The action queries. */
+    policy = 4, /* The action head. */
+    proprio = 5, /* The projector of the proprioception. */
+};
+
+/* What a block's parameters are. */
+enum class block_kind : std::int64_t {
+    weight = 0, /* A matrix or a convolution. */
+    bias = 1, /* The bias of one. */
+    norm = 2, /* Scale or shift of a normalisation. */
+    embedding = 3, /* A table of vectors by token or position. */
+    lora_a = 4, /* The first, narrowing matrix of a low-rank adapter. */
+    lora_b = 5, /* The second, widening matrix of a low-rank adapter. */
+    query = 6, /* Action queries. */
+    mixed = 7, /* Several tensors of different kinds. */
+};
+/* codes: end */
+
 /* ---- Identity and settings --------------------------------------------------------------------------------------- */
 
 struct description {
@@ -454,8 +523,8 @@ consteval auto hook(const char *point, Name... name) {
     static_assert(sizeof...(Name) == types::count, "a hook needs one name for each parameter of its function");
     detail::hook<Method> declared{point, {name...}};
     const std::string_view p = point;
-    if (p != "plan" && p != "pre_backward" && p != "gradient_combine" && p != "post_step") {
-        throw "the point is plan, pre_backward, gradient_combine or post_step";
+    if (p != "plan" && p != "pre_backward" && p != "gradient_combine" && p != "post_step" && p != "evaluate" && p != "finish") {
+        throw "the point is plan, pre_backward, gradient_combine, post_step, evaluate or finish";
     }
     for (std::size_t i = 0; i < types::count; i++) {
         const bool has_axes = std::string_view(declared.names[i]).find('[') != std::string_view::npos;

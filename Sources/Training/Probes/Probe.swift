@@ -4,13 +4,6 @@ internal import PluginRuntime
 /// A further forward pass that a plugin asked for in `plan`: images of the batch, perturbed or not, with the plugin's own
 /// prompts, every k-th step. It needs no labels.
 struct Probe {
-    /// What is put around a text; raw values are those of the plugin interface.
-    enum Template: Int {
-        case question = 0
-        case action = 1
-        case none = 2
-    }
-
     /// As the plugin calls it.
     let name: String
     /// Steps from one run to the next; 0 never runs.
@@ -44,7 +37,7 @@ struct Probe {
 }
 
 /// Turns a probe's texts into token ids.
-typealias PromptEncoding = (String, Probe.Template) throws -> [Int32]
+typealias PromptEncoding = (String, ProbeTemplate) throws -> [Int32]
 
 extension Probe {
     /// The probes that `plan` hooks have asked for.
@@ -91,7 +84,7 @@ extension Probe {
         start = try integer("start", 0...1_000_000_000_000, default: 0, "a step, 0 or more")
         let wanted = try integer("cameras", 0...Int64(cameras), default: 0, "0 (all) to the model's \(cameras)")
         self.cameras = wanted == cameras ? 0 : wanted
-        let template = try integer("template", 0...2, default: 0, "0 (question), 1 (action) or 2 (none)")
+        let template: ProbeTemplate = try values.code("probe.\(name).template") ?? .question
         mixture = try PerturbationMixture(probe: name, values)
 
         taps = try FeatureTap.planned(values, composition: composition, states: states, probe: name)
@@ -106,8 +99,7 @@ extension Probe {
             prompts = []
             return
         }
-        let kind = Template(rawValue: template) ?? .question
-        prompts = try Self.texts(values.array("probe.\(name).prompts"), of: name).map { try encode($0, kind) }
+        prompts = try Self.texts(values.array("probe.\(name).prompts"), of: name).map { try encode($0, template) }
         guard !prompts.isEmpty else {
             throw TrainingError(
                 "probe \(name) has no prompts: give probe.\(name).prompts at plan, with a text in at least one row")

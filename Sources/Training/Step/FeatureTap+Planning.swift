@@ -14,26 +14,35 @@ extension FeatureTap {
         var taps: [FeatureTap] = []
         for id in composition.provided(matching: "\(prefix)tap.{id}.layer", capture: "id") {
             let tap = "tap \(id)" + (probe.map { " of probe \($0)" } ?? "")
-            guard let layer = values.integer("\(prefix)tap.\(id).layer"), layer != -1 else { continue }
-            guard (0..<Int64(states)).contains(layer) || layer == Int64(allLayers) else {
+            guard let layer = values.integer("\(prefix)tap.\(id).layer"), layer != Int64(TapLayer.off) else { continue }
+            guard (0..<Int64(states)).contains(layer) || layer == Int64(TapLayer.all) else {
                 throw TrainingError(
                     "\(tap) asks for hidden state \(layer); the model has 0 to \(states - 1), "
-                        + "\(allLayers) is all layers and -1 none")
+                        + "\(TapLayer.all) is all layers and \(TapLayer.off) none")
             }
             guard composition.reads("\(prefix)feature.\(id)", at: .preBackward) else { continue }
-            let tokens = values.integer("\(prefix)tap.\(id).tokens") ?? 0
-            guard let kind = Tokens(rawValue: Int(tokens)) else {
-                throw TrainingError("\(tap) asks for token set \(tokens); there are 0 to 4")
+            let tokens: TapTokens = try values.code("\(prefix)tap.\(id).tokens") ?? .visual
+            guard probe == nil || tokens != .queries else {
+                throw TrainingError(
+                    "\(tap) asks for action queries (\(tokens.rawValue)), which a probe's prompts do not have")
             }
-            guard probe == nil || kind != .query else {
-                throw TrainingError("\(tap) asks for action queries (3), which a probe's prompts do not have")
-            }
-            let pooling = values.integer("\(prefix)tap.\(id).pooling") ?? 1
-            guard (0...2).contains(pooling) else {
-                throw TrainingError("\(tap) asks for pooling \(pooling); there are 0 (none), 1 (mean) and 2 (max)")
-            }
-            taps.append(FeatureTap(name: id, layer: Int(layer), tokens: kind, pooling: Int(pooling)))
+            let pooling: TapPooling = try values.code("\(prefix)tap.\(id).pooling") ?? .mean
+            taps.append(
+                FeatureTap(name: id, layer: Int(layer), tokens: Tokens(tokens), pooling: Int(pooling.rawValue)))
         }
         return taps
+    }
+}
+
+extension FeatureTap.Tokens {
+    init(_ tokens: TapTokens) {
+        self =
+            switch tokens {
+            case .visual: .visual
+            case .visualAndPrompt: .visualAndPrompt
+            case .prompt: .prompt
+            case .queries: .query
+            case .all: .all
+            }
     }
 }

@@ -1,16 +1,7 @@
+public import enum PluginRuntime.BlockScope
 public import Tensors
 
-/// What one set of weights of a gradient combination applies to. Raw values are those of the plugin interface.
-public enum BlockScope: Int, Sendable, CaseIterable {
-    /// Each parameter tensor by itself.
-    case tensor = 0
-    /// A transformer layer or block; tensors outside of one count with their module.
-    case layer = 1
-    /// A tower, the projector, the decoder, the queries, the action head, the proprioception projector.
-    case module = 2
-    /// Everything.
-    case global = 3
-
+extension BlockScope {
     /// The block a parameter belongs to.
     func block(of name: String) -> String {
         switch self {

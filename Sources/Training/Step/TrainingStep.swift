@@ -138,7 +138,7 @@ public final class TrainingStep {
                 values, composition: composition, states: stateCount, cameras: model.config.cameras,
                 encode: { text, template in
                     guard let encodePrompt else { throw TrainingError("probes need the model's tokenizer.json") }
-                    return try encodePrompt(text, template.rawValue)
+                    return try encodePrompt(text, Int(template.rawValue))
                 }),
             model: model, seed: settings.seed)
         var scales = settings.learningRateScales
@@ -147,7 +147,7 @@ public final class TrainingStep {
         }
         try scales.check("lr_scale (from --lr-scale and plugins)")
         rateScales = scales.byParameter(of: model.parameters)
-        let scope = values.integer("block_scope").flatMap { BlockScope(rawValue: Int($0)) } ?? .tensor
+        let scope = try values.code("block_scope", as: BlockScope.self) ?? .tensor
         blocks = ParameterBlocks(of: model.parameters, scope: scope)
         gradients = objectives.map { _ in GradientAccumulator(parameters: model.parameters) }
         combination = try GradientCombination(blocks: blocks, composition: composition, parameters: model.parameters)

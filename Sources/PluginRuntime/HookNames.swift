@@ -1,47 +1,46 @@
 // Generated from Sources/PluginAPI/names.json by scripts/generate_names.py: change names there.
-public import PluginRuntime
-
 extension NameRegistry {
-    /// The names this trainer offers to plugins and accepts from them.
+    /// The names that craft's hosts offer to plugins and accept from them.
     ///
     /// Axis letters: b batch, h steps of an action chunk, a action width, t tokens, d hidden width, n answer positions,
     /// or parameters in grads, v vocabulary, k blocks, m objectives, p prompts, c bytes of a text.
     public static let training = NameRegistry(planNames + batchNames + probeNames + gradientNames + stepNames)
 
-    private static let everywhere = Set(HookPoint.allCases)
-    private static let afterPlan: Set<HookPoint> = [.preBackward, .gradientCombine, .postStep]
+    private static let inAStep: Set<HookPoint> = [.preBackward, .gradientCombine, .postStep]
 
     /// What `plan` hooks learn about the model and decide about the run.
     private static let planNames: [Entry] = [
         Entry(
-            "hidden_states", type: "i64", readable: [.plan], provider: .host,
+            "hidden_states", type: "i64", readable: [.plan], provider: .host, hosts: [.features, .vla],
             doc: "Number of hidden-state tensors: decoder layers plus one; index 0 is the embedding output."),
-        Entry("hidden_size", type: "i64", readable: [.plan], provider: .host, doc: "Width of a hidden state."),
         Entry(
-            "visual_tokens", type: "i64", readable: [.plan], provider: .host,
+            "hidden_size", type: "i64", readable: [.plan], provider: .host, hosts: [.features, .vla],
+            doc: "Width of a hidden state."),
+        Entry(
+            "visual_tokens", type: "i64", readable: [.plan], provider: .host, hosts: [.features, .vla],
             doc: "Visual tokens of one sample, all cameras together."),
-        Entry("queries", type: "i64", readable: [.plan], provider: .host, doc: "Action queries of one sample."),
+        Entry(
+            "queries", type: "i64", readable: [.plan], provider: .host, hosts: [.vla],
+            doc: "Action queries of one sample."),
         Entry("batch", type: "i64", readable: [.plan], provider: .host, doc: "Samples in a micro-batch."),
         Entry("steps", type: "i64", readable: [.plan], provider: .host, doc: "Optimizer steps the run will take."),
         Entry(
-            "tap.{id}.layer", type: "i64", producible: [.plan], provider: .plugin,
-            doc:
-                "Index into the hidden states whose features tap {id} takes; -1 turns the tap off, -2 takes the outputs of all decoder layers."
-        ),
+            "tap.{id}.layer", type: "i64", producible: [.plan], provider: .plugin, code: "tap_layer",
+            hosts: [.features, .vla], doc: "Index into the hidden states whose features tap {id} takes."),
         Entry(
-            "tap.{id}.tokens", type: "i64", producible: [.plan], provider: .plugin,
-            doc: "Positions the tap takes: 0 visual, 1 visual and prompt, 2 prompt, 3 action queries, 4 all."),
+            "tap.{id}.tokens", type: "i64", producible: [.plan], provider: .plugin, code: "tap_tokens",
+            hosts: [.features, .vla], doc: "Positions the tap takes. Default: visual."),
         Entry(
-            "tap.{id}.pooling", type: "i64", producible: [.plan], provider: .plugin,
-            doc: "How the tap reduces its tokens: 0 not at all, 1 mean, 2 maximum."),
+            "tap.{id}.pooling", type: "i64", producible: [.plan], provider: .plugin, code: "tap_pooling",
+            hosts: [.features, .vla], doc: "How the tap reduces its tokens. Default: mean."),
         Entry(
-            "block_scope", type: "i64", producible: [.plan], provider: .plugin, isShared: true,
-            doc: "What one block of the Gram matrices is: 0 tensor, 1 layer, 2 module, 3 all parameters."),
+            "block_scope", type: "i64", producible: [.plan], provider: .plugin, code: "block_scope", isShared: true,
+            doc: "What one block of the Gram matrices is. Default: tensor."),
         Entry(
             "weight.{objective}", type: "f64", producible: [.plan], provider: .plugin,
             doc: "Fixed multiplier of the objective, used when no plugin provides lambda.{objective}."),
         Entry(
-            "objectives", type: "i64", readable: everywhere, provider: .host,
+            "objectives", type: "i64", readable: inAStep.union([.plan]), provider: .host,
             doc: "Objectives of the run, those that have no loss in a step included."),
         Entry(
             "lr_scale.{group}", type: "f64", producible: [.plan], provider: .plugin, isShared: true,
@@ -53,38 +52,39 @@ extension NameRegistry {
     /// What a micro-batch has, and the objectives that plugins make of it.
     private static let batchNames: [Entry] = [
         Entry(
-            "predicted_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host,
+            "predicted_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host, hosts: [.vla],
             doc: "Normalised action chunks from the policy."),
         Entry(
-            "target_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host,
+            "target_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host, hosts: [.vla],
             doc: "Normalised action chunks from the data."),
         Entry(
             "feature.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host, requires: "tap.{tap}.layer",
-            cost: .cheap,
+            hosts: [.features, .vla], cost: .cheap,
             doc:
                 "Features of tap {tap} under the current weights; t is 1 when the tap pools, and for all layers that many times the layers, one layer after the other. Absent while it is off."
         ),
         Entry(
             "anchor.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host, requires: "tap.{tap}.layer",
-            cost: .expensive,
+            hosts: [.features, .vla], cost: .expensive,
             doc: "Features of the same batch under the initial weights: one further forward pass without tape."),
         Entry(
             "mask.{tap}", type: "f32[b,t]", readable: [.preBackward], provider: .host, requires: "tap.{tap}.layer",
-            cost: .cheap, doc: "1 where a position of the tap holds a token, 0 where it is padding."),
+            hosts: [.features, .vla], cost: .cheap,
+            doc: "1 where a position of the tap holds a token, 0 where it is padding."),
         Entry(
-            "answer_logits", type: "f32[n,v]", readable: [.preBackward], provider: .host, cost: .expensive,
-            doc: "Language-model logits at the answer positions of the question batch."),
+            "answer_logits", type: "f32[n,v]", readable: [.preBackward], provider: .host, hosts: [.vla],
+            cost: .expensive, doc: "Language-model logits at the answer positions of the question batch."),
         Entry(
-            "answer_ids", type: "i64[n]", readable: [.preBackward], provider: .host, cost: .cheap,
+            "answer_ids", type: "i64[n]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .cheap,
             doc: "Token ids that the answer positions should predict."),
         Entry(
-            "loss.{objective}", type: "f64", readable: afterPlan, producible: [.preBackward], provider: .plugin,
+            "loss.{objective}", type: "f64", readable: inAStep, producible: [.preBackward], provider: .plugin,
             doc:
                 "Value of the objective on a micro-batch; after pre_backward, its mean over the step's micro-batches. Absent in a step without it: the objective then takes no part."
         ),
         Entry(
             "cotangent.{objective}.{target}", type: "like {target}", readable: [.preBackward],
-            producible: [.preBackward], provider: .plugin, cost: .cheap,
+            producible: [.preBackward], provider: .plugin, hosts: [.features, .vla], cost: .cheap,
             doc:
                 "Derivative of the objective with respect to {target}: predicted_actions, feature.{tap}, answer_logits, probe.{probe}.feature.{tap} or probe.{probe}.logits."
         ),
@@ -93,71 +93,75 @@ extension NameRegistry {
     /// Further forward passes on the batch's images with prompts of a plugin, and what they give.
     private static let probeNames: [Entry] = [
         Entry(
-            "probe.{probe}.interval", type: "i64", producible: [.plan], provider: .plugin,
+            "probe.{probe}.interval", type: "i64", producible: [.plan], provider: .plugin, hosts: [.vla],
             doc: "Steps from one run of probe {probe} to the next; 0 turns it off."),
         Entry(
-            "probe.{probe}.start", type: "i64", producible: [.plan], provider: .plugin,
+            "probe.{probe}.start", type: "i64", producible: [.plan], provider: .plugin, hosts: [.vla],
             doc: "First step in which the probe runs. Default: 0."),
         Entry(
-            "probe.{probe}.prompts", type: "i64[p,c]", producible: [.plan], provider: .plugin,
+            "probe.{probe}.prompts", type: "i64[p,c]", producible: [.plan], provider: .plugin, hosts: [.vla],
             doc:
                 "Texts to ask, one a row, as UTF-8 bytes and then zeros; empty rows are skipped. Each sample gets one, drawn for every micro-batch, none twice before all are used."
         ),
         Entry(
-            "probe.{probe}.template", type: "i64", producible: [.plan], provider: .plugin,
-            doc: "What is put around a text: 0 the model's question prompt, 1 its action prompt, 2 nothing. Default: 0."
+            "probe.{probe}.template", type: "i64", producible: [.plan], provider: .plugin, code: "probe_template",
+            hosts: [.vla],
+            doc:
+                "What is put around a text: the model's question prompt, its action prompt, or nothing. Default: question."
         ),
         Entry(
-            "probe.{probe}.cameras", type: "i64", producible: [.plan], provider: .plugin,
+            "probe.{probe}.cameras", type: "i64", producible: [.plan], provider: .plugin, hosts: [.vla],
             doc: "Images of a sample: that many of its cameras, drawn for every sample, or 0 for all. Default: 0."),
         Entry(
-            "probe.{probe}.share.unchanged", type: "f64", producible: [.plan], provider: .plugin,
+            "probe.{probe}.share.unchanged", type: "f64", producible: [.plan], provider: .plugin, hosts: [.vla],
             doc:
                 "Share of the samples whose images stay as the batch has them. Shares are 0 or more and count relative to their sum; without any, all stay."
         ),
         Entry(
-            "probe.{probe}.share.jitter", type: "f64", producible: [.plan], provider: .plugin,
+            "probe.{probe}.share.jitter", type: "f64", producible: [.plan], provider: .plugin, hosts: [.vla],
             doc:
                 "Share of the samples whose brightness, contrast, saturation and hue are changed as training's augmentation does."
         ),
         Entry(
-            "probe.{probe}.share.shuffle", type: "f64", producible: [.plan], provider: .plugin,
+            "probe.{probe}.share.shuffle", type: "f64", producible: [.plan], provider: .plugin, hosts: [.vla],
             doc: "Share of the samples whose colours are jittered and whose 4 x 4 tiles change places."),
         Entry(
-            "probe.{probe}.share.mix", type: "f64", producible: [.plan], provider: .plugin,
+            "probe.{probe}.share.mix", type: "f64", producible: [.plan], provider: .plugin, hosts: [.vla],
             doc:
                 "Share of the samples whose colours are jittered and which are blended with another one's images, a quarter to three quarters of each."
         ),
         Entry(
-            "probe.{probe}.tap.{tap}.layer", type: "i64", producible: [.plan], provider: .plugin,
-            doc: "As tap.{id}.layer, for a tap of the probe."),
+            "probe.{probe}.tap.{tap}.layer", type: "i64", producible: [.plan], provider: .plugin, code: "tap_layer",
+            hosts: [.vla], doc: "As tap.{id}.layer, for a tap of the probe."),
         Entry(
-            "probe.{probe}.tap.{tap}.tokens", type: "i64", producible: [.plan], provider: .plugin,
-            doc: "As tap.{id}.tokens; a probe has no action queries. The first token of the prompt is only in 4, all."),
+            "probe.{probe}.tap.{tap}.tokens", type: "i64", producible: [.plan], provider: .plugin, code: "tap_tokens",
+            hosts: [.vla],
+            doc: "As tap.{id}.tokens; a probe has no action queries. The first token of the prompt is only in all."),
         Entry(
-            "probe.{probe}.tap.{tap}.pooling", type: "i64", producible: [.plan], provider: .plugin,
-            doc: "As tap.{id}.pooling."),
+            "probe.{probe}.tap.{tap}.pooling", type: "i64", producible: [.plan], provider: .plugin, code: "tap_pooling",
+            hosts: [.vla], doc: "As tap.{id}.pooling."),
         Entry(
             "probe.{probe}.feature.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
-            requires: "probe.{probe}.tap.{tap}.layer", cost: .expensive,
+            requires: "probe.{probe}.tap.{tap}.layer", hosts: [.vla], cost: .expensive,
             doc:
                 "Features of the probe's tap {tap} under the current weights: a further forward pass with its own backward pass. Absent in steps in which the probe does not run."
         ),
         Entry(
             "probe.{probe}.anchor.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
-            requires: "probe.{probe}.tap.{tap}.layer", cost: .expensive,
+            requires: "probe.{probe}.tap.{tap}.layer", hosts: [.vla], cost: .expensive,
             doc: "The same under the initial weights: one further forward pass without tape."),
         Entry(
             "probe.{probe}.mask.{tap}", type: "f32[b,t]", readable: [.preBackward], provider: .host,
-            requires: "probe.{probe}.tap.{tap}.layer", cost: .cheap,
+            requires: "probe.{probe}.tap.{tap}.layer", hosts: [.vla], cost: .cheap,
             doc: "1 where a position of the probe's tap holds a token, 0 where it is padding."),
         Entry(
             "probe.{probe}.logits", type: "f32[b,v]", readable: [.preBackward], provider: .host,
-            requires: "probe.{probe}.interval", cost: .expensive,
+            requires: "probe.{probe}.interval", hosts: [.vla], cost: .expensive,
             doc: "Language-model logits after the last token of each sample's prompt, under the current weights."),
         Entry(
             "probe.{probe}.anchor_logits", type: "f32[b,v]", readable: [.preBackward], provider: .host,
-            requires: "probe.{probe}.interval", cost: .expensive, doc: "The same under the initial weights."),
+            requires: "probe.{probe}.interval", hosts: [.vla], cost: .expensive,
+            doc: "The same under the initial weights."),
     ]
 
     /// What is known when every objective's gradient is.
@@ -209,21 +213,21 @@ extension NameRegistry {
 
     /// What belongs to the step as a whole.
     private static let stepNames: [Entry] = [
-        Entry("step", type: "i64", readable: afterPlan, provider: .host, doc: "Optimizer step, counted from 0."),
+        Entry("step", type: "i64", readable: inAStep, provider: .host, doc: "Optimizer step, counted from 0."),
         Entry(
-            "seed", type: "i64", readable: everywhere, provider: .host,
+            "seed", type: "i64", readable: inAStep.union([.plan]), provider: .host,
             doc: "Seed of the run: with step and instance the start of a plugin's own random numbers."),
         Entry(
-            "lr", type: "f64", readable: afterPlan, provider: .host,
+            "lr", type: "f64", readable: inAStep, provider: .host,
             doc: "Learning rate of the step, before factors of parameter groups."),
         Entry(
-            "lambda.{objective}", type: "f64", readable: afterPlan, producible: [.plan, .postStep], provider: .host,
+            "lambda.{objective}", type: "f64", readable: inAStep, producible: [.plan, .postStep], provider: .host,
             requires: "loss.{objective}",
             doc:
                 "Multiplier of the objective in this step. Produced by plan: its first value; by post_step: the next one."
         ),
         Entry(
-            "metric.{name}", type: "f64", readable: afterPlan, producible: afterPlan, provider: .plugin,
+            "metric.{name}", type: "f64", readable: inAStep, producible: inAStep, provider: .plugin,
             doc: "A number to log under this name; after pre_backward, its mean over the step's micro-batches."),
     ]
 }
