@@ -3,8 +3,12 @@ import PluginRuntime
 import Training
 
 /// Calls the hooks of one point of one instance as successive steps, values staying from call to call.
+///
+/// What a file of values leaves out and follows from the rest is the session's to say: weights start at the multipliers,
+/// rows are those of the objectives with a loss. A block has one parameter, and `gram` is that of `grads`.
 final class HookCaller {
     private let instance: PluginInstance
+    private let composition: Composition
     private let point: HookPoint
     /// Where the values come from, for messages.
     private let source: String
@@ -20,9 +24,10 @@ final class HookCaller {
         self.instance = instance
         self.point = point
         self.source = source
+        composition = Composition(alone: instance, registry: .training)
         inputs = instance.arguments(at: point).flatMap(\.inputs)
         results = instance.arguments(at: point).flatMap(\.results)
-        values = ValueStore(remembering: Set(inputs.filter(\.isPrevious).map(\.name)))
+        values = ValueStore(remembering: composition.previousReads)
     }
 
     /// One call; returns the results as a JSON object.
@@ -34,22 +39,15 @@ final class HookCaller {
         try refuseUnknown(given.keys.sorted(), number)
         if given["grads"] != nil { kept["gram"] = nil }
         kept.merge(given) { _, new in new }
-        for name in Set(results.map(\.name)) where NameRegistry.training.match(name)?.entry.isChained == true {
-            // A chain starts anew in every step.
-            values.remove(name)
-        }
         let blocks = shorthand.blocks(kept)
-        for input in inputs {
-            try set(input, to: given[input.name], number, blocks)
-            guard input.isPrevious, let node = given[input.name + "@prev"] else { continue }
-            let last = ValueStore()
-            try set(input, to: node, number, blocks, suffix: "@prev", in: last)
-            values.setPrevious(input.name, from: last)
-        }
-        try deriving(number) {
-            try DerivedValues(inputs: inputs, given: given, kept: kept, values: values).fillIn(call: number)
-        }
-        try instance.run(point, values: values, step: step(given, number), keepsNonFinite: true)
+        try setInputs(given, number, blocks)
+        let facts = try describing(number) { try CallFacts(inputs: inputs, kept: kept) }
+        let session = HookSession(
+            composition, objectives: facts.objectives, values: values, keepsNonFinite: true)
+        try offer(facts, given, to: session, number)
+        // What a file says itself stands over what follows from the rest.
+        try setInputs(given, number, blocks)
+        try session.run(point)
         let text = results.compactMap { result in
             NamedValues.text(of: result, in: values, isUnblocked: shorthand.isUnblocked(kept, result)).map {
                 "\(NamedValues.quoted(result.name)): \($0)"
@@ -62,6 +60,48 @@ final class HookCaller {
         }
         values.advanceStep()
         return "{" + text.joined(separator: ", ") + "}"
+    }
+
+    private func setInputs(_ given: [String: NamedValues.Node], _ number: Int, _ blocks: Int) throws {
+        for input in inputs {
+            try set(input, to: given[input.name], number, blocks)
+            guard input.isPrevious, let node = given[input.name + "@prev"] else { continue }
+            let last = ValueStore()
+            try set(input, to: node, number, blocks, suffix: "@prev", in: last)
+            values.setPrevious(input.name, from: last)
+        }
+    }
+
+    /// Lets the session say what follows from the values of this call.
+    private func offer(
+        _ facts: CallFacts, _ given: [String: NamedValues.Node], to session: HookSession, _ number: Int
+    ) throws {
+        // A chain starts anew in every step.
+        for name in Set(results.map(\.name)) where NameRegistry.training.match(name)?.entry.isChained == true {
+            values.remove(name)
+        }
+        if values.integer("seed") == nil { values.set("seed", Int64(0)) }
+        session.multipliers = session.objectives.map { facts.multipliers[$0] ?? values.double("lambda.\($0)") ?? 1 }
+        let rate = values.double("lr")
+        session.begin(step: step(given, number), rate: rate ?? 0)
+        // A rate that no call has given stays unknown.
+        if rate == nil { values.remove("lr") }
+        guard point == .gradientCombine, !facts.objectives.isEmpty else { return }
+        session.setBlocks(BlockFacts(numel: facts.numel))
+        session.setLosses(facts.losses)
+        try session.offer(GradientFacts(gram: facts.gram ?? []))
+        if facts.gram == nil { values.remove("gram") }
+        for objective in facts.withoutLoss {
+            values.remove("loss.\(objective)")
+            // Without its loss an objective has no row for a hook that reads the loss.
+            if inputs.contains(where: { $0.name == "loss.\(objective)" }) { values.remove("index.\(objective)") }
+        }
+    }
+
+    private func describing(_ number: Int, _ body: () throws -> CallFacts) throws -> CallFacts {
+        do { return try body() } catch let error as NamedValues.Mismatch {
+            throw TrainingError("\(source): call \(number), \(error.reason)")
+        }
     }
 
     private func refuseUnknown(_ names: [String], _ number: Int) throws {
@@ -88,12 +128,6 @@ final class HookCaller {
         } catch let error as NamedValues.Mismatch {
             throw TrainingError(
                 "\(source): call \(number), '\(input.name)\(suffix)': \(error.reason); expected \(input.type)")
-        }
-    }
-
-    private func deriving(_ number: Int, _ body: () throws -> Void) throws {
-        do { try body() } catch let error as NamedValues.Mismatch {
-            throw TrainingError("\(source): call \(number), \(error.reason)")
         }
     }
 

@@ -26,6 +26,15 @@ final class BoundHook {
     let hook: PluginLibrary.Hook
     /// Who to name should the call end the process.
     let crashLabel: CrashReport.Label
+    /// The names of ``inputs`` and ``results``, in that order.
+    private let names: [ValueName]
+    /// By result: the value that prescribes its shape, where one does. Set when the hook joins a list.
+    var shapeSources: [ValueName?]
+    /// By array argument: each axis as an index into `sizes`, or a fixed size.
+    private let axes: [[Axis]]
+    /// What each axis of the call is bound to, -1 while nothing is, and the input that bound it.
+    private var sizes: [Int]
+    private var boundBy: [Int]
     private let frame: CallFrame
     private let adapted: AdaptedCall?
     private var arrays: [ArrayCell?]
@@ -35,6 +44,11 @@ final class BoundHook {
     /// Left in a scalar result before a call; still there afterwards means that the plugin did not write it. A NaN with
     /// a payload no computation produces.
     private static let unwritten: UInt64 = 0x7ff8_c4af_7dea_d0b1
+
+    private enum Axis {
+        case fixed(Int)
+        case named(Int)
+    }
 
     init(
         instance: String, hook: PluginLibrary.Hook, inputs: [Argument], results: [Argument],
@@ -47,6 +61,19 @@ final class BoundHook {
         point = hook.point
         crashLabel = CrashReport.Label("plugin \(instance), \(hook.point.rawValue) hook")
         let all = inputs + results
+        names = all.map { ValueName($0.name) }
+        shapeSources = results.map { _ in nil }
+        var known: [String] = []
+        axes = all.map { argument in
+            (argument.type.axes ?? []).map { axis in
+                if let size = Int(axis) { return .fixed(size) }
+                if let index = known.firstIndex(of: axis) { return .named(index) }
+                known.append(axis)
+                return .named(known.count - 1)
+            }
+        }
+        sizes = Array(repeating: -1, count: known.count)
+        boundBy = sizes
         frame = CallFrame(codes: hook.signature.codes)
         adapted = AdaptedCall(hook, frame, form: form)
         arrays = all.map { $0.type.isArray ? ArrayCell(type: $0.type) : nil }
@@ -61,17 +88,25 @@ final class BoundHook {
         error.deallocate()
     }
 
+    /// Whether something that the hook cannot do without is missing.
+    func requires(_ isMissing: (ValueName) -> Bool) -> Bool {
+        inputs.indices.contains { !inputs[$0].isOptional && isMissing(names[$0]) }
+    }
+
+    /// Whether `name` is among the inputs, of this step.
+    func reads(_ name: ValueName) -> Bool { inputs.indices.contains { names[$0] == name && !inputs[$0].isPrevious } }
+
+    /// The names of the results, in declared order.
+    var resultNames: ArraySlice<ValueName> { names[inputs.count...] }
+
     /// Calls the hook with inputs from `values` and stores its results there.
     ///
-    /// - Parameters:
-    ///   - shapeSource: for a result whose shape another value prescribes, that value's name.
-    ///   - keepsNonFinite: whether results that are not finite are stored like others instead of ending the call.
+    /// - Parameter keepsNonFinite: whether results that are not finite are stored like others instead of ending the call.
     func call(
-        _ instancePointer: UnsafeMutableRawPointer?, values: ValueStore, step: Int, shapeSource: (String) -> String?,
-        keepsNonFinite: Bool = false
+        _ instancePointer: UnsafeMutableRawPointer?, values: ValueStore, step: Int, keepsNonFinite: Bool = false
     ) throws(PluginFailure) {
-        let sizes = try bindInputs(values, step)
-        try prepareResults(values, sizes, step, shapeSource)
+        try bindInputs(values, step)
+        try prepareResults(values, step)
         error.pointee = craft_error()
         error.pointee.struct_size = UInt32(MemoryLayout<craft_error>.size)
         CrashReport.enter(crashLabel, step: step)
@@ -91,21 +126,19 @@ final class BoundHook {
 
     // MARK: - Inputs
 
-    /// Fills the input slots; returns the size each axis name is bound to and the input that bound it.
-    private func bindInputs(
-        _ values: ValueStore, _ step: Int
-    ) throws(PluginFailure) -> [String: (size: Int, from: String)] {
-        var sizes: [String: (size: Int, from: String)] = [:]
+    /// Fills the input slots and binds the axes.
+    private func bindInputs(_ values: ValueStore, _ step: Int) throws(PluginFailure) {
+        for axis in sizes.indices { sizes[axis] = -1 }
         for (index, input) in inputs.enumerated() {
-            guard let value = values.value(input.name, isPrevious: input.isPrevious) else {
+            guard let value = values.value(names[index], isPrevious: input.isPrevious) else {
                 guard input.isOptional else {
                     throw failure(step, "the host has no value for its input '\(input.description)'")
                 }
                 frame.slots[index].array = nil
                 continue
             }
-            switch (value, input.type.axes, input.type.element) {
-            case (.f64(let number), nil, .f64):
+            switch (value, input.type.isArray, input.type.element) {
+            case (.f64(let number), false, .f64):
                 if input.isOptional {
                     scalars[index].f64 = number
                     frame.slots[index].optional_f64 = UnsafeRawPointer(scalars + index).assumingMemoryBound(
@@ -113,7 +146,7 @@ final class BoundHook {
                 } else {
                     frame.slots[index].f64 = number
                 }
-            case (.i64(let number), nil, .i64):
+            case (.i64(let number), false, .i64):
                 if input.isOptional {
                     scalars[index].i64 = number
                     frame.slots[index].optional_i64 = UnsafeRawPointer(scalars + index).assumingMemoryBound(
@@ -121,9 +154,9 @@ final class BoundHook {
                 } else {
                     frame.slots[index].i64 = number
                 }
-            case (.array(let view), let axes?, let element)
-            where view.element == element && view.shape.count == axes.count:
-                try bind(view, axes, input, &sizes, step)
+            case (.array(let view), true, let element)
+            where view.element == element && view.shape.count == axes[index].count:
+                try bind(view, index, step)
                 guard let cell = arrays[index] else { continue }
                 cell.point(to: view.pointer, shape: view.shape, flags: UInt64(CRAFT_ARRAY_READ_ONLY))
                 frame.slots[index].array = UnsafePointer(cell.view)
@@ -131,58 +164,56 @@ final class BoundHook {
                 throw failure(step, "its input '\(input.description)' was given as \(value.type)")
             }
         }
-        return sizes
     }
 
     /// Checks one array's sizes against those already bound. A mismatch names both arrays.
-    private func bind(
-        _ view: ArrayView, _ axes: [String], _ input: Argument, _ sizes: inout [String: (size: Int, from: String)],
-        _ step: Int
-    ) throws(PluginFailure) {
-        for (axis, size) in zip(axes, view.shape) {
-            if let fixed = Int(axis) {
+    private func bind(_ view: ArrayView, _ index: Int, _ step: Int) throws(PluginFailure) {
+        for (place, size) in view.shape.enumerated() {
+            switch axes[index][place] {
+            case .fixed(let fixed):
                 guard fixed == size else {
                     throw failure(
-                        step, "its input '\(input.description)' must have \(fixed) there, the array is \(view.shape)")
+                        step,
+                        "its input '\(inputs[index].description)' must have \(fixed) there, the array is \(view.shape)")
                 }
-            } else if let bound = sizes[axis] {
-                guard bound.size == size else {
+            case .named(let axis) where sizes[axis] < 0: (sizes[axis], boundBy[axis]) = (size, index)
+            case .named(let axis):
+                guard sizes[axis] == size else {
                     throw failure(
                         step,
-                        "axis '\(axis)' is \(bound.size) in '\(bound.from)' but \(size) in '\(input.name)' "
+                        "axis '\(inputs[index].type.axes?[place] ?? "")' is \(sizes[axis]) in "
+                            + "'\(inputs[boundBy[axis]].name)' but \(size) in '\(inputs[index].name)' "
                             + "(shape \(view.shape))")
                 }
-            } else {
-                sizes[axis] = (size, input.name)
             }
         }
     }
 
     // MARK: - Results
 
-    private func prepareResults(
-        _ values: ValueStore, _ sizes: [String: (size: Int, from: String)], _ step: Int,
-        _ shapeSource: (String) -> String?
-    ) throws(PluginFailure) {
+    private func prepareResults(_ values: ValueStore, _ step: Int) throws(PluginFailure) {
         for (offset, result) in results.enumerated() {
             let index = inputs.count + offset
-            guard let cell = arrays[index], let axes = result.type.axes else {
+            guard let cell = arrays[index] else {
                 scalars[index].i64 = Int64(bitPattern: Self.unwritten)
                 frame.slots[index].f64_result = UnsafeMutableRawPointer(scalars + index)
                     .assumingMemoryBound(to: Double.self)
                 continue
             }
             var shape: [Int] = []
-            for axis in axes {
-                guard let size = Int(axis) ?? sizes[axis]?.size else { break }
-                shape.append(size)
+            for axis in axes[index] {
+                switch axis {
+                case .fixed(let size): shape.append(size)
+                case .named(let axis) where sizes[axis] >= 0: shape.append(sizes[axis])
+                case .named: break
+                }
             }
-            guard shape.count == axes.count else {
+            guard shape.count == axes[index].count else {
                 // Only an optional result can have an unbound axis: Signature checks it.
                 frame.slots[index].array_result = nil
                 continue
             }
-            if let source = shapeSource(result.name), let expected = values.array(source), expected.shape != shape {
+            if let source = shapeSources[offset], let expected = values.array(source), expected.shape != shape {
                 throw failure(
                     step,
                     "its result '\(result.description)' would have shape \(shape), but '\(source)' has \(expected.shape)"
@@ -226,18 +257,19 @@ final class BoundHook {
     private func storeResults(_ values: ValueStore) {
         for (offset, result) in results.enumerated() {
             let index = inputs.count + offset
+            let name = names[index]
             if result.type.isArray {
                 if frame.slots[index].array_result != nil, let view = arrays[index]?.arrayView {
-                    values.set(result.name, view)
+                    values.set(name, view)
                 } else {
-                    values.remove(result.name)
+                    values.remove(name)
                 }
             } else if isUnwritten(index) {
-                values.remove(result.name)
+                values.remove(name)
             } else if result.type.element == .f64 {
-                values.set(result.name, scalars[index].f64)
+                values.set(name, scalars[index].f64)
             } else {
-                values.set(result.name, scalars[index].i64)
+                values.set(name, scalars[index].i64)
             }
         }
     }

@@ -1,4 +1,4 @@
-public import Foundation
+public import FoundationEssentials
 
 /// A plugin of a composition, as it is recorded with a run.
 public struct LoadedPlugin: Sendable, Codable, Equatable {
@@ -34,28 +34,26 @@ public final class Composition {
     public let previousReads: Set<String>
 
     private let instances: [PluginInstance]
-    private let order: [HookPoint: [(instance: PluginInstance, hook: BoundHook)]]
+    let order: HookOrder
     private let providers: [String: [String]]
-    /// For a result whose shape another value prescribes: that value.
-    private let shapeSources: [String: String]
-    /// Results that several hooks produce and have to agree on.
-    private let sharedNames: Set<String>
-    /// Results that are codes, with what they may be.
-    private let codes: [String: CodeTable]
-    /// Results that keep the host's value, or their last one, when the hook that gives them is not called.
-    private let lastingNames: Set<String>
 
     /// Opens, checks and creates the plugins. Throws ``CompositionError`` with every problem there is.
-    public init(_ requests: [PluginRequest], search: PluginSearch, registry: NameRegistry) throws {
+    public convenience init(_ requests: [PluginRequest], search: PluginSearch, registry: NameRegistry) throws {
         var problems: [CompositionProblem] = []
         let drafts = Self.drafts(requests, search, &problems)
         var resolver = CompositionResolver(drafts: drafts, registry: registry, search: search)
         let nodeOrder = resolver.resolve()
         problems += resolver.problems
         guard problems.isEmpty else { throw CompositionError(problems: problems) }
+        try self.init(resolver, nodeOrder)
+    }
 
+    private convenience init(
+        _ resolver: CompositionResolver, _ nodeOrder: [HookPoint: [CompositionResolver.Node]]
+    ) throws {
+        var problems: [CompositionProblem] = []
         var instances: [PluginInstance] = []
-        for draft in drafts {
+        for draft in resolver.drafts {
             do throws(PluginStateError) {
                 instances.append(try PluginInstance(draft))
             } catch {
@@ -66,32 +64,63 @@ public final class Composition {
             }
         }
         guard problems.isEmpty else { throw CompositionError(problems: problems) }
+        self.init(
+            instances, order: nodeOrder.mapValues { nodes in nodes.map { ($0.draft, $0.hook) } },
+            plan: CompositionPlan(
+                plugins: resolver.drafts.map(\.loaded), order: nodeOrder, resolver: resolver, registry: resolver.registry),
+            registry: resolver.registry)
+    }
 
+    /// One plugin by itself, for tools that inspect or call it: what it reads need not be provided by anybody, and its names
+    /// need not be in the registry.
+    package convenience init(alone instance: PluginInstance, registry: NameRegistry) {
+        var order: [HookPoint: [(instance: Int, hook: Int)]] = [:]
+        for (index, hook) in instance.hooks.enumerated() { order[hook.point, default: []].append((0, index)) }
+        self.init([instance], order: order, plan: CompositionPlan(alone: instance.loaded), registry: registry)
+    }
+
+    /// - Parameter order: by point, positions of instances and of hooks among theirs.
+    private init(
+        _ instances: [PluginInstance], order: [HookPoint: [(instance: Int, hook: Int)]], plan: CompositionPlan,
+        registry: NameRegistry
+    ) {
         self.instances = instances
-        order = nodeOrder.mapValues { nodes in
-            nodes.map { (instances[$0.draft], instances[$0.draft].hooks[$0.hook]) }
+        self.plan = plan
+        plugins = plan.plugins
+        var providers: [String: [String]] = [:]
+        var initial: [String: [String]] = [:]
+        for instance in instances {
+            for hook in instance.hooks {
+                for result in hook.results {
+                    if hook.point == .plan {
+                        initial[result.name, default: []].append(instance.name)
+                    } else {
+                        providers[result.name, default: []].append(instance.name)
+                    }
+                }
+            }
         }
-        providers = resolver.providers.mapValues { nodes in
-            // The initial value's provider (`plan`) answers only when there is no other.
-            let later = nodes.filter { resolver[$0].point != .plan }
-            return (later.isEmpty ? nodes : later).map { resolver.instance($0) }
+        // The initial value's provider (`plan`) answers only when there is no other.
+        self.providers = initial.merging(providers) { _, later in later }
+        let hooks = instances.flatMap(\.hooks)
+        previousReads = Set(hooks.flatMap(\.inputs).filter(\.isPrevious).map(\.name))
+        for hook in hooks {
+            hook.shapeSources = hook.results.map { result in
+                guard let match = registry.match(result.name) else { return nil }
+                return (match.entry.isChained ? result.name : registry.shapeSource(of: match)).map { ValueName($0) }
+            }
         }
-        plugins = drafts.map(\.loaded)
-        let inputs = drafts.flatMap { $0.hooks.flatMap(\.inputs) }
-        previousReads = Set(inputs.filter(\.isPrevious).map(\.name))
-        var sources: [String: String] = [:]
-        for name in resolver.providers.keys {
-            guard let match = registry.match(name) else { continue }
-            sources[name] = match.entry.isChained ? name : registry.shapeSource(of: match)
-        }
-        shapeSources = sources
-        sharedNames = Set(resolver.providers.keys.filter { registry.match($0)?.entry.isShared == true })
-        codes = Dictionary(
-            uniqueKeysWithValues: resolver.providers.keys.compactMap { name in
-                registry.match(name)?.entry.code.flatMap(CodeTable.named).map { (name, $0) }
+        let entries = Dictionary(
+            uniqueKeysWithValues: self.providers.keys.compactMap { name in
+                registry.match(name).map { (ValueName(name), $0.entry) }
             })
-        lastingNames = Set(resolver.providers.keys.filter { registry.match($0)?.entry.provider == .host })
-        plan = CompositionPlan(plugins: plugins, order: nodeOrder, resolver: resolver, registry: registry)
+        self.order = HookOrder(
+            calls: order.mapValues { calls in
+                calls.map { (instances[$0.instance], instances[$0.instance].hooks[$0.hook]) }
+            },
+            sharedNames: Set(entries.filter(\.value.isShared).keys),
+            lastingNames: Set(entries.filter { $0.value.provider == .host }.keys),
+            codes: entries.compactMapValues { $0.code.flatMap(CodeTable.named) })
     }
 
     private static func drafts(
@@ -151,10 +180,13 @@ public final class Composition {
         plugins.contains { $0.hooks.contains { (point == nil || $0.point == point) && $0.reads.contains(name) } }
     }
 
+    /// Whether a hook reads `name` of this step or the last.
+    public func needs(_ name: String) -> Bool { reads(name) || previousReads.contains(name) }
+
     /// Every name that the hooks of `point` read, each once, in the order of the calls.
     public func resolvedReads(at point: HookPoint) -> [String] {
         var names: [String] = []
-        for (_, hook) in order[point] ?? [] {
+        for (_, hook) in order.calls[point] ?? [] {
             for input in hook.inputs where !input.isPrevious && !names.contains(input.name) { names.append(input.name) }
         }
         return names
@@ -163,51 +195,14 @@ public final class Composition {
     /// The instance that produces `name`: the last of a chain. `nil` when no plugin does.
     public func provider(of name: String) -> String? { providers[name]?.last }
 
-    // MARK: - Running
-
-    /// Calls the hooks of `point` in order. Inputs come from `values`, results go there; an array result stays valid
-    /// until the next run of its hook. Throws ``PluginFailure``.
-    ///
-    /// A hook that requires a value which is withheld (``ValueStore/withhold(_:)``) is not called. What only it could have
-    /// given is then withheld too; a value that the host provides as well, such as a multiplier, stays what it is.
-    public func run(_ point: HookPoint, values: ValueStore, step: Int) throws {
-        var agreed: [String: (value: ValueStore.Value, by: String)] = [:]
-        for (instance, hook) in order[point] ?? [] {
-            if hook.inputs.contains(where: { !$0.isOptional && values.isWithheld($0.name) }) {
-                withholdResults(of: hook, values)
-                continue
-            }
-            try instance.call(hook, values: values, step: step) { shapeSources[$0] }
-            for result in hook.results {
-                guard let table = codes[result.name], let code = values.integer(result.name), !table.contains(code)
-                else { continue }
-                throw PluginFailure(
-                    plugin: instance.name, point: point, step: step,
-                    message: "it sets '\(result.name)' to \(code); there are \(table.valuesText)", kind: .error)
-            }
-            for result in hook.results where sharedNames.contains(result.name) {
-                guard let value = values.value(result.name, isPrevious: false) else { continue }
-                if let earlier = agreed[result.name], !earlier.value.equals(value) {
-                    throw PluginFailure(
-                        plugin: instance.name, point: point, step: step,
-                        message: "it sets '\(result.name)' to \(value), but \(earlier.by) sets it to \(earlier.value): "
-                            + "give both the same settings",
-                        kind: .error)
-                }
-                agreed[result.name] = (value, instance.name)
-            }
-        }
+    /// Calls the hooks of one point on values of the caller's own, as ``HookSession`` does within a step. For tests of single
+    /// points.
+    package func run(_ point: HookPoint, values: ValueStore, step: Int) throws {
+        try order.run(point, values: values, step: step)
     }
 
-    /// Takes the place of ``run(_:values:step:)`` in a step that has nothing for the hooks of `point`: what only they could
-    /// have given is withheld.
-    public func skip(_ point: HookPoint, values: ValueStore) {
-        for (_, hook) in order[point] ?? [] { withholdResults(of: hook, values) }
-    }
-
-    private func withholdResults(of hook: BoundHook, _ values: ValueStore) {
-        for result in hook.results where !lastingNames.contains(result.name) { values.withhold(result.name) }
-    }
+    /// What a step without anything for the hooks of `point` does instead of calling them.
+    package func skip(_ point: HookPoint, values: ValueStore) { order.skip(point, values: values) }
 
     // MARK: - State
 

@@ -16,6 +16,8 @@ public struct CompositionProblem: Sendable, Equatable {
         case missingProvider
         case duplicateProvider
         case cycle
+        /// A result that nothing would come of.
+        case ignoredResult
         /// The plugin itself refused to be created with these settings.
         case refused
     }

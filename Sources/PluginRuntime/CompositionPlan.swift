@@ -30,6 +30,14 @@ public struct CompositionPlan: Sendable, Codable, Equatable {
     /// What a user may not have meant, a sentence each: plugins that are about something that nobody provides.
     public let notes: [String]
 
+    /// Of one plugin by itself: nobody reads what it gives.
+    init(alone plugin: LoadedPlugin) {
+        abi = PluginLibrary.hostABI
+        plugins = [plugin]
+        points = []
+        notes = []
+    }
+
     init(
         plugins: [LoadedPlugin], order: [HookPoint: [CompositionResolver.Node]], resolver: CompositionResolver,
         registry: NameRegistry

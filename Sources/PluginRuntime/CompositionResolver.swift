@@ -34,7 +34,24 @@ struct CompositionResolver {
         checkNames()
         checkDuplicates()
         checkProviders()
-        return order()
+        let order = order()
+        checkCombined(order[.gradientCombine] ?? [])
+        return order
+    }
+
+    /// A combined gradient stands for every weight given before it: weights given after it would do nothing.
+    private mutating func checkCombined(_ order: [Node]) {
+        func gives(_ name: String, _ node: Node) -> Bool { self[node].results.contains { $0.name == name } }
+        guard let last = order.lastIndex(where: { gives("combined", $0) }) else { return }
+        for node in order[(last + 1)...] where gives("weights", node) {
+            problems.append(
+                CompositionProblem(
+                    kind: .ignoredResult, name: "weights", providedBy: instance(node), point: .gradientCombine,
+                    type: registry.match("weights")?.type.description ?? "",
+                    problem: "\(instance(order[last])) gives the combined gradient itself, so weights given after it would "
+                        + "be ignored",
+                    hint: "list \(instance(node)) before \(instance(order[last])), or leave one of them out"))
+        }
     }
 
     // MARK: - Names, points and types
@@ -168,7 +185,7 @@ struct CompositionResolver {
 
     /// A producer runs before those that read its value at the same point; hooks of a chained name keep list order;
     /// everything else keeps list order too.
-    private mutating func order() -> [HookPoint: [Node]] {
+    mutating func order() -> [HookPoint: [Node]] {
         var result: [HookPoint: [Node]] = [:]
         for point in HookPoint.allCases {
             let members = nodes.filter { self[$0].point == point }

@@ -99,6 +99,23 @@ package final class HookTrial {
         let before: [UInt8]
     }
 
+    /// What the session gives this hook, an entry per input, nil for what it does not have. `nil` as a whole: the hook is not
+    /// called in such a step.
+    package func values(from session: HookSession) -> [TrialValue?]? {
+        if hook.requires(session.values.isWithheld) { return nil }
+        return inputs.map { input in
+            switch session.values.value(ValueName(input.name), isPrevious: input.isPrevious) {
+            case .f64(let number)?: .f64(number)
+            case .i64(let number)?: .i64(number)
+            case .array(let view)?:
+                .array(
+                    bytes: [UInt8](UnsafeRawBufferPointer(start: view.pointer, count: view.count * view.element.size)),
+                    shape: view.shape)
+            case nil: nil
+            }
+        }
+    }
+
     /// Calls the hook. `values` has an entry per input; `nil` leaves an optional one out. `context` says in a crash report what
     /// was being tried. Throws ``TrialError``.
     package func call(

@@ -22,7 +22,10 @@ public struct PluginFailure: Error, Equatable, CustomStringConvertible {
         self.kind = kind
     }
 
-    public var description: String { "plugin \(plugin), \(point.rawValue) hook, step \(step): \(message)" }
+    public var description: String {
+        // What is planned belongs to no step.
+        "plugin \(plugin), \(point.rawValue) hook\(point == .plan ? "" : ", step \(step)"): \(message)"
+    }
 }
 
 /// An instance whose state could not be created, saved, loaded or reset.

@@ -1,4 +1,4 @@
-public import Foundation
+public import FoundationEssentials
 import PluginAPI
 
 /// One instance of a plugin: its resolved settings, its state, its hooks with concrete names.
@@ -57,10 +57,9 @@ public final class PluginInstance {
     public var isStateful: Bool { library.table.save != nil }
 
     func call(
-        _ hook: BoundHook, values: ValueStore, step: Int, shapeSource: (String) -> String? = { _ in nil },
-        keepsNonFinite: Bool = false
+        _ hook: BoundHook, values: ValueStore, step: Int, keepsNonFinite: Bool = false
     ) throws(PluginFailure) {
-        try hook.call(pointer, values: values, step: step, shapeSource: shapeSource, keepsNonFinite: keepsNonFinite)
+        try hook.call(pointer, values: values, step: step, keepsNonFinite: keepsNonFinite)
     }
 
     /// Calls the instance's hooks of `point` in declared order. Throws ``PluginFailure``.

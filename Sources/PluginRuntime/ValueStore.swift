@@ -1,4 +1,4 @@
-public import Foundation
+public import FoundationEssentials
 
 /// A borrowed array: compact, row-major, in CPU memory.
 public struct ArrayView {
@@ -81,71 +81,92 @@ public final class ValueStore {
         deinit { bytes.deallocate() }
     }
 
-    private var current: [String: Value] = [:]
-    private var previous: [String: Value] = [:]
-    private var copies: [String: Copy] = [:]
-    private var withheld: Set<String> = []
-    private let remembered: Set<String>?
+    /// By slot of the name.
+    private var current: ContiguousArray<Value?> = []
+    private var previous: ContiguousArray<Value?> = []
+    private var withheld: ContiguousArray<Bool> = []
+    private var copies: [ValueName: Copy] = [:]
+    private let remembered: [ValueName]?
 
     /// - Parameter remembering: the names whose last step's value `name@prev` reads
     ///   (``Composition/previousReads``); `nil` remembers every scalar and no array.
-    public init(remembering: Set<String>? = nil) { remembered = remembering }
+    public init(remembering: Set<String>? = nil) { remembered = remembering?.sorted().map { ValueName($0) } }
 
-    public func set(_ name: String, _ value: Double) { set(name, .f64(value)) }
-    public func set(_ name: String, _ value: Int64) { set(name, .i64(value)) }
-    public func set(_ name: String, _ value: ArrayView) { set(name, .array(value)) }
+    public func set(_ name: ValueName, _ value: Double) { set(name, .f64(value)) }
+    public func set(_ name: ValueName, _ value: Int64) { set(name, .i64(value)) }
+    public func set(_ name: ValueName, _ value: ArrayView) { set(name, .array(value)) }
 
-    private func set(_ name: String, _ value: Value) {
-        current[name] = value
-        if !withheld.isEmpty { withheld.remove(name) }
+    func set(_ name: ValueName, _ value: Value) {
+        makeRoom(for: name)
+        current[name.slot] = value
+        withheld[name.slot] = false
     }
 
-    public func double(_ name: String) -> Double? {
-        if case .f64(let value)? = current[name] { value } else { nil }
+    private func makeRoom(for name: ValueName) {
+        guard name.slot >= current.count else { return }
+        let missing = max(name.slot + 1, ValueName.count) - current.count
+        current.append(contentsOf: repeatElement(nil, count: missing))
+        previous.append(contentsOf: repeatElement(nil, count: missing))
+        withheld.append(contentsOf: repeatElement(false, count: missing))
     }
 
-    public func integer(_ name: String) -> Int64? {
-        if case .i64(let value)? = current[name] { value } else { nil }
+    func value(_ name: ValueName, isPrevious: Bool = false) -> Value? {
+        guard name.slot < current.count else { return nil }
+        return isPrevious ? previous[name.slot] : current[name.slot]
     }
 
-    public func array(_ name: String) -> ArrayView? {
-        if case .array(let value)? = current[name] { value } else { nil }
+    public func double(_ name: ValueName) -> Double? {
+        if case .f64(let value)? = value(name) { value } else { nil }
     }
 
-    public func remove(_ name: String) { current[name] = nil }
+    public func integer(_ name: ValueName) -> Int64? {
+        if case .i64(let value)? = value(name) { value } else { nil }
+    }
+
+    public func array(_ name: ValueName) -> ArrayView? {
+        if case .array(let view)? = value(name) { view } else { nil }
+    }
+
+    public func remove(_ name: ValueName) { if name.slot < current.count { current[name.slot] = nil } }
 
     /// Says that `name` has no value for now, and on purpose: hooks that require it are not called
-    /// (``Composition/run(_:values:step:)``) until it is set again.
-    public func withhold(_ name: String) {
-        current[name] = nil
-        withheld.insert(name)
+    /// (``HookSession``) until it is set again.
+    public func withhold(_ name: ValueName) {
+        makeRoom(for: name)
+        current[name.slot] = nil
+        withheld[name.slot] = true
     }
 
     /// Whether `name` is withheld.
-    public func isWithheld(_ name: String) -> Bool { withheld.contains(name) }
+    public func isWithheld(_ name: ValueName) -> Bool { name.slot < withheld.count && withheld[name.slot] }
 
     /// Makes `name@prev` read what `other` has under `name`; nothing when it has nothing.
-    public func setPrevious(_ name: String, from other: ValueStore) { previous[name] = other.current[name] }
+    public func setPrevious(_ name: ValueName, from other: ValueStore) {
+        makeRoom(for: name)
+        previous[name.slot] = other.value(name)
+    }
 
     /// Names that have a value, sorted.
-    public var names: [String] { current.keys.sorted() }
+    public var names: [String] { present.map(\.description).sorted() }
+
+    private var present: [ValueName] { current.indices.filter { current[$0] != nil }.map { ValueName(slot: $0) } }
 
     /// Ends a step: what is there now is what `name@prev` reads from here on. Arrays are copied, because their memory
     /// belongs to somebody else.
     public func advanceStep() {
-        var next: [String: Value] = [:]
-        for name in remembered ?? Set(current.keys) {
-            switch current[name] {
+        let names = remembered ?? present
+        for slot in previous.indices { previous[slot] = nil }
+        for name in names {
+            switch value(name) {
             case .array(let view)?:
-                if remembered != nil { next[name] = .array(copy(of: view, named: name)) }
-            case let value?: next[name] = value
+                if remembered != nil { previous[name.slot] = .array(copy(of: view, of: name)) }
+            case let value?: previous[name.slot] = value
             case nil: break
             }
         }
-        previous = next
     }
 
-    private func copy(of view: ArrayView, named name: String) -> ArrayView {
+    private func copy(of view: ArrayView, of name: ValueName) -> ArrayView {
         let size = view.count * view.element.size
         let copy: Copy
         if let existing = copies[name], existing.bytes.count == max(size, 1) {
@@ -158,8 +179,21 @@ public final class ValueStore {
         guard let base = copy.bytes.baseAddress else { return view }
         return ArrayView(pointer: base, element: view.element, shape: view.shape, owner: copy)
     }
+}
 
-    func value(_ name: String, isPrevious: Bool) -> Value? { isPrevious ? previous[name] : current[name] }
+// MARK: - By text, for tools: each call looks the name up.
+
+extension ValueStore {
+    public func set(_ name: String, _ value: Double) { set(ValueName(name), value) }
+    public func set(_ name: String, _ value: Int64) { set(ValueName(name), value) }
+    public func set(_ name: String, _ value: ArrayView) { set(ValueName(name), value) }
+    public func double(_ name: String) -> Double? { double(ValueName(name)) }
+    public func integer(_ name: String) -> Int64? { integer(ValueName(name)) }
+    public func array(_ name: String) -> ArrayView? { array(ValueName(name)) }
+    public func remove(_ name: String) { remove(ValueName(name)) }
+    public func withhold(_ name: String) { withhold(ValueName(name)) }
+    public func isWithheld(_ name: String) -> Bool { isWithheld(ValueName(name)) }
+    public func setPrevious(_ name: String, from other: ValueStore) { setPrevious(ValueName(name), from: other) }
 }
 
 // MARK: - Checkpoints
@@ -175,15 +209,18 @@ extension ValueStore {
 
     /// What `name@prev` would read next, for a checkpoint.
     public func savePrevious() throws -> Data {
-        let saved = previous.mapValues { value in
-            switch value {
-            case .f64(let number): Saved(type: "f64", bits: number.bitPattern)
-            case .i64(let number): Saved(type: "i64", bits: UInt64(bitPattern: number))
-            case .array(let view):
-                Saved(
-                    type: view.element.rawValue, shape: view.shape,
-                    bytes: Data(bytes: view.pointer, count: view.count * view.element.size))
-            }
+        var saved: [String: Saved] = [:]
+        for (slot, value) in previous.enumerated() {
+            guard let value else { continue }
+            saved[ValueName(slot: slot).description] =
+                switch value {
+                case .f64(let number): Saved(type: "f64", bits: number.bitPattern)
+                case .i64(let number): Saved(type: "i64", bits: UInt64(bitPattern: number))
+                case .array(let view):
+                    Saved(
+                        type: view.element.rawValue, shape: view.shape,
+                        bytes: Data(bytes: view.pointer, count: view.count * view.element.size))
+                }
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
@@ -197,7 +234,7 @@ extension ValueStore {
             var description: String { "the remembered value of '\(name)' in the checkpoint is damaged" }
         }
         let saved = try JSONDecoder().decode([String: Saved].self, from: data)
-        var restored: [String: Value] = [:]
+        var restored: [(name: ValueName, value: Value)] = []
         for (name, item) in saved {
             guard let element = ElementType(rawValue: item.type) else { throw Damaged(name: name) }
             if let shape = item.shape, var bytes = item.bytes {
@@ -210,15 +247,20 @@ extension ValueStore {
                 guard count == bytes.count else { throw Damaged(name: name) }
                 let view = bytes.withUnsafeMutableBytes { buffer -> ArrayView? in
                     guard let base = buffer.baseAddress else { return nil }
-                    return copy(of: ArrayView(pointer: base, element: element, shape: shape), named: name)
+                    return copy(of: ArrayView(pointer: base, element: element, shape: shape), of: ValueName(name))
                 }
-                if let view { restored[name] = .array(view) }
+                if let view { restored.append((ValueName(name), .array(view))) }
             } else if let bits = item.bits, element != .f32 {
-                restored[name] = element == .f64 ? .f64(Double(bitPattern: bits)) : .i64(Int64(bitPattern: bits))
+                let value: Value = element == .f64 ? .f64(Double(bitPattern: bits)) : .i64(Int64(bitPattern: bits))
+                restored.append((ValueName(name), value))
             } else {
                 throw Damaged(name: name)
             }
         }
-        previous = restored
+        for slot in previous.indices { previous[slot] = nil }
+        for (name, value) in restored {
+            makeRoom(for: name)
+            previous[name.slot] = value
+        }
     }
 }

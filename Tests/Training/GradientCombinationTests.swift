@@ -110,7 +110,7 @@ import Training
     @Test func weightsGivenAfterACombinedGradientAreRefused() throws {
         let row = try firstRow()
         let fixture = try StepFixture()
-        let error = try #require(throws: TrainingError.self) {
+        let error = try #require(throws: CompositionError.self) {
             try fixture.step("BaselineL1,AnchorVariants,\(row),CRaFTProjection")
         }
         #expect(error.description.contains("list CRaFTProjection before FirstRow"), "\(error)")

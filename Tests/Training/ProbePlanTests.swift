@@ -1,4 +1,5 @@
 import Models
+import PluginRuntime
 import TestSupport
 import Testing
 import Training
@@ -45,16 +46,16 @@ import Training
     }
 
     @Test(arguments: [
-        ("*interval = -1;", "probe.p.interval is -1; expected 0 (off)"),
-        ("*share = -0.5;", "probe.p.share.mix is -0.5; expected 0 or more"),
-        ("*tokens = 3;", "tap a of probe p asks for action queries (3), which a probe's prompts do not have"),
+        ("*interval = -1;", "plugin Refused, plan hook: its result 'probe.p.interval': it is -1; expected 0 (off)"),
+        ("*share = -0.5;", "'probe.p.share.mix': it is -0.5; expected 0 or more"),
+        ("*tokens = 3;", "'probe.p.tap.a.tokens': it asks for action queries (3), which a probe's prompts do not have"),
         ("*tokens = 9;", "it sets 'probe.p.tap.a.tokens' to 9; there are 0 (visual), 1 (visual_and_prompt)"),
-        ("*layer = 7;", "tap a of probe p asks for hidden state 7; the model has 0 to 3"),
-        ("*cameras = 3;", "probe.p.cameras is 3; expected 0 (all) to the model's 2"),
-        ("row[0] = 0; row[1] = row[2] = row[3] = row[4] = 0;", "probe p has no prompts"),
-        ("row[1] = 300;", "row 0 of probe.p.prompts is not a text; expected its UTF-8 bytes"),
-        ("row[1] = 0xff;", "row 0 of probe.p.prompts is not a text"),
-        ("row[1] = 0;", "row 0 of probe.p.prompts is not a text"),
+        ("*layer = 7;", "'probe.p.tap.a.layer': it asks for hidden state 7; the model has 0 to 3"),
+        ("*cameras = 3;", "'probe.p.cameras': it is 3; expected 0 (all) to the model's 2"),
+        ("row[0] = 0; row[1] = row[2] = row[3] = row[4] = 0;", "the probe has no prompts"),
+        ("row[1] = 300;", "'probe.p.prompts': row 0 is not a text; expected its UTF-8 bytes"),
+        ("row[1] = 0xff;", "'probe.p.prompts': row 0 is not a text"),
+        ("row[1] = 0;", "'probe.p.prompts': row 0 is not a text"),
     ]) func refuses(_ code: String, _ words: String) throws {
         let fixture = try StepFixture()
         let path = try plugin("Refused", code)
@@ -65,7 +66,7 @@ import Training
     @Test func anIntervalIsNeeded() throws {
         let fixture = try StepFixture()
         let path = try plugin("Endless", "", withInterval: false)
-        let error = try #require(throws: TrainingError.self) { try fixture.step(path) }
+        let error = try #require(throws: PluginFailure.self) { try fixture.step(path) }
         #expect(error.description.contains("probe p has no interval"), "\(error)")
     }
 
@@ -76,8 +77,8 @@ import Training
             #define OUT(X) X(f64, rate, "lr_scale.tower", "")
             CRAFT_HOOK(plan, CRAFT_NONE, OUT) { *rate = 0.5; return CRAFT_OK; }
             """, table: "CRAFT_HOOK_ENTRY(\"plan\", plan)")
-        let error = try #require(throws: TrainingError.self) { try StepFixture().step("BaselineL1,\(path)") }
-        #expect(error.description.contains("names 'tower'; the groups are vision,"), "\(error)")
+        let error = try #require(throws: PluginFailure.self) { try StepFixture().step("BaselineL1,\(path)") }
+        #expect(error.description.contains("no parameter group 'tower'; the groups are vision,"), "\(error)")
     }
 
     /// An interval of 0 turns the probe off, and with it the plugin.

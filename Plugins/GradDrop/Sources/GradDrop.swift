@@ -38,7 +38,7 @@ final class GradDrop: Plugin {
             if let bad = uniforms?.elements.first(where: { !($0 >= 0 && $0 < 1) }) {
                 throw PluginError("uniforms has \(bad): expected numbers from 0 to below 1")
             }
-            strategy.combine(
+            try strategy.combine(
                 gradients, weights, draws: uniforms,
                 key: mixed(
                     UInt64(bitPattern: Int64((seed ?? 0) &+ strategy.seed))
@@ -58,7 +58,7 @@ final class GradDrop: Plugin {
     private func combine(
         _ gradients: ArrayView<Float>, _ weights: ArrayView<Double>, draws: ArrayView<Double>?, key: UInt64,
         into combined: MutableArrayView<Float>
-    ) {
+    ) throws {
         let (m, n) = (gradients.shape[0], gradients.shape[1])
         let factors = (0..<m).map { Float(weights[$0]) }
         let (values, result) = (gradients.elements, combined.elements)
@@ -71,7 +71,7 @@ final class GradDrop: Plugin {
                 magnitude += abs(value)
             }
             // Where all gradients are zero nothing is drawn and nothing dropped.
-            guard magnitude > 0 else {
+            guard magnitude > 0 || magnitude.isNaN else {
                 result[column] = 0
                 continue
             }
@@ -82,6 +82,11 @@ final class GradDrop: Plugin {
                 let value = factors[row] * values[row * n + column]
                 let stays = value > 0 ? purity > draw : purity < draw
                 kept += stays ? value : leak * value
+            }
+            guard kept.isFinite else {
+                throw PluginError(
+                    "coordinate \(column) of the combined gradient is \(kept) in single precision: the gradients and "
+                        + "their weights (\(weights.elements.map { "\($0)" }.joined(separator: ", "))) are too large")
             }
             result[column] = kept
         }

@@ -58,34 +58,113 @@ struct TrialCase: CustomStringConvertible {
     }
 }
 
-/// Makes up inputs that a trainer could give: Gram matrices of actual vectors, weights at the multipliers, rows distinct
-/// and in range. Values depend on the seed, the case, the step and the name alone.
-struct TrialInputs {
-    let seed: UInt64
+/// Makes up steps that a trainer could have, and lets a session say what follows: which rows there are, `losses`, `numel`,
+/// where weights start. Values depend on the seed, the case, the step and the name alone.
+final class TrialInputs {
+    /// The points of a step, in the order of a run.
+    static let stepPoints: [HookPoint] = [.preBackward, .gradientCombine, .postStep]
 
-    /// Values of every input of `hook` in declared order.
-    func values(of hook: HookTrial, in trial: TrialCase, step: Int) -> [TrialValue?] {
-        let sizes = axisSizes(hook.inputs, trial)
-        let floating = hook.inputs.indices.filter { hook.inputs[$0].type.element != .i64 }
-        return hook.inputs.enumerated().map { index, input in
-            if input.isOptional && !isPresent(input, trial, step) { return nil }
-            var random = RandomGenerator(
-                seed: seed, stream: RandomGenerator.stream(input.name), UInt64(trial.variation), UInt64(step),
-                input.isPrevious ? 1 : 0)
-            // Not a number everywhere, or in one element of one input.
-            var isPoisoned = false
-            if trial.kind == .nan {
-                isPoisoned =
-                    trial.variation % 2 == 0 || floating.isEmpty
-                    || floating[(trial.variation / 2 + step) % floating.count] == index
-            }
-            return value(of: input, sizes, trial, step, isPoisoned, hook, &random)
+    private let seed: UInt64
+    private let trial: TrialCase
+    private let hooks: [HookTrial]
+    private let session: HookSession
+    /// Objectives that some hook names; the others of the run have made-up names.
+    private let named: Set<String>
+    /// Sizes by the registry's axis letters.
+    private var sizes: [String: Int]
+
+    init(seed: UInt64, trial: TrialCase, hooks: [HookTrial], of instance: PluginInstance) {
+        self.seed = seed
+        self.trial = trial
+        self.hooks = hooks
+        let names = hooks.flatMap { $0.inputs + $0.results }.compactMap { argument -> String? in
+            let captures = NameRegistry.training.match(argument.name)?.captures
+            return captures?["objective"].flatMap { $0 == "none" ? nil : $0 }
         }
+        var objectives: [String] = []
+        for name in names where !objectives.contains(name) { objectives.append(name) }
+        named = Set(objectives)
+        var sizes = trial.sizes
+        // A plugin may want arrays of one size.
+        for argument in hooks.flatMap(\.inputs) {
+            let letters = NameRegistry.training.match(argument.name)?.type.axes ?? []
+            for (axis, letter) in zip(argument.type.axes ?? [], letters) { if let size = Int(axis) { sizes[letter] = size } }
+        }
+        while objectives.count < sizes["m"] ?? 1 { objectives.append("other-\(objectives.count)") }
+        self.sizes = sizes
+        session = HookSession(Composition(alone: instance, registry: .training), objectives: objectives)
+        session.setBlocks(BlockFacts(numel: []))
+        planFacts()
+    }
+
+    // MARK: - A run
+
+    private func planFacts() {
+        var random = generator("plan", 0)
+        session.setBlocks(blocks(&random))
+        session.values.set("objectives", Int64(session.objectives.count))
+        offerBatch(.plan, step: 0)
+    }
+
+    /// Puts in what the hooks of a point find in a step.
+    func offer(_ point: HookPoint, step: Int) throws {
+        var random = generator(point.rawValue, step)
+        switch point {
+        case .preBackward:
+            session.multipliers = session.objectives.map { scalar("lambda", "lambda.\($0)", step) }
+            session.begin(step: step, rate: 1e-4 * (1 + random.uniform()))
+            sizes["n"] = trial.sizes["n"]
+        case .gradientCombine:
+            session.setLosses(session.objectives.map { isPresent($0, step) ? scalar("loss", "loss.\($0)", step) : nil })
+            let numel = session.blocks.numel.reduce(0) { $0 + Int($1) }
+            sizes["n"] = numel
+            try session.offer(gradients(coordinates: numel, &random))
+        default: break
+        }
+        offerBatch(point, step: step)
+    }
+
+    func endStep() { session.values.advanceStep() }
+
+    /// A step whose hooks are not called: what it leaves is what the next one reads as the previous.
+    func skip(_ step: Int) throws {
+        for point in Self.stepPoints { try offer(point, step: step) }
+        endStep()
+    }
+
+    /// Values of every input of `hook` in declared order; nil: the hook is not called in such a step.
+    func values(of hook: HookTrial, step: Int) -> [TrialValue?]? {
+        guard var values = hook.values(from: session) else { return nil }
+        let floating = hook.inputs.indices.filter { hook.inputs[$0].type.element != .i64 }
+        for (index, input) in hook.inputs.enumerated() {
+            if input.isOptional && !isChosen(input, step) { values[index] = nil }
+            guard trial.kind == .nan, let value = values[index] else { continue }
+            // Not a number everywhere, or in one element of one input.
+            if trial.variation % 2 == 0 || floating.isEmpty
+                || floating[(trial.variation / 2 + step) % floating.count] == index
+            {
+                var random = generator("poison." + input.name, step)
+                values[index] = poisoned(value, input, &random)
+            }
+        }
+        return values
+    }
+
+    // MARK: - What is there
+
+    /// Objectives take part all, or as it comes: those that hooks can do without.
+    private func isPresent(_ objective: String, _ step: Int) -> Bool {
+        guard named.contains(objective), session.objectives.count > named.count || objective != session.objectives[0]
+        else { return true }
+        let own = ["index.\(objective)", "loss.\(objective)", "gradient_norm.\(objective)"]
+        let arguments = hooks.flatMap(\.inputs).filter { own.contains($0.name) && !$0.isPrevious }
+        guard let first = arguments.first, arguments.allSatisfy(\.isOptional) else { return true }
+        return isChosen(first, step)
     }
 
     /// Optional inputs are all there, all absent, or as it comes. A name that another one depends on is not decided alone:
     /// the choice is made for the whole objective.
-    private func isPresent(_ input: HookArgument, _ trial: TrialCase, _ step: Int) -> Bool {
+    private func isChosen(_ input: HookArgument, _ step: Int) -> Bool {
         if input.isPrevious && step == 0 { return false }
         switch trial.variation % 3 {
         case 0: return true
@@ -98,39 +177,50 @@ struct TrialInputs {
         }
     }
 
-    /// What the plugin's axis names stand for. The registry knows the letters of its names; a name it does not know gets
-    /// sizes of its own.
-    private func axisSizes(_ inputs: [HookArgument], _ trial: TrialCase) -> [String: Int] {
-        var canonical = trial.sizes
-        // Rows of the objectives the hook names have to exist.
-        let rows = Set(inputs.filter { $0.name.hasPrefix("index.") }.map(\.name)).count
-        canonical["m"] = max(canonical["m"] ?? 1, rows)
-        let known = inputs.compactMap { input in
-            input.type.axes.flatMap { axes in
-                NameRegistry.training.match(input.name)?.type.axes.map { Array(zip(axes, $0)) }
-            }
-        }.flatMap { $0 }
-        for (axis, letter) in known { if let fixed = Int(axis) { canonical[letter] = fixed } }
-        var sizes: [String: Int] = [:]
-        for (axis, letter) in known where sizes[axis] == nil { sizes[axis] = canonical[letter] ?? 3 }
-        for axis in inputs.flatMap({ $0.type.axes ?? [] }) where sizes[axis] == nil {
-            sizes[axis] = Int(axis) ?? 1 + Int(RandomGenerator.stream(axis) % 4)
-        }
-        return sizes
+    // MARK: - Values
+
+    private func generator(_ name: String, _ step: Int) -> RandomGenerator {
+        RandomGenerator(
+            seed: seed, stream: RandomGenerator.stream(name), UInt64(trial.variation), UInt64(step))
     }
 
-    private func value(
-        of input: HookArgument, _ sizes: [String: Int], _ trial: TrialCase, _ step: Int, _ isPoisoned: Bool,
-        _ hook: HookTrial, _ random: inout RandomGenerator
-    ) -> TrialValue {
+    /// Gives every input of a point that is not the session's own a value.
+    private func offerBatch(_ point: HookPoint, step: Int) {
+        for input in hooks.filter({ $0.point == point }).flatMap(\.inputs) where !input.isPrevious {
+            guard !Self.sessionFamilies.contains(Self.family(input.name)) else { continue }
+            var random = generator(input.name, step)
+            offer(input, step, &random)
+        }
+    }
+
+    /// What the session itself knows.
+    private static let sessionFamilies: Set<String> = [
+        "step", "lr", "seed", "objectives", "gram", "weights", "losses", "rows", "index", "numel", "grads", "lambda",
+        "gradient_norm", "block_group", "block_layer", "block_kind", "block_shape",
+    ]
+
+    /// What a value is: the start of its name, and for one of a probe what comes after the probe's.
+    private static func family(_ name: String) -> String {
+        let pattern = NameRegistry.training.match(name)?.entry.pattern.description ?? name
+        let parts = pattern.split(separator: ".").map(String.init)
+        return parts.count > 2 && parts[0] == "probe"
+            ? parts[2] : name.split(separator: ".").first.map(String.init) ?? name
+    }
+
+    private func offer(_ input: HookArgument, _ step: Int, _ random: inout RandomGenerator) {
         let family = Self.family(input.name)
         guard let axes = input.type.axes else {
             if input.type.element == .i64 {
-                return .i64(integer(input.name, family, sizes, step, hook, &random))
+                session.values.set(input.name, family == "steps" ? 100 : Int64(2 + random.next() % 6))
+            } else if family != "loss" || session.values.double(input.name) == nil {
+                session.values.set(input.name, scalar(family, input.name, step))
             }
-            return .f64(scalar(family, trial.kind, isPoisoned, &random))
+            return
         }
-        let shape = axes.map { sizes[$0] ?? 1 }
+        let letters = NameRegistry.training.match(input.name)?.type.axes
+        let shape = axes.enumerated().map { place, axis in
+            Int(axis) ?? letters.flatMap { sizes[$0[place]] } ?? 1 + Int(RandomGenerator.stream(axis) % 4)
+        }
         let count = shape.reduce(1, *)
         switch input.type.element {
         case .i64 where family == "order":
@@ -141,114 +231,80 @@ struct TrialInputs {
                 for last in row.indices.reversed() { row.swapAt(last, Int(random.next() % UInt64(last + 1))) }
                 return row
             }
-            return .array(bytes: numbers.withUnsafeBytes { Array($0) }, shape: shape)
+            set(input, numbers, shape)
         case .i64:
-            let limit = family == "answer_ids" ? vocabulary(hook, sizes, trial) : 1000
-            let numbers = (0..<count).map {
-                family == "rows"
-                    ? Int64($0)
-                    : family == "numel" ? 1 + Int64(random.next() % 1000) : Int64(random.next() % UInt64(max(limit, 1)))
-            }
-            return .array(bytes: numbers.withUnsafeBytes { Array($0) }, shape: shape)
+            // Answer tokens are rows of the vocabulary.
+            let limit = family == "answer_ids" ? sizes["v"] ?? 8 : 1000
+            set(input, (0..<count).map { _ in Int64(random.next() % UInt64(max(limit, 1))) }, shape)
         case .f64:
-            var numbers = doubles(family, shape, trial, &random)
-            // Weights are checked when they are made: they never reach a hook as NaN.
-            if isPoisoned && family != "weights" { poison(&numbers, everywhere: trial.variation % 2 == 0, &random) }
-            return .array(bytes: numbers.withUnsafeBytes { Array($0) }, shape: shape)
+            set(input, (0..<count).map { _ in family == "uniforms" ? random.uniform() : random.normal() * trial.kind.scale }, shape)
         case .f32:
             let width = max(shape.last ?? 1, 1)
-            var numbers = (0..<count).map { index in
-                // Every row of a mask has a token.
+            // Every row of a mask has a token.
+            let numbers = (0..<count).map { index in
                 family == "mask"
-                    ? (index % width == 0 || random.uniform() < 0.7 ? 1 : 0) : random.normal() * trial.kind.floatScale
+                    ? (index % width == 0 || random.uniform() < 0.7 ? 1 : 0)
+                    : Float(random.normal() * trial.kind.floatScale)
             }
-            if isPoisoned && family != "mask" { poison(&numbers, everywhere: trial.variation % 2 == 0, &random) }
-            return .array(bytes: numbers.map { Float($0) }.withUnsafeBytes { Array($0) }, shape: shape)
+            set(input, numbers, shape)
         }
     }
 
-    /// What a value is: the start of its name, and for one of a probe what comes after the probe's.
-    private static func family(_ name: String) -> String {
-        let pattern = NameRegistry.training.match(name)?.entry.pattern.description ?? name
-        let parts = pattern.split(separator: ".").map(String.init)
-        return parts.count > 2 && parts[0] == "probe"
-            ? parts[2] : name.split(separator: ".").first.map(String.init) ?? name
+    private func set<Element: BitwiseCopyable>(_ input: HookArgument, _ numbers: [Element], _ shape: [Int]) {
+        session.values.set(input.name, ArrayView(copying: numbers, as: input.type.element, shape: shape))
     }
 
-    private func poison(_ numbers: inout [Double], everywhere: Bool, _ random: inout RandomGenerator) {
-        guard !numbers.isEmpty else { return }
-        if everywhere {
-            numbers = numbers.map { _ in .nan }
-        } else {
-            numbers[Int(random.next() % UInt64(numbers.count))] = .nan
-        }
+    private func scalar(_ family: String, _ name: String, _ step: Int) -> Double {
+        var random = generator(name, step)
+        let number = random.normal() * trial.kind.scale
+        return ["loss", "lambda"].contains(family) ? abs(number) : number
     }
 
-    /// Answer tokens are rows of the vocabulary axis of the logits, where the hook reads those too.
-    private func vocabulary(_ hook: HookTrial, _ sizes: [String: Int], _ trial: TrialCase) -> Int {
-        let logits = hook.inputs.first { $0.name == "answer_logits" }
-        return logits?.type.axes?.last.flatMap { sizes[$0] } ?? trial.sizes["v"] ?? 8
+    private func blocks(_ random: inout RandomGenerator) -> BlockFacts {
+        BlockFacts(numel: (0..<(sizes["k"] ?? 1)).map { _ in 1 + Int64(random.next() % 24) })
     }
 
-    private func integer(
-        _ name: String, _ family: String, _ sizes: [String: Int], _ step: Int, _ hook: HookTrial,
-        _ random: inout RandomGenerator
-    ) -> Int64 {
-        switch family {
-        case "step": return Int64(step)
-        case "steps": return 100
-        case "objectives":
-            return Int64(hook.inputs.first { $0.name == "rows" }?.type.axes?.first.flatMap { sizes[$0] } ?? 3)
-        case "index":
-            var names: [String] = []
-            for input in hook.inputs where input.name.hasPrefix("index.") && !names.contains(input.name) {
-                names.append(input.name)
-            }
-            return Int64(names.firstIndex(of: name) ?? 0)
-        default: return 2 + Int64(random.next() % 6)
-        }
-    }
-
-    private func scalar(
-        _ family: String, _ kind: TrialKind, _ isPoisoned: Bool, _ random: inout RandomGenerator
-    ) -> Double {
-        switch family {
-        // The trainer's own number: always positive and ordinary.
-        case "lr": return 1e-4 * (1 + random.uniform())
-        case _ where isPoisoned: return .nan
-        case "loss", "lambda": return abs(random.normal()) * kind.scale
-        default: return random.normal() * kind.scale
-        }
-    }
-
-    private func doubles(
-        _ family: String, _ shape: [Int], _ trial: TrialCase, _ random: inout RandomGenerator
-    ) -> [Double] {
-        let count = shape.reduce(1, *)
-        switch family {
-        case "gram" where shape.count == 3 && shape[1] == shape[2]: return gram(shape, trial, &random)
-        case "uniforms": return (0..<count).map { _ in random.uniform() }
-        case "weights":
-            return (0..<count).map { _ in trial.variation % 2 == 0 ? 1 : 2 * random.uniform() }
-        default: return (0..<count).map { _ in random.normal() * trial.kind.scale }
-        }
-    }
-
-    /// Inner products of vectors: independent ones, and every fourth block each duplicates or opposed ones.
-    private func gram(_ shape: [Int], _ trial: TrialCase, _ random: inout RandomGenerator) -> [Double] {
-        let size = shape[1]
-        var numbers: [Double] = []
-        for block in 0..<shape[0] {
-            let width = size + 2
-            var vectors = (0..<size).map { _ in (0..<width).map { _ in random.normal() } }
+    /// Vectors and their inner products: independent ones, and every fourth block each duplicates or opposed ones.
+    private func gradients(coordinates: Int, _ random: inout RandomGenerator) -> GradientFacts {
+        let rows = session.present.count
+        var vectors = [[Double]](repeating: [], count: rows)
+        var gram: [Double] = []
+        for (block, size) in session.blocks.numel.enumerated() {
+            var parts = (0..<rows).map { _ in (0..<Int(size)).map { _ in random.normal() } }
             let degenerate = (block + trial.variation) % 4
-            if size > 1 && degenerate >= 2 { vectors[1] = vectors[0].map { degenerate == 2 ? $0 : -$0 } }
-            for row in vectors {
-                for column in vectors {
-                    numbers.append(zip(row, column).reduce(0) { $0 + $1.0 * $1.1 } * trial.kind.scale)
+            if rows > 1 && degenerate >= 2 { parts[1] = parts[0].map { degenerate == 2 ? $0 : -$0 } }
+            for row in parts {
+                for column in parts { gram.append(zip(row, column).reduce(0) { $0 + $1.0 * $1.1 } * trial.kind.scale) }
+            }
+            for (row, part) in parts.enumerated() { vectors[row] += part }
+        }
+        let values = vectors.flatMap(\.self).map { Float($0 * trial.kind.floatScale) }
+        return GradientFacts(gram: gram, coordinates: coordinates) {
+            ArrayView(copying: values, as: .f32, shape: [rows, coordinates])
+        }
+    }
+
+    private func poisoned(_ value: TrialValue, _ input: HookArgument, _ random: inout RandomGenerator) -> TrialValue {
+        let family = Self.family(input.name)
+        switch value {
+        // The trainer's own numbers are always ordinary.
+        case .f64 where family != "lr": return .f64(.nan)
+        case .array(var bytes, let shape)
+        where input.type.element != .i64 && !["weights", "mask", "uniforms"].contains(family) && !bytes.isEmpty:
+            let size = input.type.element.size
+            let everywhere = trial.variation % 2 == 0
+            let chosen = Int(random.next() % UInt64(bytes.count / size))
+            for element in 0..<bytes.count / size where everywhere || element == chosen {
+                bytes.withUnsafeMutableBytes { buffer in
+                    if size == 4 {
+                        buffer.storeBytes(of: Float.nan, toByteOffset: 4 * element, as: Float.self)
+                    } else {
+                        buffer.storeBytes(of: Double.nan, toByteOffset: 8 * element, as: Double.self)
+                    }
                 }
             }
+            return .array(bytes: bytes, shape: shape)
+        default: return value
         }
-        return numbers
     }
 }

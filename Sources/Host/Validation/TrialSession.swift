@@ -37,19 +37,24 @@ struct TrialPlugin {
         layout: TrialLayout = .roomy
     ) throws -> [TrialCall] {
         let hooks = HookTrial.all(of: instance)
-        let inputs = TrialInputs(seed: seed &+ stream)
+        let inputs = TrialInputs(seed: seed &+ stream, trial: trial, hooks: hooks, of: instance)
         var calls: [TrialCall] = []
         func call(_ point: HookPoint, _ step: Int) throws {
             for hook in hooks where hook.point == point {
-                let values = inputs.values(of: hook, in: trial, step: step)
+                guard let values = inputs.values(of: hook, step: step) else { continue }
                 let outcome = try hook.call(values, step: step, layout: layout, context: "\(trial)")
                 calls.append(
                     TrialCall(point: point, place: "\(point.rawValue) hook, step \(step), \(trial)", outcome: outcome))
             }
         }
         if steps.lowerBound == 0 { try call(.plan, 0) }
+        if let first = steps.first, first > 0 { try inputs.skip(first - 1) }
         for step in steps {
-            for point in [HookPoint.preBackward, .gradientCombine, .postStep] { try call(point, step) }
+            for point in TrialInputs.stepPoints {
+                try inputs.offer(point, step: step)
+                try call(point, step)
+            }
+            inputs.endStep()
         }
         return calls
     }

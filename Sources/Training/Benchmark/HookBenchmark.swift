@@ -42,16 +42,14 @@ public struct HookBenchmark: Encodable {
                 guard let hook = library.hooks.first(where: { $0.point == point }) else { continue }
                 var times: [CallForm: Double] = [:]
                 for form in [CallForm.native, .frame] {
-                    let instance = try PluginInstance(library: library, request: request, callForm: form)
-                    let values = ValueStore()
-                    try instance.run(.plan, values: Self.filled(instance.arguments(at: .plan), values, blocks), step: 0)
-                    _ = Self.filled(instance.arguments(at: point), values, blocks)
-                    // Weights start anew in every step, as in training.
-                    let weights = values.array("weights")
-                    times[form] = try Self.nanoseconds(repetitions) {
-                        if let weights { values.set("weights", weights) }
-                        try instance.run(point, values: values, step: 1)
-                    }
+                    let session = HookSession(
+                        Composition(
+                            alone: try PluginInstance(library: library, request: request, callForm: form),
+                            registry: .training),
+                        objectives: ["action", "retention"])
+                    try session.plan(Self.facts(blocks: blocks))
+                    _ = try Self.fill(session, blocks: blocks)
+                    times[form] = try Self.nanoseconds(repetitions) { try session.run(point) }
                 }
                 calls.append(
                     Call(
@@ -66,29 +64,19 @@ public struct HookBenchmark: Encodable {
     private static func timeStep(_ search: PluginSearch, blocks: Int, repetitions: Int) throws -> Step {
         let composition = try Composition(
             PluginRequest.parseList(strategy), search: search, registry: .training)
-        let values = ValueStore(remembering: composition.previousReads)
-        for (name, value) in ["hidden_states": 5, "hidden_size": width, "visual_tokens": 32, "queries": 64] {
-            values.set(name, Int64(value))
+        let session = HookSession(composition)
+        try session.plan(facts(blocks: blocks))
+        let gradients = try fill(session, blocks: blocks)
+        let plugins = try nanoseconds(repetitions) {
+            session.begin(step: 1, rate: 1e-4)
+            try session.microBatch()
+            session.closeBatch()
+            _ = try session.combine(gradients)
+            _ = try session.finish()
         }
-        try composition.run(.plan, values: values, step: 0)
-        for point in HookPoint.allCases.dropFirst() {
-            for name in composition.resolvedReads(at: point) { set(name, values, blocks) }
-        }
-        let weights = [Double](repeating: 1, count: 2 * blocks)
-        let arithmetic = InlinedStep(composition.resolvedReads(at: .preBackward), values, blocks: blocks)
-        return try weights.withUnsafeBufferPointer { start in
-            guard let address = start.baseAddress else { return Step(blocks: blocks, plugins: .nan, inlined: .nan) }
-            let view = ArrayView(
-                pointer: UnsafeMutableRawPointer(mutating: address), element: .f64, shape: [blocks, 2])
-            let plugins = try nanoseconds(repetitions) {
-                try composition.run(.preBackward, values: values, step: 1)
-                values.set("weights", view)
-                try composition.run(.gradientCombine, values: values, step: 1)
-                try composition.run(.postStep, values: values, step: 1)
-            }
-            let inlined = try nanoseconds(repetitions) { arithmetic.run() }
-            return Step(blocks: blocks, plugins: plugins / 1000, inlined: inlined / 1000)
-        }
+        let arithmetic = InlinedStep(composition.resolvedReads(at: .preBackward), session.values, blocks: blocks)
+        let inlined = try nanoseconds(repetitions) { arithmetic.run() }
+        return Step(blocks: blocks, plugins: plugins / 1000, inlined: inlined / 1000)
     }
 
     /// Median over nine turns, after one to warm up.
@@ -105,36 +93,51 @@ public struct HookBenchmark: Encodable {
 
     // MARK: - Values
 
-    private static func filled(
-        _ arguments: [(inputs: [HookArgument], results: [HookArgument])], _ values: ValueStore, _ blocks: Int
-    ) -> ValueStore {
-        for input in arguments.flatMap(\.inputs) where !input.isPrevious { set(input.name, values, blocks) }
-        return values
+    private static func facts(blocks: Int) -> PlanFacts {
+        var facts = PlanFacts()
+        facts.hiddenStates = 5
+        facts.hiddenSize = width
+        facts.visualTokens = 32
+        facts.queries = 64
+        facts.batch = batch
+        facts.steps = 1000
+        facts.blocks = { _ in BlockFacts(numel: (0..<blocks).map { Int64($0 % 5 + 1) }) }
+        return facts
     }
 
-    /// Gives a name a value of the size it has in training; names that are optional and unknown stay absent.
-    private static func set(_ name: String, _ values: ValueStore, _ blocks: Int) {
+    /// Puts in what a micro-batch has in training, at its size there, and what is known of the gradients.
+    private static func fill(_ session: HookSession, blocks: Int) throws -> GradientFacts {
+        for point in HookPoint.allCases.dropFirst() {
+            for name in session.composition.resolvedReads(at: point) { set(name, session.values) }
+        }
+        // As a Gram matrix of two objectives in conflict.
+        let gram = [[Double]](repeating: [1, -0.25, -0.25, 1], count: blocks).flatMap(\.self)
+        let coordinates = session.blocks.numel.reduce(0) { $0 + Int($1) }
+        let memory = TimedMemory(2 * coordinates * 4)
+        for index in 0..<2 * coordinates { memory.store(Float(index % 7) - 3, index) }
+        let gradients = GradientFacts(gram: gram, coordinates: coordinates) {
+            ArrayView(pointer: memory.pointer, element: .f32, shape: [2, coordinates], owner: memory)
+        }
+        session.setLosses(session.objectives.map { _ in 0.3 })
+        try session.offer(gradients)
+        return gradients
+    }
+
+    /// Gives a name of the batch a value; what nobody gives but plugins stays absent.
+    private static func set(_ name: String, _ values: ValueStore) {
         guard let match = NameRegistry.training.match(name) else { return }
         guard let axes = match.type.axes else {
             guard values.double(name) == nil, values.integer(name) == nil else { return }
-            if match.type.element == .i64 {
-                values.set(name, name == "index.retention" ? 1 : Int64(0))
-            } else {
-                values.set(name, 0.3)
-            }
+            if match.type.element == .i64 { values.set(name, Int64(0)) } else { values.set(name, 0.3) }
             return
         }
-        let sizes = [
-            "b": batch, "h": chunk, "a": actions, "t": 1, "d": width, "k": blocks, "m": 2, "n": 64, "v": 64,
-        ]
-        // Draws that only exist when somebody gives them.
-        guard match.entry.provider == .host, name != "weights" || values.array(name) == nil else { return }
+        let sizes = ["b": batch, "h": chunk, "a": actions, "t": 1, "d": width, "n": 64, "v": 64]
+        guard match.entry.provider == .host, axes.allSatisfy({ sizes[$0] != nil }) else { return }
         let shape = axes.map { sizes[$0] ?? 1 }
         let memory = TimedMemory(shape.reduce(match.type.element.size, *))
         switch match.type.element {
         case .f32: for index in 0..<memory.bytes / 4 { memory.store(Float(index % 7) - 3, index) }
-        // As a Gram matrix of two objectives in conflict.
-        case .f64: for index in 0..<memory.bytes / 8 { memory.store([1, -0.25, -0.25, 1][index % 4], index) }
+        case .f64: for index in 0..<memory.bytes / 8 { memory.store(Double(index % 4), index) }
         case .i64: for index in 0..<memory.bytes / 8 { memory.store(Int64(index % 5 + 1), index) }
         }
         values.set(

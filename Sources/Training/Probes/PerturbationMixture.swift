@@ -1,5 +1,4 @@
 package import Data
-internal import PluginRuntime
 package import Tensors
 
 /// What is done to an image of a probe.
@@ -27,16 +26,6 @@ package struct PerturbationMixture {
         precondition(shares.count == Perturbation.allCases.count, "a share for each perturbation")
         let sum = shares.reduce(0, +)
         self.shares = sum > 0 ? shares.map { $0 / sum } : [1, 0, 0, 0]
-    }
-
-    init(probe: String, _ values: ValueStore) throws {
-        let given = try Perturbation.allCases.map { kind in
-            let name = "probe.\(probe).share.\(kind.rawValue)"
-            let share = values.double(name) ?? 0
-            guard share.isFinite, share >= 0 else { throw TrainingError("\(name) is \(share); expected 0 or more") }
-            return share
-        }
-        self.init(shares: given)
     }
 
     /// A perturbation for each of `count` samples: every share as nearly as whole samples allow (systematic sampling),

@@ -71,29 +71,27 @@ final class ProbePasses {
     /// Runs the probes under the current weights, recording, and gives hooks the results.
     ///
     /// - Returns: what cotangents may be put on, by name.
-    func forward(_ runs: [Run], values: ValueStore, on tape: Tape) -> [(name: String, tensor: Tensor)] {
-        var targets: [(name: String, tensor: Tensor)] = []
+    func forward(_ runs: [Run], values: ValueStore, on tape: Tape) -> [BatchPasses.Target] {
+        var targets: [BatchPasses.Target] = []
         for run in runs {
             let probe = run.probe
             let count = run.input.prompts.count
             let output = model.forward(run.input, taps: probe.taps, on: tape)
-            func offer(_ tensor: Tensor, _ name: String, anchor: String, slot: Int, _ shape: [Int]) {
-                values.set(probe.name(name), .floats(tensor.values, shape))
-                if probe.readsAnchor {
-                    values.set(probe.name(anchor), .floats(anchors[run.index][slot].base, shape))
-                }
-                targets.append((probe.name(name), tensor))
+            func offer(_ tensor: Tensor, _ name: ValueName, anchor: ValueName, slot: Int, _ shape: [Int]) {
+                values.set(name, .floats(tensor.values, shape))
+                if probe.readsAnchor { values.set(anchor, .floats(anchors[run.index][slot].base, shape)) }
+                targets.append((name, tensor))
             }
             for (slot, feature) in output.features.enumerated() {
-                let tap = probe.taps[slot].name
+                let names = probe.tapNames[slot]
                 offer(
-                    feature.tensor, "feature.\(tap)", anchor: "anchor.\(tap)", slot: slot,
+                    feature.tensor, names.feature, anchor: names.anchor, slot: slot,
                     [count, feature.tokens, feature.tensor.columns])
-                values.set(probe.name("mask.\(tap)"), .floats(feature.mask.values, [count, feature.tokens]))
+                values.set(names.mask, .floats(feature.mask.values, [count, feature.tokens]))
             }
             if let logits = output.answerLogits {
                 offer(
-                    logits, "logits", anchor: "anchor_logits", slot: output.features.count,
+                    logits, probe.logits, anchor: probe.anchorLogits, slot: output.features.count,
                     [logits.rows, logits.columns])
             }
         }

@@ -1,6 +1,7 @@
 internal import Data
 internal import Foundation
 package import Models
+internal import PluginRuntime
 
 /// Turns instructions and questions into the token sequences a model was trained with.
 package struct PromptEncoder {
@@ -34,19 +35,19 @@ package struct PromptEncoder {
         tokenizer.encode(questionTemplate.replacingOccurrences(of: "{question}", with: text))
     }
 
-    /// The text in the question prompt (template 0), the action prompt (1) or as it is (2).
-    func encode(_ text: String, template: Int) -> [Int32] {
+    /// The text in one of the model's prompts, or as it is.
+    func encode(_ text: String, template: ProbeTemplate) -> [Int32] {
         switch template {
-        case 0: question(text)
-        case 1: action(text)
-        default: tokenizer.encode(text)
+        case .question: question(text)
+        case .action: action(text)
+        case .none: tokenizer.encode(text)
         }
     }
 
     /// Token ids for planning: those of the folder's tokenizer, or as many as a text has about when there is none.
-    static func encoding(folder: ModelFolder) -> (String, Int) -> [Int32] {
+    static func encoding(folder: ModelFolder) -> PromptEncoding {
         guard let encoder = try? PromptEncoder(folder: folder) else {
-            return { text, template in Array(repeating: 0, count: text.utf8.count / 4 + (template == 2 ? 1 : 32)) }
+            return { text, template in Array(repeating: 0, count: text.utf8.count / 4 + (template == .none ? 1 : 32)) }
         }
         return encoder.encode
     }

@@ -167,9 +167,7 @@ struct RunParts {
         try MomentFile.read(checkpoint.file("optimizer.safetensors"), into: step.optimizer, of: model.parameters)
         step.optimizer.updates = state.updates
         step.skippedSteps = state.skippedSteps
-        step.multipliers = state.multipliers
-        try composition.loadState(state.plugins, of: kept)
-        try step.values.loadPrevious(state.previousValues)
+        try step.session.restore(state.session, of: kept)
         return state
     }
 
@@ -210,21 +208,6 @@ struct RunParts {
             let statistics = Dictionary(uniqueKeysWithValues: parts.map { ($0.dataset.name, $0.statistics) })
             return (DemonstrationSource(reader, prompts: prompts), statistics, evaluation)
         }
-    }
-}
-
-extension StepSettings {
-    init(_ settings: RunSettings) {
-        self.init()
-        accumulation = settings.accumulation
-        clipNorm = settings.clipNorm
-        skipsNonFinite = settings.skipsNonFinite
-        checkpointsActivations = settings.checkpointsActivations
-        anchorPrecision = settings.anchorPrecision
-        learningRateScales = settings.learningRateScales ?? LearningRateScales()
-        proprioDropout = settings.proprioDropout ?? 0
-        proprioDropoutSteps = settings.proprioDropoutSteps
-        seed = settings.seed
     }
 }
 

@@ -190,10 +190,11 @@ public final class Trainer {
     @discardableResult
     public func save(_ report: (TrainingEvent) -> Void = { _ in }) throws -> CheckpointFolders.Checkpoint {
         try metrics.synchronize()
+        let session = try step.session.save()
         let state = TrainerState(
             step: stepsDone, updates: step.optimizer.updates, skippedSteps: step.skippedSteps,
-            multipliers: step.multipliers, plugins: try step.composition.saveState(),
-            previousValues: try step.values.savePrevious(), dataCursor: source.cursor,
+            multipliers: session.multipliers, plugins: session.plugins, previousValues: session.previousValues,
+            dataCursor: source.cursor,
             dataChoice: settings.dataChoice, modelHash: modelHash,
             learningRateScales: settings.learningRateScales?.factors)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in

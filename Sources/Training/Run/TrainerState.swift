@@ -1,6 +1,7 @@
 internal import Data
 internal import Foundation
 internal import Models
+internal import PluginRuntime
 internal import Tensors
 
 /// What a checkpoint holds besides the model's tensors and the optimizer's moments: `trainer_state.json`.
@@ -25,6 +26,11 @@ struct TrainerState: Codable {
     var modelHash: String
     /// Factors on the learning rate by parameter group; nil when there are none.
     var learningRateScales: [String: Double]?
+
+    /// What the conversation with the plugins carries on.
+    var session: HookSession.State {
+        HookSession.State(multipliers: multipliers, plugins: plugins, previousValues: previousValues)
+    }
 
     func write(to path: String) throws {
         let encoder = JSONEncoder()

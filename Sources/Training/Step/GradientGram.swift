@@ -6,20 +6,15 @@ internal import Tensors
 /// The matrix is enough for nearly every way of combining gradients, for their norms and for clipping, and costs one
 /// pass over memory.
 final class GradientGram {
-    /// [blocks, m, m], row major.
-    private(set) var values: [Double]
-    let objectives: Int
     private let blocks: ParameterBlocks
     /// (block, first value, count): parameters cut into pieces, so that threads share large ones.
     private let pieces: [(block: Int, offset: Int, count: Int)]
     /// [pieces, m, m].
-    private let partial: UnsafeMutableBufferPointer<Double>
+    private var partial: [Double] = []
     private static let pieceSize = 1 << 16
 
-    init(blocks: ParameterBlocks, objectives: Int) {
+    init(blocks: ParameterBlocks) {
         self.blocks = blocks
-        self.objectives = objectives
-        values = Array(repeating: 0, count: blocks.blocks.count * objectives * objectives)
         pieces = blocks.blocks.enumerated().flatMap { index, block in
             block.parameters.flatMap { parameter in
                 stride(from: 0, to: parameter.count, by: Self.pieceSize).map {
@@ -27,53 +22,34 @@ final class GradientGram {
                 }
             }
         }
-        partial = .allocate(capacity: pieces.count * objectives * objectives)
-        partial.initialize(repeating: 0)
     }
 
-    deinit { partial.deallocate() }
-
-    func compute(_ gradients: [GradientAccumulator], _ parallel: Parallel) {
-        let m = objectives
-        parallel.ranges(pieces.count, grain: 1) { range in
-            withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: m) { starts in
-                guard let sources = starts.baseAddress, let results = partial.baseAddress else { return }
-                for index in range {
-                    let piece = pieces[index]
-                    for row in 0..<m {
-                        starts.initializeElement(
-                            at: row, to: UnsafePointer(gradients[row].values.base + piece.offset))
+    /// [blocks, m, m], row-major, of m gradients.
+    func compute(_ gradients: [GradientAccumulator], _ parallel: Parallel) -> [Double] {
+        let m = gradients.count
+        guard m > 0 else { return [] }
+        if partial.count != pieces.count * m * m { partial = Array(repeating: 0, count: pieces.count * m * m) }
+        partial.withUnsafeMutableBufferPointer { partial in
+            guard let results = partial.baseAddress else { return }
+            parallel.ranges(pieces.count, grain: 1) { range in
+                withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: m) { starts in
+                    guard let sources = starts.baseAddress else { return }
+                    for index in range {
+                        let piece = pieces[index]
+                        for row in 0..<m {
+                            starts.initializeElement(
+                                at: row, to: UnsafePointer(gradients[row].values.base + piece.offset))
+                        }
+                        ck_gram_f64(sources, m, piece.count, results + index * m * m)
                     }
-                    ck_gram_f64(sources, m, piece.count, results + index * m * m)
                 }
             }
         }
-        for index in values.indices { values[index] = 0 }
+        var gram = [Double](repeating: 0, count: blocks.blocks.count * m * m)
         // A fixed order of addition, whichever thread did which piece.
         for (index, piece) in pieces.enumerated() {
-            for entry in 0..<m * m { values[piece.block * m * m + entry] += partial[index * m * m + entry] }
+            for entry in 0..<m * m { gram[piece.block * m * m + entry] += partial[index * m * m + entry] }
         }
-    }
-
-    /// Norm of one objective's gradient over all blocks.
-    func norm(of objective: Int) -> Double {
-        let m = objectives
-        return blocks.blocks.indices.reduce(0) { $0 + values[($1 * m + objective) * m + objective] }.squareRoot()
-    }
-
-    /// `w' gram w` summed over blocks: the squared norm of the combined gradient.
-    ///
-    /// - `weights`: [blocks, m].
-    func squaredNorm(weights: [Double]) -> Double {
-        let m = objectives
-        var total = 0.0
-        for block in blocks.blocks.indices {
-            for i in 0..<m {
-                for j in 0..<m {
-                    total += weights[block * m + i] * values[(block * m + i) * m + j] * weights[block * m + j]
-                }
-            }
-        }
-        return max(0, total)
+        return gram
     }
 }

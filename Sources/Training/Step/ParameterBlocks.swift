@@ -2,6 +2,9 @@ public import enum PluginRuntime.BlockScope
 public import Tensors
 
 extension BlockScope {
+    /// What checkpoints call lists of layers.
+    static let layerLists: Set<String> = ["layers", "blocks", "mlp_resnet_blocks"]
+
     /// The block a parameter belongs to.
     func block(of name: String) -> String {
         switch self {
@@ -11,7 +14,7 @@ extension BlockScope {
         case .layer:
             let parts = Self.base(name).split(separator: ".")
             for (index, part) in parts.enumerated()
-            where ["layers", "blocks", "mlp_resnet_blocks"].contains(part) && index + 1 < parts.count {
+            where Self.layerLists.contains(String(part)) && index + 1 < parts.count {
                 return parts[0...(index + 1)].joined(separator: ".")
             }
             return Self.module(of: name)

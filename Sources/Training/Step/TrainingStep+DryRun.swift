@@ -54,7 +54,7 @@ extension TrainingStep {
                 run.probes[index].anchorFlops = flops()
             }
         }
-        if let anchor, readsAnchor {
+        if let anchor, passes.readsAnchor {
             tape.reset(weights: anchor.table, recording: false)
             var bare = input
             bare.action?.runsPolicy = false
@@ -64,20 +64,19 @@ extension TrainingStep {
         tape.reset(weights: currentWeights, recording: true)
         let output = model.forward(input, taps: taps, on: tape)
         run.forwardFlops = flops()
-        var probeTargets: [(name: String, tensor: Tensor)] = []
+        var targets: [BatchPasses.Target] = []
         for (index, one) in probed.enumerated() {
-            let targets = probes.forward([one], values: values, on: tape)
+            let probed = probes.forward([one], values: session.values, on: tape)
             run.probes[index].forwardFlops = flops()
-            if one.probe.readsAnchor { run.probes[index].anchorCount = targets.reduce(0) { $0 + $1.tensor.count } }
-            probeTargets += targets
+            if one.probe.readsAnchor { run.probes[index].anchorCount = probed.reduce(0) { $0 + $1.tensor.count } }
+            targets += probed
         }
         run.featureCounts = output.features.map(\.tensor.count)
-        var targets = zip(taps, output.features).map { ("feature.\($0.name)", $1.tensor) }
-        targets += probeTargets.map { ($0.name, $0.tensor) }
-        if let actions = output.predictedActions { targets.append(("predicted_actions", actions)) }
-        if let logits = output.answerLogits { targets.append(("answer_logits", logits)) }
-        for (objective, gradient) in zip(objectives, gradients) {
-            let reached = targets.filter { composition.provider(of: "cotangent.\(objective).\($0.0)") != nil }.map(\.1)
+        targets += zip(taps, output.features).map { (ValueName("feature.\($0.name)"), $1.tensor) }
+        if let actions = output.predictedActions { targets.append((ValueName("predicted_actions"), actions)) }
+        if let logits = output.answerLogits { targets.append((ValueName("answer_logits"), logits)) }
+        for (row, gradient) in gradients.enumerated() {
+            let reached = targets.filter { session.givesCotangent(ofRow: row, on: $0.name) }.map(\.tensor)
             // A backward pass only asks whether a cotangent is there; its values are not read.
             tape.backward(seeds: reached.map { ($0, UnsafePointer($0.values)) }, scale: 1, into: gradient)
             run.backwardFlops.append(flops())

@@ -1,0 +1,41 @@
+public import FoundationEssentials
+
+extension HookSession {
+    /// Everything that a conversation carries from step to step.
+    public struct State {
+        /// By objective.
+        public var multipliers: [String: Double]
+        /// Each instance's own bytes.
+        public var plugins: [String: Data]
+        /// What `name@prev` reads next.
+        public var previousValues: Data
+
+        public init(multipliers: [String: Double], plugins: [String: Data], previousValues: Data) {
+            self.multipliers = multipliers
+            self.plugins = plugins
+            self.previousValues = previousValues
+        }
+    }
+
+    /// The state between two steps; equal states give equal bytes. Throws ``PluginStateError``.
+    public func save() throws -> State {
+        State(
+            multipliers: Dictionary(uniqueKeysWithValues: zip(objectives, multipliers)),
+            plugins: try composition.saveState(), previousValues: try values.savePrevious())
+    }
+
+    /// Restores what ``save()`` gave.
+    ///
+    /// - Parameter kept: the instances that go on with their saved state; nil: all, and there may be no others.
+    public func restore(_ state: State, of kept: Set<String>? = nil) throws {
+        if let kept {
+            try composition.loadState(state.plugins, of: kept)
+        } else {
+            try composition.loadState(state.plugins)
+        }
+        try values.loadPrevious(state.previousValues)
+        for (objective, value) in state.multipliers where objectives.contains(objective) {
+            values.set("lambda.\(objective)", value)
+        }
+    }
+}

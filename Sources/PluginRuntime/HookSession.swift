@@ -1,0 +1,327 @@
+/// A step and its plugins in conversation: what hooks are told, when they are called, and what they decide.
+///
+///     plan(facts)                     -> taps, probes, routes, rates, block scope, first multipliers
+///     begin(step, rate)
+///     microBatch()                    -> losses and cotangents               pre_backward
+///     closeBatch()                    -> rows: the objectives that take part
+///     combine(gradients)              -> weights [k, m], or a gradient       gradient_combine
+///     finish()                        -> multipliers, metrics                post_step
+///
+/// Every host is a client of it, so that a rule exists once: which rows there are, what `losses`, `index.X` and `numel` mean,
+/// where weights start, what is withheld and what `name@prev` reads. It knows no tensor, no model and no file of a run. Equal
+/// inputs give equal bits in every host.
+///
+/// One thread at a time; several sessions may live on several threads.
+public final class HookSession {
+    public let composition: Composition
+    /// By row: the objectives of the run in list order.
+    public let objectives: [String]
+    /// The values of the conversation. A host puts in what a micro-batch has, under the registry's names.
+    public let values: ValueStore
+    /// What `plan` hooks decided.
+    public private(set) var decisions = PlanDecisions()
+    /// Who the blocks are.
+    public private(set) var blocks = BlockFacts(numel: [])
+    /// The step that goes on, or went last.
+    public private(set) var step = 0
+    /// Micro-batches of this step so far.
+    public private(set) var microBatches = 0
+    /// Rows of the objectives that take part in this step.
+    public private(set) var present: [Int] = []
+
+    let names: [ObjectiveNames]
+    /// Whether results that are not finite are stored like any other, for tools that show them.
+    private let keepsNonFinite: Bool
+    private var order: HookOrder { composition.order }
+    /// Sums over the step's micro-batches, by name.
+    private var sums: [ValueName: Double] = [:]
+    /// Metrics of pre_backward hooks, averaged over micro-batches, and those of hooks that run once a step.
+    private let microBatchMetrics: [MetricName]
+    private let stepMetrics: [MetricName]
+    /// Multipliers that the step began with, by row.
+    private var multipliersBefore: [Double] = []
+    private let hasCombineHooks: Bool
+    private let readsGradients: Bool
+    /// By row: the cotangent that an objective gives on a value.
+    private let cotangents: [[ValueName: ValueName]]
+
+    // Memory behind the arrays that hooks read. It stays as it is until the next step: `name@prev` is copied at its end.
+    private let gramMemory = SessionArray<Double>(.f64)
+    private let weightMemory = SessionArray<Double>(.f64)
+    private let lossMemory = SessionArray<Double>(.f64)
+    private let rowMemory = SessionArray<Int64>(.i64)
+    private var blockArrays: [(name: ValueName, view: ArrayView)] = []
+
+    /// The names that an objective has in the conversation.
+    struct ObjectiveNames {
+        let loss: ValueName
+        let multiplier: ValueName
+        let index: ValueName
+        let norm: ValueName
+        let weight: ValueName
+        /// Whether some hook reads the norm of its gradient.
+        let readsNorm: Bool
+
+        init(_ objective: String, _ composition: Composition) {
+            loss = ValueName("loss.\(objective)")
+            multiplier = ValueName("lambda.\(objective)")
+            index = ValueName("index.\(objective)")
+            norm = ValueName("gradient_norm.\(objective)")
+            weight = ValueName("weight.\(objective)")
+            readsNorm = composition.needs("gradient_norm.\(objective)")
+        }
+    }
+
+    /// A metric's name in the conversation and in logs.
+    private struct MetricName {
+        let value: ValueName
+        let text: String
+    }
+
+    /// The names that every session knows.
+    enum Names {
+        static let step = ValueName("step")
+        static let rate = ValueName("lr")
+        static let seed = ValueName("seed")
+        static let objectives = ValueName("objectives")
+        static let gram = ValueName("gram")
+        static let weights = ValueName("weights")
+        static let losses = ValueName("losses")
+        static let rows = ValueName("rows")
+        static let numel = ValueName("numel")
+        static let grads = ValueName("grads")
+        static let combined = ValueName("combined")
+    }
+
+    /// - Parameters:
+    ///   - objectives: by row; nil: those that the composition has.
+    ///   - keepsNonFinite: whether results that are not finite are stored like any other. Training never allows it.
+    ///   - values: where the conversation goes on; nil: a new one begins.
+    public init(
+        _ composition: Composition, objectives: [String]? = nil, values: ValueStore? = nil, keepsNonFinite: Bool = false
+    ) {
+        self.composition = composition
+        let objectives = objectives ?? composition.objectives
+        self.objectives = objectives
+        self.keepsNonFinite = keepsNonFinite
+        self.values = values ?? ValueStore(remembering: composition.previousReads)
+        names = objectives.map { ObjectiveNames($0, composition) }
+        func metrics(_ points: Set<HookPoint>) -> [MetricName] {
+            composition.plugins.flatMap(\.hooks).filter { points.contains($0.point) }.flatMap(\.provides)
+                .filter { $0.hasPrefix("metric.") }
+                .map { MetricName(value: ValueName($0), text: String($0.dropFirst("metric.".count))) }
+        }
+        microBatchMetrics = metrics([.preBackward])
+        stepMetrics = metrics([.gradientCombine, .postStep])
+        readsGradients = composition.needs("grads")
+        hasCombineHooks = !(composition.order.calls[.gradientCombine] ?? []).isEmpty
+        let given = Set(composition.plugins.flatMap(\.hooks).flatMap(\.provides))
+        cotangents = objectives.map { objective in
+            let prefix = "cotangent.\(objective)."
+            return Dictionary(
+                uniqueKeysWithValues: given.filter { $0.hasPrefix(prefix) }
+                    .map { (ValueName(String($0.dropFirst(prefix.count))), ValueName($0)) })
+        }
+        for name in names where self.values.double(name.multiplier) == nil { self.values.set(name.multiplier, 1.0) }
+        multipliersBefore = multipliers
+    }
+
+    // MARK: - Before the first step
+
+    /// Runs the `plan` hooks. Throws ``PluginFailure`` when one fails or decides what no run can have, and
+    /// ``CompositionError`` when a hook requires what this run never has.
+    @discardableResult
+    public func plan(_ facts: PlanFacts) throws -> PlanDecisions {
+        try refuseAbsent(facts.absent)
+        for case (let name, let value?) in facts.integers { values.set(name, Int64(value)) }
+        values.set(Names.objectives, Int64(objectives.count))
+        values.set(Names.seed, Int64(bitPattern: facts.seed))
+        // Weights of objectives hold until a rule gives a multiplier.
+        for name in names { values.remove(name.multiplier) }
+        try order.run(.plan, values: values, step: 0, keepsNonFinite: keepsNonFinite)
+        decisions = try PlanDecisions(values, composition, facts)
+        setBlocks(try facts.blocks(decisions.blockScope))
+        for name in names where values.double(name.multiplier) == nil {
+            values.set(name.multiplier, values.double(name.weight) ?? 1)
+        }
+        multipliersBefore = multipliers
+        return decisions
+    }
+
+    /// Says who the blocks are, for a host that plans nothing.
+    public func setBlocks(_ blocks: BlockFacts) {
+        self.blocks = blocks
+        let k = blocks.count
+        func array(_ name: ValueName, _ numbers: [Int64], _ shape: [Int]) -> (ValueName, ArrayView) {
+            (name, SessionArray<Int64>(.i64).view(of: numbers, shape))
+        }
+        blockArrays = [array(Names.numel, blocks.numel, [k])]
+        for (name, view) in blockArrays { values.set(name, view) }
+    }
+
+    private func refuseAbsent(_ absent: [String: String]) throws {
+        var problems: [CompositionProblem] = []
+        for (instance, hook) in HookPoint.allCases.flatMap({ order.calls[$0] ?? [] }) {
+            for input in hook.inputs where !input.isOptional {
+                guard let reason = absent[input.name], composition.provider(of: input.name) == nil else { continue }
+                problems.append(
+                    CompositionProblem(
+                        kind: .missingProvider, name: input.name, neededBy: instance.name, point: hook.point,
+                        type: input.type.description, problem: reason))
+            }
+        }
+        if !problems.isEmpty { throw CompositionError(problems: problems) }
+    }
+
+    // MARK: - A step
+
+    /// Begins step `step`, counted from 0, at learning rate `rate`.
+    public func begin(step: Int, rate: Double) {
+        self.step = step
+        values.set(Names.step, Int64(step))
+        values.set(Names.rate, rate)
+        multipliersBefore = multipliers
+        sums.removeAll(keepingCapacity: true)
+        microBatches = 0
+        present = []
+    }
+
+    /// Runs the `pre_backward` hooks on the micro-batch in ``values``. Throws ``PluginFailure``.
+    public func microBatch() throws {
+        try order.run(.preBackward, values: values, step: step, keepsNonFinite: keepsNonFinite)
+        microBatches += 1
+        for name in names { add(name.loss) }
+        for metric in microBatchMetrics { add(metric.value) }
+    }
+
+    private func add(_ name: ValueName) {
+        if let value = values.double(name) { sums[name, default: 0] += value }
+    }
+
+    /// Whether some hook puts a cotangent of an objective on a value.
+    public func givesCotangent(ofRow row: Int, on value: ValueName) -> Bool { cotangents[row][value] != nil }
+
+    /// The cotangent that an objective put on a value in the last micro-batch, with that value's shape; nil: none.
+    public func cotangent(ofRow row: Int, on value: ValueName) -> ArrayView? {
+        cotangents[row][value].flatMap { values.array($0) }
+    }
+
+    /// Ends the micro-batches: losses and metrics become their means, and what belongs to objectives without a loss is
+    /// withheld.
+    ///
+    /// - Returns: the rows of the objectives that take part in the step.
+    @discardableResult
+    public func closeBatch() -> [Int] {
+        let count = Double(max(microBatches, 1))
+        for (name, sum) in sums {
+            let mean = sum / count
+            sums[name] = mean
+            values.set(name, mean)
+        }
+        present = names.indices.filter { sums[names[$0].loss] != nil }
+        withholdAbsent()
+        return present
+    }
+
+    /// Takes the losses of a step as they are, for a host whose objectives are no plugins'.
+    ///
+    /// - Parameter losses: by row; nil for an objective that takes no part.
+    public func setLosses(_ losses: [Double?]) {
+        for (name, loss) in zip(names, losses) {
+            sums[name.loss] = loss
+            if let loss { values.set(name.loss, loss) }
+        }
+        present = losses.indices.filter { losses[$0] != nil }
+        withholdAbsent()
+    }
+
+    private func withholdAbsent() {
+        for (row, name) in names.enumerated() where !present.contains(row) {
+            for value in [name.loss, name.index, name.norm] { values.withhold(value) }
+        }
+    }
+
+    /// Runs the `gradient_combine` hooks. Throws ``PluginFailure``.
+    ///
+    /// - Returns: nil when no objective takes part: hooks are not called.
+    public func combine(_ gradients: GradientFacts) throws -> Combination? {
+        guard !present.isEmpty else {
+            order.skip(.gradientCombine, values: values)
+            return nil
+        }
+        try offer(gradients)
+        guard hasCombineHooks else { return Combination(weights: startWeights) }
+        values.remove(Names.combined)
+        try order.run(.gradientCombine, values: values, step: step, keepsNonFinite: keepsNonFinite)
+        let weights = values.array(Names.weights).map { Array($0.doubles) } ?? startWeights
+        guard let combined = values.array(Names.combined) else { return Combination(weights: weights) }
+        guard combined.count == gradients.coordinates else {
+            throw PluginFailure(
+                plugin: composition.provider(of: "combined") ?? "", point: .gradientCombine, step: step,
+                message:
+                    "its result 'combined' has \(combined.count) elements, the trainable parameters are "
+                    + "\(gradients.coordinates): declare it with the axis of grads, f32[n]", kind: .error)
+        }
+        return Combination(weights: weights, combined: combined)
+    }
+
+    /// Where weights start: at the multipliers, in every block. [k, m].
+    private var startWeights: [Double] {
+        let start = present.map { multipliersBefore[$0] }
+        return (0..<blocks.count).flatMap { _ in start }
+    }
+
+    /// Gives `gradient_combine` hooks what they read, without calling them.
+    package func offer(_ gradients: GradientFacts) throws {
+        let (k, m) = (blocks.count, present.count)
+        for (row, objective) in present.enumerated() {
+            values.set(names[objective].index, Int64(row))
+            if names[objective].readsNorm { values.set(names[objective].norm, gradients.norm(of: row, of: m)) }
+        }
+        values.set(Names.losses, lossMemory.view(of: present.map { values.double(names[$0].loss) ?? 0 }, [m]))
+        values.set(Names.rows, rowMemory.view(of: present.map { Int64($0) }, [m]))
+        values.set(Names.gram, gramMemory.view(of: gradients.gram, [k, m, m]))
+        values.set(Names.weights, weightMemory.view(of: startWeights, [k, m]))
+        for (name, view) in blockArrays { values.set(name, view) }
+        if readsGradients, let grads = gradients.grads { values.set(Names.grads, try grads()) }
+    }
+
+    /// Runs the `post_step` hooks and ends the step. Throws ``PluginFailure``.
+    public func finish() throws -> StepOutcome {
+        try order.run(.postStep, values: values, step: step, keepsNonFinite: keepsNonFinite)
+        // A rule that says nothing, as one does in a step without its objective's loss, leaves its multiplier alone.
+        for (row, name) in names.enumerated() where values.double(name.multiplier) == nil {
+            values.set(name.multiplier, multipliersBefore[row])
+        }
+        var metrics: [String: Double] = [:]
+        for (row, objective) in objectives.enumerated() {
+            if let loss = sums[names[row].loss] { metrics["loss.\(objective)"] = loss }
+            metrics["lambda.\(objective)"] = values.double(names[row].multiplier)
+            metrics["lambda.\(objective)@prev"] = multipliersBefore[row]
+        }
+        for metric in microBatchMetrics { if let mean = sums[metric.value] { metrics[metric.text] = mean } }
+        for metric in stepMetrics { if let value = values.double(metric.value) { metrics[metric.text] = value } }
+        values.advanceStep()
+        return StepOutcome(metrics: metrics)
+    }
+
+    /// Ends a step of which nothing came, such as one with a loss that is not a number.
+    public func abandon() { values.advanceStep() }
+
+    /// Runs the hooks of a point on ``values`` as they are, for tools that call one point by itself. Throws
+    /// ``PluginFailure``.
+    public func run(_ point: HookPoint) throws {
+        try order.run(point, values: values, step: step, keepsNonFinite: keepsNonFinite)
+    }
+
+    // MARK: - Multipliers
+
+    /// By row, as the next step will use them; within a step those that it began with, until a rule gives others.
+    public var multipliers: [Double] {
+        get { names.map { values.double($0.multiplier) ?? 1 } }
+        set { for (name, value) in zip(names, newValue) { values.set(name.multiplier, value) } }
+    }
+
+    /// Whether some hook reads `name`, of this step or the last.
+    public func needs(_ name: String) -> Bool { composition.needs(name) }
+}

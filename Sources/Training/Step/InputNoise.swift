@@ -1,0 +1,34 @@
+internal import Models
+internal import Tensors
+
+/// The random numbers of a step that are no data: drawn from the seed, the step and the micro-batch alone.
+struct InputNoise {
+    let seed: UInt64
+    /// Probability, per sample, that the policy gets zeros in place of the proprioception, and in how many steps.
+    let proprioDropout: Double
+    let proprioDropoutSteps: Int?
+
+    init(_ settings: StepSettings) {
+        seed = settings.seed
+        proprioDropout = settings.proprioDropout
+        proprioDropoutSteps = settings.proprioDropoutSteps
+    }
+
+    /// The policy's training input, N(0, 0.02), the same for all samples of a micro-batch.
+    func policyInput(count: Int, step: Int, micro: Int) -> [Float] {
+        var generator = RandomGenerator(
+            seed: seed, stream: RandomGenerator.stream("policy noise"), UInt64(step), UInt64(micro))
+        return (0..<count).map { _ in Float(generator.normal() * 0.02) }
+    }
+
+    /// Zeroes the proprioception of samples drawn with probability `proprioDropout`. Kept values are not scaled up, as those
+    /// of dropped activations are: they are what the policy gets at inference.
+    func dropProprioception(of input: inout ModelInput, width: Int, step: Int, micro: Int) {
+        guard proprioDropout > 0, step < proprioDropoutSteps ?? .max, input.action != nil else { return }
+        var generator = RandomGenerator(
+            seed: seed, stream: RandomGenerator.stream("proprioception dropout"), UInt64(step), UInt64(micro))
+        for sample in input.prompts.indices where generator.uniform() < proprioDropout {
+            for index in sample * width..<(sample + 1) * width { input.action?.proprio[index] = 0 }
+        }
+    }
+}

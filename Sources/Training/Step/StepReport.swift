@@ -1,0 +1,20 @@
+/// What one step did.
+public struct StepReport {
+    public var step: Int
+    /// Metrics under their internal names: `loss.action`, `lambda.retention`, `conflict_ratio`, `gradient_norm`, ...
+    public var metrics: [String: Double]
+    /// Non-finite value that made the step be skipped.
+    public var skipped: String?
+    /// Milliseconds by phase: data, anchor, forward, objectives, backward, combine, update.
+    public var milliseconds: [String: Double]
+    /// Heap allocations by phase; empty unless they are counted (``AllocationCounter``).
+    public var allocations: [String: Int]
+
+    init(step: Int, metrics: [String: Double], skipped: String? = nil, _ clock: PhaseClock) {
+        self.step = step
+        self.metrics = metrics
+        self.skipped = skipped
+        milliseconds = clock.milliseconds
+        allocations = clock.allocations
+    }
+}
