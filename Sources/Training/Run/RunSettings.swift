@@ -198,9 +198,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         need(warmupSteps >= 0, "--warmup is \(warmupSteps); expected 0 or more")
         need(decayStep >= 0, "--decay-step is \(decayStep); expected 0 or more")
         need(clipNorm.isFinite && clipNorm >= 0, "--clip is \(clipNorm); expected 0 (off) or a positive number")
-        need(
-            optimizer.weightDecay.isFinite && (0...1).contains(optimizer.weightDecay),
-            "--weight-decay is \(optimizer.weightDecay); expected 0 to 1")
+        problems += optimizer.problems
         need(saveEvery >= 0, "--save-every is \(saveEvery); expected 0 (last step only) or more")
         need(
             keepCheckpoints.map { $0 >= 1 } ?? true,
