@@ -79,6 +79,18 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "AdamW: added to the root of that mean. Default: 1e-8.")
     var adamEpsilon: Double?
 
+    @Option(
+        help: ArgumentHelp(
+            "Keep an exponential moving average of the weights with this decay, 0.99 for instance: measured, saved and resumed beside them. Default: none.",
+            valueName: "decay"))
+    var ema: Double?
+
+    @Option(
+        help: ArgumentHelp(
+            "Let the average follow faster at first: its decay is at most 1 - t^-power after update t. 0.67 is timm's power, 0.75 Diffusion Policy's. Default: the same decay throughout.",
+            valueName: "power"))
+    var emaWarmup: Double?
+
     @Option(help: "Largest gradient norm; 0 does not clip. Default: 0.")
     var clip: Double?
 
@@ -245,6 +257,11 @@ struct TrainingOptions: ParsableArguments {
         if let adamBeta1 { settings.optimizer.beta1 = adamBeta1 }
         if let adamBeta2 { settings.optimizer.beta2 = adamBeta2 }
         if let adamEpsilon { settings.optimizer.epsilon = adamEpsilon }
+        if let ema {
+            settings.average = AverageSettings(decay: ema, warmupPower: emaWarmup)
+        } else if emaWarmup != nil {
+            throw TrainingError("--ema-warmup is given without --ema; give the decay of the average too")
+        }
         if let clip { settings.clipNorm = clip }
         if let loraRank {
             settings.adapter = AdapterSettings(

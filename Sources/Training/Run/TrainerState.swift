@@ -25,6 +25,8 @@ struct TrainerState: Codable {
     var modelHash: String
     /// Factors on the learning rate by parameter group; nil when there are none.
     var learningRateScales: [String: Double]?
+    /// The average whose values are in the checkpoint's `average` folder; nil when there is none.
+    var average: AverageSettings?
 
     func write(to path: String) throws {
         let encoder = JSONEncoder()
