@@ -57,6 +57,8 @@ struct ComparisonTable {
             ("  the same, other instructions", "%.4f", evaluation("after.held_out_action_l1_other_instructions")),
             ("VQA accuracy before", "%.3f", evaluation("before.held_out_answer_accuracy")),
             ("VQA accuracy after", "%.3f", evaluation("after.held_out_answer_accuracy")),
+            ("held-out action L1, average", "%.4f", evaluation("after.held_out_action_l1_average")),
+            ("VQA accuracy, average", "%.3f", evaluation("after.held_out_answer_accuracy_average")),
             ("L_ret (last steps)", "%.5f", metric("loss.retention")),
             ("L_ret / budget", "%.2f", metric("retention_over_budget")),
             ("lambda", "%.4f", metric("lambda.retention")),
@@ -70,7 +72,8 @@ struct ComparisonTable {
         var lines = [
             String(repeating: " ", count: title) + results.map { "  " + cell($0.name) }.joined()
         ]
-        for row in rows {
+        for row in rows
+        where !row.title.hasSuffix("average") || results.contains(where: { row.value($0.summary) != nil }) {
             let cells = results.map { result in
                 "  " + cell(row.value(result.summary).map { String(format: row.format, $0) } ?? "-")
             }

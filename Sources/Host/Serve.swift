@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Serving
+import Training
 
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -17,6 +18,9 @@ struct Serve: ParsableCommand {
             "A run folder (its last checkpoint is served), one checkpoint of a run, or a model folder with dataset_statistics.json.",
             valueName: "folder"))
     var checkpoint: String
+
+    @Flag(help: "Serve the moving average of the weights, which a run with --ema saves beside them.")
+    var average = false
 
     @Option(help: "Address to listen at; 0.0.0.0 for all. There is no authentication.")
     var host = "127.0.0.1"
@@ -87,7 +91,11 @@ struct Serve: ParsableCommand {
         (options.chunkSteps, options.idleTimeout) = (chunkSteps, idleTimeout)
 
         Interruption.install()
-        let server = try PolicyServer(checkpoint: checkpoint, policy: policy, options: options)
+        let model = try CheckpointFolders.model(in: checkpoint, isAveraged: average)
+        if !average, CheckpointFolders.hasAverage(model) {
+            print("note: serving the weights of the last step; --average serves their moving average")
+        }
+        let server = try PolicyServer(checkpoint: average ? model : checkpoint, policy: policy, options: options)
         let address = server.host.contains(":") ? "[\(server.host)]" : server.host
         print("listening on ws://\(address):\(server.port)")
         while !Interruption.isRequested { usleep(50_000) }

@@ -70,6 +70,27 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Decoupled weight decay. Default: 0.01.")
     var weightDecay: Double?
 
+    @Option(help: "AdamW: decay of the mean of gradients, per step. Default: 0.9.")
+    var adamBeta1: Double?
+
+    @Option(help: "AdamW: decay of the mean of their squares. Default: 0.999.")
+    var adamBeta2: Double?
+
+    @Option(help: "AdamW: added to the root of that mean. Default: 1e-8.")
+    var adamEpsilon: Double?
+
+    @Option(
+        help: ArgumentHelp(
+            "Keep an exponential moving average of the weights with this decay, 0.99 for instance: measured, saved and resumed beside them. Default: none.",
+            valueName: "decay"))
+    var ema: Double?
+
+    @Option(
+        help: ArgumentHelp(
+            "Let the average follow faster at first: its decay is at most 1 - t^-power after update t. 0.67 is timm's power, 0.75 Diffusion Policy's. Default: the same decay throughout.",
+            valueName: "power"))
+    var emaWarmup: Double?
+
     @Option(help: "Largest gradient norm; 0 does not clip. Default: 0.")
     var clip: Double?
 
@@ -233,6 +254,14 @@ struct TrainingOptions: ParsableArguments {
         if let warmup { settings.warmupSteps = warmup }
         if let decayStep { settings.decayStep = decayStep }
         if let weightDecay { settings.optimizer.weightDecay = weightDecay }
+        if let adamBeta1 { settings.optimizer.beta1 = adamBeta1 }
+        if let adamBeta2 { settings.optimizer.beta2 = adamBeta2 }
+        if let adamEpsilon { settings.optimizer.epsilon = adamEpsilon }
+        if let ema {
+            settings.average = AverageSettings(decay: ema, warmupPower: emaWarmup)
+        } else if emaWarmup != nil {
+            throw TrainingError("--ema-warmup is given without --ema; give the decay of the average too")
+        }
         if let clip { settings.clipNorm = clip }
         if let loraRank {
             settings.adapter = AdapterSettings(

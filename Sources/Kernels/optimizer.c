@@ -1,4 +1,4 @@
-// Inner products of gradients, AdamW on a weighted sum of gradients, and the finiteness check.
+// Inner products of gradients, AdamW on a weighted sum of gradients, the moving average, and the finiteness check.
 #include "kernels.h"
 #include "vector.h"
 
@@ -157,6 +157,21 @@ void ck_adamw(float *p, float *m, float *v, const float *const *gradients, const
     case 6: adamw(p, m, v, g, w, 6, n, settings); break;
     case 7: adamw(p, m, v, g, w, 7, n, settings); break;
     case 8: adamw(p, m, v, g, w, 8, n, settings); break;
+    }
+}
+
+// ---- moving average --------------------------------------------------------------------------------------------
+
+// As torch.lerp: from the nearer end, so that both ends are exact.
+CK_DISPATCH
+void ck_average(float *average, const float *p, float decay, size_t n) {
+    if (decay < 0.5f) {
+        CK_INDEPENDENT
+        for (size_t i = 0; i < n; i++) average[i] = p[i] - decay * (p[i] - average[i]);
+    } else {
+        const float gain = 1.0f - decay;
+        CK_INDEPENDENT
+        for (size_t i = 0; i < n; i++) average[i] = average[i] + gain * (p[i] - average[i]);
     }
 }
 

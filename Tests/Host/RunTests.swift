@@ -11,6 +11,7 @@ extension HostTests {
         @Test(arguments: [
             (four, []), (four, ["--lora-rank", "4"]),
             (four, ["--image-size", "72", "--policy", "pro", "--no-proprio"]),
+            (four, ["--ema", "0.9"]), (four, ["--lora-rank", "4", "--ema", "0.9999", "--ema-warmup", "0.75"]),
             (
                 "BaselineL1,ProbeTokens:interval=2:start=1,CRaFTDual:objective=probe:budget=0",
                 ["--accumulation", "2", "--lr-scale", "vision=0.1,policy=2"]
@@ -35,6 +36,7 @@ extension HostTests {
             #expect(
                 names.contains(
                     more.contains("--lora-rank") ? "lora_adapter/adapter_model.safetensors" : "model.safetensors"))
+            #expect(names.contains { $0.hasPrefix("average/") } == more.contains("--ema"))
             for name in names {
                 let (one, two) = [straight, resumed].map {
                     FileManager.default.contents(atPath: $0 + checkpoint + "/" + name)

@@ -114,6 +114,52 @@ private func settings(
     }
 }
 
+/// `torch.optim.swa_utils.AveragedModel`, written by scripts/reference/average_reference.py.
+private struct TorchAverage: Decodable, Sendable, CustomTestStringConvertible {
+    let name: String
+    let decays: [Double]
+    let initial: [Float]
+    /// Per step.
+    let parameters: [[Float]]
+    let averages: [[Double]]
+
+    var testDescription: String { name }
+
+    static func all() throws -> [TorchAverage] {
+        try JSONDecoder().decode(
+            [TorchAverage].self, from: Data(contentsOf: BuildFolder.fixture("kernels/average.json")))
+    }
+}
+
+@Suite("Moving average") struct AverageTests {
+    @Test("matches torch.optim.swa_utils.AveragedModel", arguments: try TorchAverage.all())
+    fileprivate func torch(run: TorchAverage) {
+        let average = Guarded(run.initial)
+        for (step, values) in run.parameters.enumerated() {
+            ck_average(average.pointer, Guarded(values).pointer, Float(run.decays[step]), values.count)
+            expectClose(
+                average.values, run.averages[step], Tolerance(relative: 2e-7, absolute: 2e-7), "step \(step + 1)")
+        }
+        #expect(zip(average.values, run.initial).contains { abs($0 - $1) > 1e-4 })
+    }
+
+    @Test("any length; exact at both ends and where nothing changes", arguments: lengths)
+    func ends(n: Int) {
+        var random = Random(n)
+        let (start, values) = (random.floats(n), random.floats(n))
+        func result(_ decay: Float, _ start: [Float]) -> [Float] {
+            let average = Guarded(start)
+            ck_average(average.pointer, Guarded(values).pointer, decay, n)
+            return average.values
+        }
+        #expect(result(0, start) == values)
+        #expect(result(1, start) == start)
+        #expect(result(0.9, values) == values && result(0.3, values) == values)
+        let expected = zip(start, values).map { 0.75 * Double($0) + 0.25 * Double($1) }
+        expectClose(result(0.75, start), expected, Tolerance(relative: 2e-7, absolute: 2e-7), "average")
+    }
+}
+
 @Suite("Gradient products") struct GradientProductTests {
     @Test("Gram matrix of any number of gradients", arguments: Array(0...8), lengths + [2047, 4100])
     func gram(count: Int, n: Int) {

@@ -3,6 +3,7 @@ import Foundation
 import Serving
 import TestSupport
 import Testing
+import Training
 
 extension ServingTests {
     @Suite(.serialized) struct PolicyTests {
@@ -63,6 +64,18 @@ extension ServingTests {
             let same = try Policy(checkpoint: policy.summary.checkpoint)
             let observation = ServedRun.observation(2)
             #expect(try same.actions(for: observation) == (try policy.actions(for: observation)))
+        }
+
+        /// With the run's cameras and cropping, as its own checkpoint.
+        @Test func theAverageOfTheWeightsIsServedToo() throws {
+            let path = try CheckpointFolders.model(in: ServedRun.trained.path, isAveraged: true)
+            #expect(path.hasSuffix("/checkpoints/step-000004/average"))
+            let (average, last) = (try Policy(checkpoint: path), try ServedRun.policy())
+            #expect(average.summary.cameras == last.summary.cameras)
+            #expect(average.summary.centreCrops == last.summary.centreCrops)
+            let observation = ServedRun.observation(2)
+            let (one, other) = (try average.actions(for: observation), try last.actions(for: observation))
+            #expect(one.count == other.count && one != other)
         }
 
         @Test func everyWayToSendAnImageIsRead() throws {

@@ -21,6 +21,7 @@ enum ServedRun {
             settings.plugins = [PluginRequest(name: "BaselineL1")]
             settings.pluginPath = [BuildFolder.url.path]
             (settings.steps, settings.batchSize, settings.holdOutEvery) = (4, 2, 4)
+            settings.average = AverageSettings(decay: 0.5)
             let path = NSTemporaryDirectory() + "/craft-served-\(UUID().uuidString)"
             let summary = try Trainer(settings: settings, at: path).train()
             return Trained(path: path, heldOutL1: summary.evaluations["after.held_out_action_l1"] ?? .nan)

@@ -41,16 +41,17 @@ struct StepFixture {
 
     func step(
         _ plugins: String, settings: StepSettings = StepSettings(), learningRate: Double = 1e-2,
-        anchor: AnchorWeights.Source = .copy, weightDecay: Double = 0.01, batchSize: Int = 4
+        anchor: AnchorWeights.Source = .copy, weightDecay: Double = 0.01, batchSize: Int = 4,
+        optimizer: AdamWSettings? = nil
     ) throws -> TrainingStep {
         let composition = try Composition(
             try PluginRequest.parseList(plugins), search: PluginSearch(paths: [BuildFolder.url.path]),
             registry: .training)
-        var optimizer = AdamWSettings()
-        optimizer.weightDecay = weightDecay
+        var adamW = optimizer ?? AdamWSettings()
+        if optimizer == nil { adamW.weightDecay = weightDecay }
         let model = model
         return try TrainingStep(
-            model: model, composition: composition, settings: settings, optimizer: optimizer,
+            model: model, composition: composition, settings: settings, optimizer: adamW,
             schedule: LearningRateSchedule(base: learningRate, totalSteps: 100), parallel: parallel,
             batchSize: batchSize, steps: 100, encodePrompt: { text, _ in text.utf8.map { Int32($0 % 50) } },
             makeAnchor: { try AnchorWeights(model: model, source: anchor, folder: nil, initial: nil) })

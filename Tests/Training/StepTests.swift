@@ -113,9 +113,12 @@ import Training
     }
 
     /// `BaselineL1` alone is a plain loop: AdamW written out here in Double on the same gradients.
-    @Test func theBaselineIsPlainAdamW() throws {
+    @Test(arguments: [(0.9, 0.999, 1e-8, 0.01), (0.5, 0.75, 1e-3, 0.5), (0, 0.9375, 1e-6, 0)])
+    func theBaselineIsPlainAdamW(_ beta1: Double, _ beta2: Double, _ epsilon: Double, _ decay: Double) throws {
         let fixture = try StepFixture()
-        let step = try fixture.step("BaselineL1", learningRate: 1e-3)
+        var optimizer = AdamWSettings()
+        (optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.weightDecay) = (beta1, beta2, epsilon, decay)
+        let step = try fixture.step("BaselineL1", learningRate: 1e-3, optimizer: optimizer)
         let source = RandomBatches(fixture.model.config, batchSize: 4)
         let name = "language_model.model.layers.1.self_attn.o_proj.weight"
         var weights = fixture.values(name).map(Double.init)
@@ -124,12 +127,12 @@ import Training
         for index in 0..<3 {
             _ = try step.run(step: index, from: source)
             let gradient = fixture.gradient(step, "action", name).map(Double.init)
-            let (c1, c2) = (1 - pow(0.9, index + 1), 1 - pow(0.999, index + 1))
+            let (c1, c2) = (1 - pow(beta1, index + 1), 1 - pow(beta2, index + 1))
             for i in weights.indices {
-                first[i] = 0.9 * first[i] + 0.1 * gradient[i]
-                second[i] = 0.999 * second[i] + 0.001 * gradient[i] * gradient[i]
-                weights[i] *= 1 - 1e-3 * 0.01
-                weights[i] -= 1e-3 * (first[i] / c1) / ((second[i] / c2).squareRoot() + 1e-8)
+                first[i] = beta1 * first[i] + (1 - beta1) * gradient[i]
+                second[i] = beta2 * second[i] + (1 - beta2) * gradient[i] * gradient[i]
+                weights[i] *= 1 - 1e-3 * decay
+                weights[i] -= 1e-3 * (first[i] / c1) / ((second[i] / c2).squareRoot() + epsilon)
             }
         }
         for (got, want) in zip(fixture.values(name), weights) { #expect(abs(Double(got) - want) < 2e-6) }

@@ -49,6 +49,8 @@ cases = [
     run("defaults", 1e-3, (0.9, 0.999), 1e-8, 0.01, (1.0, 0.0), 1),
     run("two gradients", 2e-2, (0.9, 0.999), 1e-8, 0.1, (0.75, 0.3), 2),
     run("no decay, fast moments", 5e-4, (0.8, 0.95), 1e-6, 0.0, (1.0, -0.5), 3),
+    run("no momentum, large epsilon, full decay", 1e-3, (0.0, 0.5), 0.1, 1.0, (1.0, 0.25), 4),
+    run("slowest second moment", 1e-3, (0.99, 0.999999), 1e-12, 0.1, (1.0, 0.0), 5),
 ]
 folder = pathlib.Path(__file__).resolve().parents[2] / "Tests/Fixtures/kernels"
 folder.mkdir(parents=True, exist_ok=True)

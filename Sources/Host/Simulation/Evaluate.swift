@@ -20,6 +20,9 @@ struct Evaluate: ParsableCommand {
     @Option(help: "The run, or one of its checkpoints.")
     var checkpoint: String?
 
+    @Flag(help: "Evaluate the moving average of the weights, which a run with --ema saves beside them.")
+    var average = false
+
     @Option(help: ArgumentHelp("A running policy server instead of a checkpoint.", valueName: "ws://host:port"))
     var address: String?
 
@@ -44,7 +47,10 @@ struct Evaluate: ParsableCommand {
     @Option(help: ArgumentHelp("Folder for a GIF of every episode.", valueName: "folder"))
     var video: String?
 
-    @Option(help: ArgumentHelp("Results. Default: CHECKPOINT/eval-SUITE.json, or eval-SUITE.json.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp(
+            "Results. Default: CHECKPOINT/eval-SUITE.json, or eval-SUITE.json; eval-SUITE-average.json with --average.",
+            valueName: "file"))
     var out: String?
 
     func run() throws {
@@ -52,6 +58,10 @@ struct Evaluate: ParsableCommand {
             suite: suite, tasks: tasks, episodes: trials, option: "--trials", firstInit: firstInit)
         if let execute, !(1...1000).contains(execute) {
             throw TrainingError("--execute \(execute): expected a number of actions from 1 to 1000")
+        }
+        guard !average || address == nil else {
+            throw TrainingError(
+                "--average is for --checkpoint; start the server of --address with craft serve --average")
         }
         let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
         guard (1...256).contains(workers) else {
@@ -70,18 +80,18 @@ struct Evaluate: ParsableCommand {
         default:
             throw TrainingError("give either --checkpoint RUN or the --address of a running server")
         }
+        // One checkpoint for all of it, under its own name: a run grows, and results of another are not to be continued.
+        let served = try checkpoint.map { try CheckpointFolders.model(in: $0, isAveraged: average) }
         let environment = try SimulationEnvironment()
         Interruption.install()
         try environment.prepare()
-        // One checkpoint for all of it, under its own name: a run grows, and results of another are not to be continued.
-        let served = checkpoint.map(CheckpointFolders.model(in:))
         let server = try served.map(ServeProcess.init(checkpoint:))
         defer { server?.stop() }
         var arguments =
             selection.arguments + [
                 "--trials", "\(trials)", "--processes", "\(workers)", "--address", server?.address ?? address ?? "",
                 "--policy", served.map { URL(fileURLWithPath: $0).standardizedFileURL.path } ?? address ?? "",
-                "--out", out ?? (checkpoint.map { $0 + "/" } ?? "") + "eval-\(suite).json",
+                "--out", out ?? (checkpoint.map { $0 + "/" } ?? "") + "eval-\(suite)\(average ? "-average" : "").json",
             ]
         if let execute { arguments += ["--execute", "\(execute)"] }
         if let video { arguments += ["--video", video] }

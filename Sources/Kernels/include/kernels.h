@@ -129,6 +129,10 @@ typedef struct {
 void ck_adamw(float *p, float *m, float *v, const float *const CK_NONNULL *CK_NONNULL gradients, const float *weights,
               size_t count, size_t n, const ck_adamw_settings *settings);
 
+// One step of an exponential moving average: average = decay * average + (1 - decay) * p, in place. 0 <= decay <= 1.
+// Exact where average and p are equal, and for decay 0 and 1.
+void ck_average(float *average, const float *p, float decay, size_t n);
+
 // 1 when every value is finite.
 int ck_all_finite(const float *x, size_t n);
 

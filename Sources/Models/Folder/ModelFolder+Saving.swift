@@ -1,5 +1,5 @@
 internal import Foundation
-internal import Tensors
+public import Tensors
 
 extension ModelFolder {
     /// Types that weights can be written as.
@@ -10,13 +10,17 @@ extension ModelFolder {
     ///
     /// - `source`: the folder the model came from; what it holds and training does not touch (a tower's last block, an
     ///   untied head, tokeniser files) is carried over.
+    /// - `weights`: where the parameters' values are, by id; nil takes the model's own.
     /// - `storage`: type of the backbone's tensors in the file. Adapters, head and projector are float32.
     public static func save(
-        _ model: VLAModel, to folder: String, source: ModelFolder?, storage: Storage = .f32, withHead: Bool = true
+        _ model: VLAModel, to folder: String, source: ModelFolder?, weights: [WeightValues]? = nil,
+        storage: Storage = .f32, withHead: Bool = true
     ) throws {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let layout = source?.layout ?? CheckpointLayout(model.config)
-        let values = StoredValues(layout: layout, config: model.config, model: model, source: source)
+        let values = StoredValues(
+            layout: layout, config: model.config, model: (model, weights ?? model.parameters.currentWeights()),
+            source: source)
         if case .lowRank(let settings) = model.fineTuning {
             try saveAdapter(values, settings, base: source?.basePath ?? "", to: folder + "/lora_adapter")
         } else {
@@ -108,7 +112,8 @@ extension ModelFolder {
 struct StoredValues {
     let layout: CheckpointLayout
     let config: ModelConfig
-    let model: VLAModel?
+    /// With where its parameters' values are, by id.
+    let model: (VLAModel, weights: [WeightValues])?
     let source: ModelFolder?
 
     /// The tensor as it is to be written; nil when neither has it. A layer of the head that nothing uses is drawn.
@@ -116,8 +121,8 @@ struct StoredValues {
         _ entry: CheckpointLayout.Entry, as storage: SafetensorsWriter.Tensor.FloatStorage?, named name: String? = nil
     ) -> SafetensorsWriter.Tensor? {
         let name = name ?? entry.name
-        if let model, let id = model.parameters.id(of: entry.name),
-            case .float32(let values) = model.parameters.weight(id)
+        if let (model, weights) = model, let id = model.parameters.id(of: entry.name),
+            case .float32(let values) = weights[id]
         {
             return .init(name, shape: entry.shape, pointer: values, as: storage ?? .f32)
         }
@@ -140,8 +145,10 @@ struct StoredValues {
 
     /// A tensor of an adapter.
     func tensor(_ name: String, shape: [Int], orDrawnFrom seed: UInt64) -> SafetensorsWriter.Tensor {
-        if let model, let id = model.parameters.id(of: name) {
-            return .init(name, shape: shape, pointer: model.parameters.values(id))
+        if let (model, weights) = model, let id = model.parameters.id(of: name),
+            case .float32(let values) = weights[id]
+        {
+            return .init(name, shape: shape, pointer: values)
         }
         if let file = source?.adapter?.file, let entry = file.entry(name), entry.shape == shape {
             return .init(name, copying: entry, of: file, as: .f32)

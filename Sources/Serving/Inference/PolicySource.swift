@@ -56,10 +56,11 @@ struct PolicySource {
         centreCrops = options.centreCrop ?? settings?.augments ?? true
     }
 
-    /// The settings of the run that a checkpoint folder lies in, `RUN/checkpoints/step-000200`; nil elsewhere.
+    /// The settings of the run that a checkpoint folder lies in, `RUN/checkpoints/step-000200` or its `average`; nil elsewhere.
     private static func runSettings(of model: String) throws -> RunSettings? {
         let url = URL(fileURLWithPath: model)
-        for run in [url, url.deletingLastPathComponent().deletingLastPathComponent()]
+        let above = url.deletingLastPathComponent().deletingLastPathComponent()
+        for run in [url, above, above.deletingLastPathComponent()]
         where FileManager.default.fileExists(atPath: run.path + "/run.json") {
             return try RunSettings.read(run.path + "/config.json")
         }

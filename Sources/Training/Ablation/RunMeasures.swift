@@ -16,6 +16,8 @@ public enum RunMeasures {
         ("train loss", "VLA Train/Loss", .tail, 4),
         ("held-out L1", "VLA Eval/Held-out L1 Loss", .last, 4),
         ("VQA accuracy", "VQA Eval/Answer Accuracy", .last, 3),
+        ("L1, average", "VLA Eval/Held-out L1 Loss, Average", .last, 4),
+        ("VQA, average", "VQA Eval/Answer Accuracy, Average", .last, 3),
         ("L_ret", "CRaFT/Retention Loss", .tail, 5),
         ("lambda", "CRaFT/Lambda", .tail, 4),
         ("conflict ratio", "CRaFT/Conflict Ratio", .tail, 3),

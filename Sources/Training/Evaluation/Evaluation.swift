@@ -22,14 +22,44 @@ final class Evaluation {
     /// What a sample gets from another one.
     enum Exchange: String, CaseIterable { case images, instructions }
 
+    /// Every measure there is data for, by internal metric name; nil where there is none after all.
+    ///
+    /// - `exchanging`: whether the policy is also measured with images and instructions of other samples.
+    /// - `average`: measured as well, under names that end in `_average`.
+    /// - Throws: ``Stopped``, and when answers cannot be read.
+    func measures(
+        of data: EvaluationData, exchanging: Bool, average: WeightAverage? = nil, shouldStop: () -> Bool
+    ) throws -> [(String, Double?)] {
+        func measures(_ suffix: String, _ exchanges: [Exchange?], _ weights: [WeightValues]?) throws -> [(
+            String, Double?
+        )] {
+            var values: [(String, Double?)] = []
+            for exchange in exchanges where !data.demonstrations.isEmpty {
+                let value = try actionL1(
+                    data.demonstrations, exchanging: exchange, weights: weights, shouldStop: shouldStop)
+                values.append(
+                    ("held_out_action_l1\(exchange.map { "_other_\($0.rawValue)" } ?? "")\(suffix)", value))
+            }
+            if let questions = data.questions {
+                let value = try answerAccuracy(questions, weights: weights, shouldStop: shouldStop)
+                values.append(("held_out_answer_accuracy\(suffix)", value))
+            }
+            return values
+        }
+        let values = try measures("", [nil] + (exchanging ? Exchange.allCases : []), nil)
+        return try values + (average.map { try measures("_average", [nil], $0.weights) } ?? [])
+    }
+
     /// Mean absolute error of predicted action chunks, normalised, over all values of the batches.
     ///
     /// - `exchange`: gives each sample the images of another, or another instruction, and leaves the rest: an error that stays
     ///   the same says that the policy does without them.
+    /// - `weights`: where the parameters' values are, by id; nil takes the model's own.
     /// - Returns: nil when there is no sample, or nothing to exchange.
     /// - Throws: ``Stopped``.
     func actionL1(
-        _ batches: [DemonstrationBatch], exchanging exchange: Exchange? = nil, shouldStop: () -> Bool
+        _ batches: [DemonstrationBatch], exchanging exchange: Exchange? = nil, weights: [WeightValues]? = nil,
+        shouldStop: () -> Bool
     ) throws -> Double? {
         let batches = batches.filter { $0.count > 0 }
         var inputs = batches.map { batch in
@@ -42,7 +72,7 @@ final class Evaluation {
         }
         var sum = 0.0
         var count = 0
-        let weights = model.parameters.currentWeights()
+        let weights = weights ?? model.parameters.currentWeights()
         for (batch, input) in zip(batches, inputs) {
             if shouldStop() { throw Stopped() }
             tape.reset(weights: weights, recording: false)
@@ -88,12 +118,15 @@ final class Evaluation {
 
     /// Share of questions whose most likely answer, among the data set's answers, is the right one.
     ///
+    /// - `weights`: where the parameters' values are, by id; nil takes the model's own.
     /// - Throws: ``Stopped``, and when the answers cannot be read.
-    func answerAccuracy(_ batches: VQABatches, shouldStop: () -> Bool) throws -> Double? {
+    func answerAccuracy(
+        _ batches: VQABatches, weights: [WeightValues]? = nil, shouldStop: () -> Bool
+    ) throws -> Double? {
         let candidates = try batches.dataset.answers.map { (text: $0, id: Int(try prompts.answer($0))) }
         var right = 0
         var count = 0
-        let weights = model.parameters.currentWeights()
+        let weights = weights ?? model.parameters.currentWeights()
         for index in 0..<batches.count {
             if shouldStop() { throw Stopped() }
             let batch = try batches.batch(index)

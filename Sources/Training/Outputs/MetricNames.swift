@@ -30,6 +30,9 @@ public enum MetricNames {
         ("held_out_action_l1_other_images", "VLA Eval/Held-out L1 Loss, Other Images"),
         ("held_out_action_l1_other_instructions", "VLA Eval/Held-out L1 Loss, Other Instructions"),
         ("held_out_answer_accuracy", "VQA Eval/Answer Accuracy"),
+        // Under the moving average of the weights.
+        ("held_out_action_l1_average", "VLA Eval/Held-out L1 Loss, Average"),
+        ("held_out_answer_accuracy_average", "VQA Eval/Answer Accuracy, Average"),
     ]
 
     private static let displayNames = Dictionary(uniqueKeysWithValues: table.map { ($0.name, $0.display) })

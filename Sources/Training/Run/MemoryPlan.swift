@@ -14,6 +14,8 @@ public struct MemoryPlan: Sendable {
     public var gradients = 0
     /// Two moments per trained value that some objective reaches.
     public var moments = 0
+    /// The moving average of the trained values.
+    public var average = 0
     /// Values and cotangents of a training micro-batch.
     public var activations = 0
     /// Initial values of trained tensors that anchor features need.
@@ -32,7 +34,7 @@ public struct MemoryPlan: Sendable {
     public var forwardFlops = 0.0
 
     public var total: Int {
-        parameters + gradients + fullGradients + moments + activations + anchors + evaluation + program
+        parameters + gradients + fullGradients + moments + average + activations + anchors + evaluation + program
     }
 
     /// - `composition`: the plugin list of `settings`.
@@ -77,6 +79,7 @@ public struct MemoryPlan: Sendable {
         moments = counts.indices.reduce(0) { total, id in
             total + (reached.contains { $0[id] } ? 8 * counts[id] : 0)
         }
+        average = settings.average == nil ? 0 : trainable
         activations = step.activationBytes
         anchors = step.anchorBytes + run.probes.reduce(0) { $0 + 4 * $1.anchorCount }
         try addEvaluation(settings, model: model, prompts: prompts, parallel: idle)
@@ -144,7 +147,9 @@ public struct MemoryPlan: Sendable {
         ]
             + (fullGradients == 0
                 ? [] : [line("coordinates", fullGradients, "gradients in full, which a plugin asks for")]) + [
-                line("moments", moments),
+                line("moments", moments)
+            ]
+            + (average == 0 ? [] : [line("average", average, "of the weights (--ema)")]) + [
                 line(
                     "activations", activations,
                     checkpoints ? "blocks run again in the backward pass" : "--checkpoint-activations takes less"),

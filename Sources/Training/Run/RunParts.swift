@@ -31,6 +31,7 @@ struct RunParts {
     let evaluationData: EvaluationData
     let composition: Composition
     let step: TrainingStep
+    let average: WeightAverage?
     /// SHA-256 of the model's backbone file; empty when the model is drawn afresh.
     let modelHash: String
     /// Backbone tensors that no file holds: drawn from the seed, written to the run for its anchors.
@@ -97,6 +98,11 @@ struct RunParts {
                     model: model0, source: choice, folder: folderForAnchor, initial: initial,
                     isResuming: resuming != nil && settings.startsFresh)
             })
+        if let chosen = settings.average {
+            average = WeightAverage(of: model, settings: chosen, parallel: parallel)
+        } else {
+            average = nil
+        }
         if let resuming {
             let changes = try PluginChanges(of: composition, since: resuming.run)
             if !allowsPluginChanges { try changes.refuse(of: resuming.run) }
@@ -156,6 +162,11 @@ struct RunParts {
                 "\(run.configPath) has other learning rates by parameter group (learningRateScales) than "
                     + "\(checkpoint.path); put the old ones back or start a new run with --out")
         }
+        guard state.average == settings.average else {
+            throw TrainingError(
+                "\(run.configPath) has another moving average of the weights than \(checkpoint.path) (--ema, --ema-warmup); put "
+                    + "the old settings back or start a new run with --out")
+        }
         let absent = try ModelFolder(path: checkpoint.path).load(into: model).filter { name in
             // A low-rank run keeps its frozen base in the model folder, a question run has no head to keep.
             model.parameters.id(of: name).map { model.parameters[$0].isTrainable && !model.isHeadParameter(name) }
@@ -166,6 +177,7 @@ struct RunParts {
         }
         try MomentFile.read(checkpoint.file("optimizer.safetensors"), into: step.optimizer, of: model.parameters)
         step.optimizer.updates = state.updates
+        try average?.restore(from: checkpoint.averagePath)
         step.skippedSteps = state.skippedSteps
         try step.session.restore(state.session, of: kept)
         return state

@@ -36,6 +36,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var warmupSteps = 0
     public var decayStep = 100_000
     public var optimizer = AdamWSettings()
+    /// The moving average of the weights that is kept beside them; nil keeps none.
+    public var average: AverageSettings?
     public var clipNorm = 0.0
     public var adapter: AdapterSettings?
     /// Whether the action head is the Pro one, for a model folder without one; nil is what its configuration says, else Pro.
@@ -198,9 +200,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         need(warmupSteps >= 0, "--warmup is \(warmupSteps); expected 0 or more")
         need(decayStep >= 0, "--decay-step is \(decayStep); expected 0 or more")
         need(clipNorm.isFinite && clipNorm >= 0, "--clip is \(clipNorm); expected 0 (off) or a positive number")
-        need(
-            optimizer.weightDecay.isFinite && (0...1).contains(optimizer.weightDecay),
-            "--weight-decay is \(optimizer.weightDecay); expected 0 to 1")
+        problems += optimizer.problems + (average?.problems ?? [])
         need(saveEvery >= 0, "--save-every is \(saveEvery); expected 0 (last step only) or more")
         need(
             keepCheckpoints.map { $0 >= 1 } ?? true,

@@ -41,6 +41,7 @@ public final class Trainer {
     public let step: TrainingStep
     public let model: VLAModel
     let source: any BatchSource
+    private let average: WeightAverage?
     private let folder: ModelFolder
     private let evaluation: Evaluation
     private let evaluationData: EvaluationData
@@ -112,6 +113,7 @@ public final class Trainer {
         self.run = run
         self.stepsDone = stepsDone
         step = parts.step
+        average = parts.average
         model = parts.model
         source = parts.source
         folder = parts.folder
@@ -151,7 +153,14 @@ public final class Trainer {
                 if stepsDone - first == profiledSteps.upperBound { step.profile = nil }
             }
             let began = DispatchTime.now().uptimeNanoseconds
-            let result = try step.run(step: stepsDone, from: source)
+            let updates = step.optimizer.updates
+            var result = try step.run(step: stepsDone, from: source)
+            // A step that was skipped moves neither the weights nor their average.
+            if let average, step.optimizer.updates > updates {
+                let start = DispatchTime.now().uptimeNanoseconds
+                average.take(update: step.optimizer.updates)
+                result.milliseconds["average"] = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e6
+            }
             stepsDone += 1
             times.append(Double(DispatchTime.now().uptimeNanoseconds - began) / 1e6)
             for (phase, value) in result.milliseconds { phases[phase, default: []].append(value) }
@@ -196,16 +205,23 @@ public final class Trainer {
             multipliers: session.multipliers, plugins: session.plugins, previousValues: session.previousValues,
             dataCursor: source.cursor,
             dataChoice: settings.dataChoice, modelHash: modelHash,
-            learningRateScales: settings.learningRateScales?.factors)
+            learningRateScales: settings.learningRateScales?.factors, average: settings.average)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
-            try ModelFolder.save(model, to: path, source: folder, withHead: settings.task == .demonstrations)
+            try saveModel(to: path)
+            if let average { try saveModel(to: CheckpointFolders.average(in: path), weights: average.weights) }
             try MomentFile.write(step.optimizer, of: model.parameters, to: path + "/optimizer.safetensors")
-            if !statistics.isEmpty { try DatasetStatistics.save(statistics, to: path + "/dataset_statistics.json") }
             try state.write(to: path + "/trainer_state.json")
         }
         if let count = settings.keepCheckpoints { try run.checkpoints.prune(keepingLatest: count) }
         report(.saved(path: checkpoint.path, step: stepsDone))
         return checkpoint
+    }
+
+    /// - Parameter weights: where the values are, by id; nil takes the model's own.
+    private func saveModel(to path: String, weights: [WeightValues]? = nil) throws {
+        try ModelFolder.save(
+            model, to: path, source: folder, weights: weights, withHead: settings.task == .demonstrations)
+        if !statistics.isEmpty { try DatasetStatistics.save(statistics, to: path + "/dataset_statistics.json") }
     }
 
     private func log(_ result: StepReport) throws {
@@ -224,7 +240,9 @@ public final class Trainer {
     ) throws -> Bool {
         let values: [(String, Double?)]
         do {
-            values = try measure(moment, shouldStop)
+            values = try evaluation.measures(
+                of: evaluationData, exchanging: moment == "after", average: moment == "after" ? average : nil,
+                shouldStop: shouldStop)
         } catch is Evaluation.Stopped {
             report(.note("stopped while measuring at step \(stepsDone)"))
             return false
@@ -237,25 +255,6 @@ public final class Trainer {
             report(.evaluation(name: name, value: value, step: stepsDone))
         }
         return true
-    }
-
-    private func measure(_ moment: String, _ shouldStop: () -> Bool) throws -> [(String, Double?)] {
-        var values: [(String, Double?)] = []
-        if settings.task == .demonstrations {
-            let batches = evaluationData.demonstrations
-            values.append(("held_out_action_l1", try evaluation.actionL1(batches, shouldStop: shouldStop)))
-            if moment == "after" {
-                for exchange in Evaluation.Exchange.allCases {
-                    let value = try evaluation.actionL1(batches, exchanging: exchange, shouldStop: shouldStop)
-                    values.append(("held_out_action_l1_other_\(exchange.rawValue)", value))
-                }
-            }
-        }
-        let accuracy = try evaluationData.questions.flatMap {
-            try evaluation.answerAccuracy($0, shouldStop: shouldStop)
-        }
-        values.append(("held_out_answer_accuracy", accuracy))
-        return values
     }
 
     private static func median(_ values: [Double]) -> Double {

@@ -26,6 +26,8 @@ struct TrainerState: Codable {
     var modelHash: String
     /// Factors on the learning rate by parameter group; nil when there are none.
     var learningRateScales: [String: Double]?
+    /// The average whose values are in the checkpoint's `average` folder; nil when there is none.
+    var average: AverageSettings?
 
     /// What the conversation with the plugins carries on.
     var session: HookSession.State {

@@ -1,14 +1,36 @@
 internal import Kernels
 internal import Tensors
 
-/// Settings of the optimizer.
+/// Settings of the optimizer, as `torch.optim.AdamW` has them.
 public struct AdamWSettings: Codable, Sendable, Equatable {
+    /// Decay of the first moment, the mean of gradients, per step.
     public var beta1 = 0.9
+    /// Decay of the second moment, the mean of their squares.
     public var beta2 = 0.999
+    /// Added to the root of the second moment.
     public var epsilon = 1e-8
+    /// Share of a parameter that a step takes away, times the learning rate.
     public var weightDecay = 0.01
 
     public init() {}
+
+    /// What is wrong with the values, a sentence each, by flag.
+    var problems: [String] {
+        var problems: [String] = []
+        for (flag, beta) in [("--adam-beta1", beta1), ("--adam-beta2", beta2)] {
+            // The kernel's float32 must stay below 1 too, or nothing would ever enter the moment.
+            if !(beta >= 0 && Float(beta) < 1) {
+                problems.append("\(flag) is \(beta); expected 0 or more and below 1 (0.9999999 at most)")
+            }
+        }
+        if !(epsilon >= 1e-30 && epsilon <= 1) {
+            problems.append("--adam-epsilon is \(epsilon); expected a number above 0 (1e-30 or more) and at most 1")
+        }
+        if !(weightDecay >= 0 && weightDecay <= 1) {
+            problems.append("--weight-decay is \(weightDecay); expected 0 to 1")
+        }
+        return problems
+    }
 }
 
 /// AdamW (Loshchilov & Hutter 2019) with the combination of gradients folded into its pass over memory: the combined
