@@ -5,6 +5,8 @@ import PluginKit
 public enum ActiveSet {
     /// Beyond this the number of supports, 2^m, is no longer small.
     static let largestProblem = 14
+    /// A violation that is no longer rounding: nearly dependent gradients come to the square root of it.
+    static let largestViolation = 0x1p-26
 
     /// - Parameters:
     ///   - solve: the stationary point with this support and by how much it violates the optimality conditions, in
@@ -15,66 +17,86 @@ public enum ActiveSet {
     ) throws -> (solution: [Double], violation: Double)? {
         guard candidates.count <= largestProblem else {
             throw PluginError(
-                "the exact solver takes at most \(largestProblem) objectives, not \(candidates.count)")
+                "the exact solver takes at most \(largestProblem) dependent objectives, not \(candidates.count)")
         }
         var best: (solution: [Double], violation: Double)?
-        for support in supports(of: candidates) {
-            guard let found = solve(support), found.violation.isFinite else { continue }
-            if found.violation <= cosineTolerance { return found }
-            if found.violation < best?.violation ?? .infinity { best = found }
+        for size in 0...candidates.count {
+            // The subsets of this size in ascending order (Gosper).
+            var bits = 1 << size - 1
+            while bits < 1 << candidates.count {
+                if let found = solve(candidates.indices.filter { bits >> $0 & 1 == 1 }.map { candidates[$0] }),
+                    found.violation.isFinite
+                {
+                    if found.violation <= cosineTolerance { return found }
+                    if found.violation < best?.violation ?? .infinity { best = found }
+                }
+                guard bits > 0 else { break }
+                let lowest = bits & -bits
+                let carried = bits + lowest
+                bits = ((bits ^ carried) >> 2) / lowest | carried
+            }
         }
         return best
     }
 
-    /// All subsets, the smaller before the larger.
-    private static func supports(of candidates: [Int]) -> [[Int]] {
-        (0..<1 << candidates.count).sorted { ($0.nonzeroBitCount, $0) < ($1.nonzeroBitCount, $1) }.map { bits in
-            candidates.indices.filter { bits >> $0 & 1 == 1 }.map { candidates[$0] }
+    /// The solution of least violation; throws when even that is none.
+    static func solution(
+        of problem: String, among candidates: [Int], _ solve: ([Int]) -> (solution: [Double], violation: Double)?
+    ) throws -> [Double] {
+        guard let found = try best(among: candidates, solve), found.violation <= largestViolation else {
+            throw PluginError(
+                "\(problem) has no solution to working precision: the gradients nearly depend on each other. "
+                    + "Use another scope, or a strategy without a linear system (Sum, PCGrad)")
         }
+        return found.solution
     }
 }
 
 extension Gram {
-    /// The nearest vector to `sum_i t_i u_i` (unit gradients `u_i`) that has no negative inner product with any gradient:
+    /// The nearest vector to `sum_i t_i g_i` that has no negative inner product with any gradient:
     ///
-    ///     min  s' C s    subject to    s >= t
+    ///     min  v' G v    subject to    v >= t
     ///
-    /// whose solution is characterised by `y = s - t >= 0`, `C s >= 0`, `y' C s = 0`.
+    /// whose solution is characterised by `y = v - t >= 0`, `G v >= 0`, `y' G v = 0`.
     ///
-    /// - Parameters:
-    ///   - target: `t`, for the gradients that are not zero.
-    ///   - fixed: a coordinate that needs no raising, or `nil`.
+    /// - Parameter target: `t`, for the gradients that are not zero.
     /// - Returns: `y`; exactly zero when `t` conflicts with nothing.
-    public func dualConeCorrection(_ target: [Double], fixed: Int? = nil) throws -> [Double] {
-        let n = rows.count
-        let unit = target.reduce(0) { max($0, abs($1)) }
-        guard unit > 0 else { return [Double](repeating: 0, count: n) }
-        let t = target.map { $0 / unit }
-        let gradient = cosines.times(t)
-        let found = try ActiveSet.best(among: (0..<n).filter { $0 != fixed }) { support in
-            guard let raised = LinearSystem.solve(cosines, support: support, support.map { -gradient[$0] }) else {
-                return nil
-            }
-            var y = [Double](repeating: 0, count: n)
-            for (position, row) in support.enumerated() { y[row] = raised[position] }
-            let slack = support.isEmpty ? gradient : cosines.times(zip(t, y).map { $0 + $1 })
-            var violation = 0.0
-            for row in 0..<n { violation = max(violation, -y[row], -slack[row]) }
-            for row in support { violation = max(violation, abs(slack[row])) }
-            return (y.map { max($0, 0) }, violation / y.reduce(1, max))
-        }
-        return (found?.solution ?? [Double](repeating: 0, count: n)).map { $0 * unit }
+    public func dualConeCorrection(_ target: [Double]) throws -> [Double] {
+        let projection = ConeProjection(self)
+        try projection.correct(target)
+        return projection.added
     }
 
     /// The point of least length in the convex hull of the gradients that are not zero, as weights that sum to 1.
     ///
+    /// A direction of it has `<g_i, z> >= 1` for all `i`, with equality in the support, and least length.
+    public func leastNormInHull() throws -> [Double] {
+        let n = rows.count
+        guard n > 0 else { return [] }
+        let shortest = units.min() ?? 1
+        let problem = NonnegativeQuadratic(balanced)
+        for row in 0..<n { problem.q[row] = DoubleDouble(-shortest / units[row]) }
+        var weights: [Double]
+        if problem.solve() {
+            weights = (0..<n).map { problem.y[$0] * (shortest / units[$0]) }
+        } else {
+            weights = try dependentLeastNorm()
+        }
+        let sum = weights.reduce(0, +)
+        for row in weights.indices { weights[row] /= sum }
+        return weights
+    }
+
+    /// ``leastNormInHull()`` of gradients that depend on each other, not yet normalised.
+    ///
     /// Optimal when `<g_i, d> >= |d|^2` for all `i`, with equality in the support. On a support that is a linear system
     /// in the weights and `|d|^2`, bordered by the sum, which also has its solution where the gradients cancel.
-    public func leastNormInHull() throws -> [Double] {
+    private func dependentLeastNorm() throws -> [Double] {
         let n = rows.count
         let shortest = norms.min() ?? 1
         let inverse = norms.map { shortest / $0 }
-        let found = try ActiveSet.best(among: Array(0..<n)) { support in
+        let found = try ActiveSet.solution(of: "the shortest vector in the gradients' hull", among: Array(0..<n)) {
+            support in
             guard !support.isEmpty else { return nil }
             let count = support.count
             var system = support.map { i in support.map { j in cosines[i, j] } + [-inverse[i]] }
@@ -89,10 +111,7 @@ extension Gram {
             for row in 0..<n { violation = max(violation, -s[row], solved[count] * inverse[row] - products[row]) }
             return (s.map { max($0, 0) }, violation / s.reduce(1, max))
         }
-        var weights = zip(found?.solution ?? inverse.map { _ in 1 }, inverse).map { $0 * $1 }
-        let sum = weights.reduce(0, +)
-        for row in weights.indices { weights[row] /= sum }
-        return weights
+        return zip(found, inverse).map { $0 * $1 }
     }
 
     /// Whether some combination of the gradients that are not zero, with positive weights, vanishes: no direction then
@@ -100,5 +119,78 @@ extension Gram {
     public func isStationary() throws -> Bool {
         let unit = Gram(size: rows.count) { cosines[$0, $1] }
         return cosines.quadratic(try unit.leastNormInHull()) <= Double(rows.count) * 0x1p-48
+    }
+}
+
+/// ``Gram/dualConeCorrection(_:)`` for several targets in the same memory.
+public final class ConeProjection {
+    private let gram: Gram
+    private let problem: NonnegativeQuadratic
+    /// `y` of the last target.
+    public private(set) var added: [Double]
+
+    public init(_ gram: Gram) {
+        self.gram = gram
+        problem = NonnegativeQuadratic(gram.balanced)
+        added = [Double](repeating: 0, count: gram.rows.count)
+    }
+
+    /// Fills ``added``, for a target as in ``Gram/dualConeCorrection(_:)``.
+    public func correct(_ target: [Double]) throws {
+        var unit = 0.0
+        for row in added.indices {
+            unit = max(unit, abs(target[row]) * gram.units[row])
+            added[row] = 0
+        }
+        guard unit > 0 else { return }
+        for row in added.indices {
+            var sum = DoubleDouble(0)
+            for other in added.indices where target[other] != 0 {
+                sum += DoubleDouble(
+                    product: gram.balanced[row, other], target[other] * gram.units[other] / unit)
+            }
+            problem.q[row] = sum
+        }
+        try correct(unit: unit, fixed: nil) { target[$0] * (gram.norms[$0] / unit) }
+    }
+
+    /// Fills ``added`` for the gradient `row` itself.
+    public func correct(row: Int) throws {
+        for other in added.indices {
+            added[other] = 0
+            problem.q[other] = DoubleDouble(gram.balanced[other, row])
+        }
+        // Its own inner product cannot become negative.
+        try correct(unit: gram.units[row], fixed: row) { $0 == row ? gram.norms[row] / gram.units[row] : 0 }
+    }
+
+    private func correct(unit: Double, fixed: Int?, _ scaled: (Int) -> Double) throws {
+        guard added.indices.contains(where: { $0 != fixed && problem.q[$0].high < -cosineTolerance }) else { return }
+        if problem.solve(fixed: fixed) {
+            for row in added.indices { added[row] = problem.y[row] * (unit / gram.units[row]) }
+        } else {
+            let raised = try dependent(added.indices.map(scaled), fixed)
+            for row in added.indices { added[row] = raised[row] * (unit / gram.norms[row]) }
+        }
+    }
+
+    /// Of gradients that depend on each other; in coefficients of unit gradients.
+    private func dependent(_ t: [Double], _ fixed: Int?) throws -> [Double] {
+        let (n, cosines) = (t.count, gram.cosines)
+        let gradient = cosines.times(t)
+        let candidates = (0..<n).filter { $0 != fixed }
+        return try ActiveSet.solution(of: "the projection to a vector without conflicts", among: candidates) {
+            support in
+            guard let raised = LinearSystem.solve(cosines, support: support, support.map { -gradient[$0] }) else {
+                return nil
+            }
+            var y = [Double](repeating: 0, count: n)
+            for (position, row) in support.enumerated() { y[row] = raised[position] }
+            let slack = support.isEmpty ? gradient : cosines.times(zip(t, y).map { $0 + $1 })
+            var violation = 0.0
+            for row in 0..<n { violation = max(violation, -y[row], -slack[row]) }
+            for row in support { violation = max(violation, abs(slack[row])) }
+            return (y.map { max($0, 0) }, violation / y.reduce(1, max))
+        }
     }
 }

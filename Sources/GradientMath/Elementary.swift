@@ -12,6 +12,9 @@ public func power(_ base: Double, _ exponent: Double) -> Double { exponent == 0 
 
 public func exponential(_ x: Double) -> Double { exp(x) }
 
+/// `exp(x) - 1`, exact for small `x`.
+public func exponentialMinusOne(_ x: Double) -> Double { expm1(x) }
+
 public func logarithm(_ x: Double) -> Double { log(x) }
 
 public func cosine(_ x: Double) -> Double { cos(x) }

@@ -2,9 +2,9 @@ public import PluginKit
 
 /// The inner products of one block's gradients, split into lengths and angles.
 ///
-/// Every solver works on the cosines, which no scaling of a gradient changes, and puts the lengths back at the end: that
-/// is why results hold from 1e-12 to 1e12 and no threshold here is absolute. Gradients that are exactly zero have no
-/// angle; they are in no solver's problem.
+/// No scaling of a gradient changes the cosines, and ``balanced`` changes with it by a power of two at most; solvers work
+/// on these and put the lengths back at the end. That is why results hold from 1e-12 to 1e12 and no threshold here is
+/// absolute. Gradients that are exactly zero have no angle; they are in no solver's problem.
 public struct Gram {
     /// Number of gradients, zero ones included.
     public let size: Int
@@ -14,6 +14,10 @@ public struct Gram {
     public let norms: [Double]
     /// Cosines between them: `rows.count` by `rows.count`, ones on the diagonal.
     public let cosines: SymmetricMatrix
+    /// Powers of two next below the lengths.
+    public let units: [Double]
+    /// Inner products of the gradients over their units: as given, without a rounding. Diagonal from 1 to 4.
+    public let balanced: SymmetricMatrix
 
     /// - Parameters:
     ///   - gram: `[K,M,M]`.
@@ -36,16 +40,13 @@ public struct Gram {
         let norms = rows.map { entry($0, $0).squareRoot() }
         self.rows = rows
         self.norms = norms
+        let units = norms.map { Double(sign: .plus, exponent: $0.exponent, significand: 1) }
+        self.units = units
+        balanced = SymmetricMatrix(size: rows.count) { entry(rows[$0], rows[$1]) / units[$0] / units[$1] }
         cosines = SymmetricMatrix(size: rows.count) { i, j in
             // Divided one after the other: the product of two tiny lengths may underflow.
             i == j ? 1 : min(max(entry(rows[i], rows[j]) / norms[i] / norms[j], -1), 1)
         }
-    }
-
-    /// The inner products with the longest gradient's length as the unit.
-    public var scaled: SymmetricMatrix {
-        let longest = norms.max() ?? 1
-        return SymmetricMatrix(size: rows.count) { (norms[$0] / longest) * (norms[$1] / longest) * cosines[$0, $1] }
     }
 
     /// `values` with those of the gradients that are not zero replaced.
@@ -57,8 +58,10 @@ public struct Gram {
 
     /// `|sum_i w_i g_i|^2`, never negative.
     public func squaredNorm(_ weights: [Double]) -> Double {
-        let lengths = rows.indices.map { weights[rows[$0]] * norms[$0] }
-        return max(cosines.quadratic(lengths), 0)
+        let scaled = rows.indices.map { weights[rows[$0]] * units[$0] }
+        let unit = scaled.reduce(0) { max($0, abs($1)) }
+        guard unit > 0, unit.isFinite else { return unit }
+        return max(balanced.quadratic(scaled.map { DoubleDouble($0 / unit) }).double, 0) * unit * unit
     }
 }
 
@@ -89,6 +92,20 @@ public struct SymmetricMatrix {
             for j in 0..<size { sum += elements[i * size + j] * vector[j] }
             return sum
         }
+    }
+
+    /// The matrix times a vector, exact but for the rounding of the result.
+    func times(_ vector: [DoubleDouble]) -> [DoubleDouble] {
+        (0..<size).map { i in
+            var sum = DoubleDouble(0)
+            for j in 0..<size { sum += DoubleDouble(elements[i * size + j]) * vector[j] }
+            return sum
+        }
+    }
+
+    /// `x' A x` of a vector whose terms may cancel.
+    func quadratic(_ vector: [DoubleDouble]) -> DoubleDouble {
+        zip(times(vector), vector).reduce(DoubleDouble(0)) { $0 + $1.0 * $1.1 }
     }
 
     /// `x' A x`

@@ -39,19 +39,18 @@ final class AlignedMTL: GramStrategy {
 
     func weights(_ gram: Gram, _ incoming: [Double], block: Int) -> [Double] {
         let preferred = preference.vector(incoming)
-        guard !gram.rows.isEmpty else { return preferred }
-        let eigen = SymmetricEigen(gram.scaled)
-        // At least 1: there is a gradient that is not zero.
-        let rank = gram.rank
-        let values = eigen.values[..<rank]
-        let scale =
-            switch scaleMode {
-            case .min: values[rank - 1]
-            // The lower of the two middle ones, as published code has it; values descend.
-            case .median: values[rank / 2]
-            case .rmse: values.reduce(0, +) / Double(rank)
-            }
-        let aligned = eigen.apply(gram.rows.map { preferred[$0] }, rank: rank) { (scale / $0).squareRoot() }
-        return gram.merging(aligned, into: preferred.map { _ in 0 })
+        let aligned = gram.applySpectrum(to: gram.rows.map { preferred[$0] }) { values in
+            // At least one: there is a gradient that is not zero.
+            let rank = values.count
+            let scale =
+                switch scaleMode {
+                case .min: values[rank - 1]
+                // The lower of the two middle ones, as published code has it; values descend.
+                case .median: values[rank / 2]
+                case .rmse: values.reduce(0, +) / Double(rank)
+                }
+            return values.map { (scale / $0).squareRoot() }
+        }
+        return gram.rows.isEmpty ? preferred : gram.merging(aligned, into: preferred.map { _ in 0 })
     }
 }

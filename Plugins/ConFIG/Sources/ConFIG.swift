@@ -29,8 +29,23 @@ final class ConFIG: GramStrategy {
 
     func weights(_ gram: Gram, _ incoming: [Double], block: Int) -> [Double] {
         let wanted = gram.rows.map { incoming[$0] }
+        let zeros = incoming.map { _ in 0.0 }
+        if let direction = gram.direction(withCosines: wanted) {
+            // In units of the longest gradient's.
+            let longest = gram.units.max() ?? 1
+            var (square, total) = (DoubleDouble(0), DoubleDouble(0))
+            for row in direction.indices {
+                let share = DoubleDouble(gram.balanced[row, row]).squareRoot() * DoubleDouble(wanted[row])
+                square += direction[row] * share
+                total += share * DoubleDouble(gram.units[row] / longest)
+            }
+            guard square.high > 0 else { return incoming }
+            let scale = total / square
+            return gram.merging(
+                zip(direction, gram.units).map { ($0 * scale).high * (longest / $1) }, into: zeros)
+        }
         let unit = Gram(size: gram.rows.count) { gram.cosines[$0, $1] }
-        let direction = unit.pseudoInverse(times: wanted)
+        let direction = unit.applySpectrum(to: wanted) { $0.map { 1 / $0 } }
         let products = gram.cosines.times(direction)
         let largest = wanted.reduce(0) { max($0, abs($1)) }
         // Nothing of what is wanted is within reach, as with two exactly opposed gradients.
@@ -38,6 +53,6 @@ final class ConFIG: GramStrategy {
         let length = zip(direction, products).reduce(0) { $0 + $1.0 * $1.1 }.squareRoot()
         let total = zip(gram.norms, products).reduce(0) { $0 + $1.0 * $1.1 } / length
         return gram.merging(
-            gram.rows.indices.map { direction[$0] / length * total / gram.norms[$0] }, into: incoming.map { _ in 0 })
+            gram.rows.indices.map { direction[$0] / length * total / gram.norms[$0] }, into: zeros)
     }
 }

@@ -29,8 +29,7 @@ final class DualProj: GramStrategy {
 
     func weights(_ gram: Gram, _ incoming: [Double], block: Int) throws -> [Double] {
         let preferred = preference.vector(incoming)
-        let added = try gram.dualConeCorrection(gram.rows.indices.map { preferred[gram.rows[$0]] * gram.norms[$0] })
-        return gram.merging(
-            gram.rows.indices.map { preferred[gram.rows[$0]] + added[$0] / gram.norms[$0] }, into: preferred)
+        let added = try gram.dualConeCorrection(gram.rows.map { preferred[$0] })
+        return gram.merging(gram.rows.indices.map { preferred[gram.rows[$0]] + added[$0] }, into: preferred)
     }
 }

@@ -21,12 +21,29 @@ final class IMTLG: GramStrategy {
 
     init(settings: Settings) throws { scope = try settings(BlockScope.parameter) }
 
-    func weights(_ gram: Gram, _ incoming: [Double], block: Int) -> [Double] {
-        let longest = gram.norms.max() ?? 1
-        let v = gram.pseudoInverse(times: gram.norms.map { $0 / longest })
+    func weights(_ gram: Gram, _ incoming: [Double], block: Int) throws -> [Double] {
+        let longest = gram.units.max() ?? 1
+        let zeros = incoming.map { _ in 0.0 }
+        if let direction = gram.direction(withCosines: gram.rows.map { _ in 1 }) {
+            // The sum has twice the digits: it may be what little is left of large weights of both signs.
+            let v = zip(direction, gram.units).map { $0 * DoubleDouble(longest / $1) }
+            let sum = v.reduce(DoubleDouble(0), +)
+            guard abs(sum.high) > 0x1p-90 * v.reduce(0, { $0 + abs($1.high) }) else {
+                throw PluginError(
+                    "the weights of block \(block) cancel, so that nothing scales them to the sum 1: use another scope, or "
+                        + "ConFIG, which scales by the direction's length")
+            }
+            return gram.merging(v.map { ($0 / sum).high }, into: zeros)
+        }
+        let lengths = gram.norms.map { $0 / longest }
+        let v = gram.applySpectrum(to: lengths) { $0.map { 1 / $0 } }
+        let reached = gram.applySpectrum(to: lengths) { $0.map { _ in 1 } }
         let sum = v.reduce(0, +)
-        // Weights that cancel cannot be normalised: there is no such direction.
-        guard abs(sum) > 0x1p-46 * v.reduce(0, { $0 + abs($1) }) else { return incoming }
-        return gram.merging(v.map { $0 / sum }, into: incoming.map { _ in 0 })
+        // Where nothing of what is wanted is within reach, as with two exactly opposed gradients, and where the weights
+        // cancel, there is no such direction.
+        guard reached.contains(where: { abs($0) > 0x1p-46 * (lengths.max() ?? 1) }),
+            abs(sum) > 0x1p-46 * v.reduce(0, { $0 + abs($1) })
+        else { return incoming }
+        return gram.merging(v.map { $0 / sum }, into: zeros)
     }
 }

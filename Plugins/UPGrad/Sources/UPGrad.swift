@@ -31,12 +31,11 @@ final class UPGrad: GramStrategy {
     func weights(_ gram: Gram, _ incoming: [Double], block: Int) throws -> [Double] {
         let preferred = preference.vector(incoming)
         var result = preferred
+        let projection = ConeProjection(gram)
         for (position, row) in gram.rows.enumerated() {
-            let unit = gram.rows.indices.map { $0 == position ? 1.0 : 0 }
-            // Its own inner product cannot become negative.
-            let added = try gram.dualConeCorrection(unit, fixed: position)
-            for other in added.indices where added[other] != 0 {
-                result[gram.rows[other]] += preferred[row] * added[other] * (gram.norms[position] / gram.norms[other])
+            try projection.correct(row: position)
+            for (other, added) in projection.added.enumerated() where added != 0 {
+                result[gram.rows[other]] += preferred[row] * added
             }
         }
         return result
