@@ -110,7 +110,7 @@ def swift(registry):
                 parts.append(f"producible: {swift_points(name['given_at'])}")
             parts.append(f"provider: .{name['provider']}")
             parts += [f"{key}: {json.dumps(name[key])}" for key in ("requires", "after", "code") if key in name]
-            parts += [f"{swift_name}: true" for key, swift_name in (("chained", "isChained"), ("shared", "isShared")) if name.get(key)]
+            parts += [f"{swift_name}: true" for key, swift_name in (("chained", "isChained"), ("shared", "isShared"), ("collected", "isCollected")) if name.get(key)]
             if "hosts" in name:
                 parts.append(f"hosts: [{', '.join('.' + host for host in name['hosts'])}]")
             if name["cost"] != "free":

@@ -182,6 +182,11 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Keep only the latest N checkpoints. Default: all.")
     var keepCheckpoints: Int?
 
+    @Option(
+        name: .customLong("evaluate-every"),
+        help: "Steps from one measurement on held-out data to the next. Default: before and after training alone.")
+    var evaluateEvery: Int?
+
     @Option(help: "Log metrics every N steps. Default: 1.")
     var logEvery: Int?
 
@@ -292,6 +297,7 @@ struct TrainingOptions: ParsableArguments {
         if let saveEvery { settings.saveEvery = saveEvery }
         if let keepCheckpoints { settings.keepCheckpoints = keepCheckpoints }
         if let logEvery { settings.logEvery = logEvery }
+        if let evaluateEvery { settings.evaluateEvery = evaluateEvery }
         if let threads { settings.threads = threads }
         if let anchor { settings.anchor = try choice(anchor, "--anchor") }
         if let checkpointActivations { settings.checkpointsActivations = checkpointActivations }

@@ -70,6 +70,11 @@ public struct ModelOutput {
     public let features: ArenaList<TappedFeature>
 }
 
+/// The parts of a forward pass in order, as the tape's stages. The action queries enter with the decoder.
+public enum ForwardStage: Int, Sendable {
+    case vision, projector, decoder, policy
+}
+
 /// A vision-language-action model of the VLA-Adapter family: towers, projector, decoder, queries, bridge policy.
 public final class VLAModel {
     public let config: ModelConfig
@@ -154,6 +159,8 @@ public final class VLAModel {
                 positions: layout.tokens + 64, headDim: config.decoder.headDim, base: config.decoder.ropeTheta)
         }
 
+        tape.stage = ForwardStage.vision.rawValue
+        defer { tape.stage = ForwardStage.vision.rawValue }
         var features: Tensor?
         for (index, tower) in towers.enumerated() {
             let pixels = input.images.patches(
@@ -161,11 +168,13 @@ public final class VLAModel {
             let output = tower(pixels, on: run)
             features = features.map { tape.concatenateColumns($0, output) } ?? output
         }
+        tape.stage = ForwardStage.projector.rawValue
         guard var projected = features else { preconditionFailure("a model has at least one tower") }
         for (index, layer) in projector.enumerated() {
             projected = layer(projected, on: run)
             if index < projector.count - 1 { projected = tape.gelu(projected) }
         }
+        tape.stage = ForwardStage.decoder.rawValue
         let embeddings = assemble(projected, prompts: input.prompts, layout: layout, on: tape)
         let demand =
             input.action?.runsPolicy == true
@@ -174,11 +183,14 @@ public final class VLAModel {
                 taps: taps, wantsAnswer: input.wantsAnswer, layers: config.decoder.layers, layout: layout,
                 rowwise: tape.parallel.hasRowwiseProducts, on: tape)
         let states = decoder(embeddings, layout: layout, rotary: rotary, demand: demand, on: run)
+        tape.stage = ForwardStage.policy.rawValue
         let tapped = tape.list(taps.count) { taps[$0].apply(to: states, layout: layout, demand: demand, on: tape) }
         let predicted = input.action.flatMap { action in
             action.runsPolicy ? runPolicy(action, states: states, layout: layout, on: run) : nil
         }
         var logits: Tensor?
+        // The head is the decoder's, and nothing of the policy lies below it.
+        tape.stage = ForwardStage.decoder.rawValue
         if input.wantsAnswer {
             let rows = tape.list(batch) {
                 RowReference(source: 0, row: demand.row(layout.answerRow($0), ofState: config.decoder.layers))

@@ -107,7 +107,7 @@ struct CompositionResolver {
     private mutating func checkDuplicates() {
         for (name, nodes) in providers.sorted(by: { $0.key < $1.key }) {
             let entry = registry.match(name)?.entry
-            if entry?.isChained == true || entry?.isShared == true { continue }
+            if entry?.isChained == true || entry?.isShared == true || entry?.isCollected == true { continue }
             for group in [nodes.filter { self[$0].point == .plan }, nodes.filter { self[$0].point != .plan }] {
                 guard group.count > 1, let last = group.last else { continue }
                 let instances = group.map(instance)

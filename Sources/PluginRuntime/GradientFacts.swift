@@ -4,8 +4,17 @@ public struct GradientFacts {
     public var gram: [Double]
     /// Parameters in all blocks together, n.
     public var coordinates: Int
+    /// [k, m, m]: inner products of one half of the step's micro-batches with the other; `nil` when nobody asked.
+    public var gramCross: [Double]?
+    /// [k, m]: inner products of the gradients with the parameters' distance from their initial values.
+    public var driftDot: [Double]?
     /// The gradients in full, f32 [m, n], made when a hook asks for them.
     public var grads: (() throws -> ArrayView)?
+    /// The sum of weights times gradients, f32 [n], for weights [k, m]; made when a hook asks for it.
+    public var weightedSum: (([Double]) throws -> ArrayView)?
+    /// The parameters now and at the start, f32 [n] each; made when a hook asks for them.
+    public var parameters: (() throws -> ArrayView)?
+    public var initial: (() throws -> ArrayView)?
 
     public init(gram: [Double], coordinates: Int = 0, grads: (() throws -> ArrayView)? = nil) {
         self.gram = gram
@@ -41,10 +50,32 @@ public struct Combination {
     public var weights: [Double]
     /// A gradient that a plugin gave itself, f32 [n]; it stands in place of the weighted sum.
     public var combined: ArrayView?
+    /// [k]: factor on each block's learning rate, 0 leaving the block alone; nil: 1.
+    public var rates: [Double]?
 }
 
 /// What came of a step.
 public struct StepOutcome {
     /// `loss.X`, `lambda.X` (the next step's), `lambda.X@prev` (this step's), and plugins' metrics by their names.
     public var metrics: [String: Double]
+    /// [k] each, by name.
+    public var blockMetrics: [String: [Double]] = [:]
+    /// [k]: share of the way back to its initial values that each block goes; nil: none does.
+    public var pull: [Double]?
+    /// Why the run ends here; nil: it goes on.
+    public var stop: StopRequest?
+}
+
+/// A plugin's wish to end the run.
+public struct StopRequest: Sendable, Equatable, CustomStringConvertible {
+    /// Instance name.
+    public var plugin: String
+    public var point: HookPoint
+    public var step: Int
+    /// What it gave as `stop`.
+    public var value: Double
+
+    public var description: String {
+        "plugin \(plugin) ended the run at its \(point.rawValue) hook, step \(step) (stop = \(value))"
+    }
 }

@@ -4,9 +4,12 @@ extension NameRegistry {
     ///
     /// Axis letters: b batch, h steps of an action chunk, a action width, t tokens, d hidden width, n answer positions,
     /// or parameters in grads, v vocabulary, k blocks, m objectives, p prompts, c bytes of a text.
-    public static let training = NameRegistry(planNames + batchNames + probeNames + gradientNames + stepNames)
+    public static let training = NameRegistry(
+        planNames + blockNames + batchNames + probeNames + gradientNames + driftNames + stepNames)
 
     private static let inAStep: Set<HookPoint> = [.preBackward, .gradientCombine, .postStep]
+    private static let afterPlan = inAStep.union([.evaluate, .finish])
+    private static let everywhere = Set(HookPoint.allCases)
 
     /// What `plan` hooks learn about the model and decide about the run.
     private static let planNames: [Entry] = [
@@ -43,9 +46,37 @@ extension NameRegistry {
             "objectives", type: "i64", readable: inAStep.union([.plan]), provider: .host,
             doc: "Objectives of the run, those that have no loss in a step included."),
         Entry(
-            "lr_scale.{group}", type: "f64", producible: [.plan], provider: .plugin, isShared: true,
+            "lr_scale.{group}", type: "f64", producible: [.plan, .postStep], provider: .plugin, isShared: true,
             doc:
-                "Factor on the learning rate of a parameter group, 0 or more: vision, projector, decoder, queries, policy or proprio. Multiplies that of --lr-scale."
+                "Factor on the learning rate of a parameter group, 0 or more: vision, projector, decoder, queries, policy or proprio. Multiplies that of --lr-scale. Produced by plan: the first; by post_step: that of the steps from the next one on. At 0 the group is left alone: no moments, no weight decay."
+        ),
+        Entry(
+            "route.{objective}.{group}", type: "f64", producible: [.plan], provider: .plugin, hosts: [.vla],
+            doc:
+                "Factor on the gradient that the objective has in a parameter group. 0 cuts its backward pass there: below the last group that is not 0 no operation runs backwards, so that a cut costs less than nothing."
+        ),
+    ]
+
+    /// Who the blocks are: known at `plan` once every hook has given its `block_scope`.
+    private static let blockNames: [Entry] = [
+        Entry(
+            "block_group", type: "i64[k]", readable: [.plan, .gradientCombine, .postStep], provider: .host,
+            after: "block_scope", code: "block_group", hosts: [.combine, .features, .vla],
+            doc: "Parameter group of each block; -1 where a block has parameters of several."),
+        Entry(
+            "block_layer", type: "i64[k]", readable: [.plan, .gradientCombine, .postStep], provider: .host,
+            after: "block_scope", hosts: [.combine, .features, .vla],
+            doc:
+                "Index of the transformer layer that each block belongs to, within its tower, decoder or action head; -1 outside of one, or where a block has several."
+        ),
+        Entry(
+            "block_kind", type: "i64[k]", readable: [.plan, .gradientCombine, .postStep], provider: .host,
+            after: "block_scope", code: "block_kind", hosts: [.combine, .features, .vla], doc: "What each block is."),
+        Entry(
+            "block_shape", type: "i64[k,2]", readable: [.plan, .gradientCombine, .postStep], provider: .host,
+            after: "block_scope", hosts: [.combine, .features, .vla],
+            doc:
+                "Rows and columns of a block that is one matrix, its length and 1 of one vector, 0 and 0 of several tensors."
         ),
     ]
 
@@ -176,7 +207,9 @@ extension NameRegistry {
         Entry(
             "losses", type: "f64[m]", readable: [.gradientCombine], provider: .host,
             doc: "Every objective's value, mean over the step's micro-batches, in the order of the rows of gram."),
-        Entry("numel", type: "i64[k]", readable: [.gradientCombine], provider: .host, doc: "Parameters in each block."),
+        Entry(
+            "numel", type: "i64[k]", readable: [.plan, .gradientCombine, .postStep], provider: .host,
+            after: "block_scope", doc: "Parameters in each block."),
         Entry(
             "grads", type: "f32[m,n]", readable: [.gradientCombine], provider: .host, cost: .expensive,
             doc:
@@ -192,9 +225,10 @@ extension NameRegistry {
             cost: .cheap,
             doc: "Random numbers in [0, 1) to use instead of a strategy's own, one for each coordinate of grads."),
         Entry(
-            "combined", type: "f32[n]", producible: [.gradientCombine], provider: .plugin, cost: .expensive,
+            "combined", type: "f32[n]", readable: [.gradientCombine], producible: [.gradientCombine], provider: .host,
+            isChained: true, cost: .expensive,
             doc:
-                "The gradient the optimizer follows, in the order of grads. It replaces the sum of weights times gradients."
+                "The gradient the optimizer follows, in the order of grads: what a hook gives replaces the sum of weights times gradients. Read, it is what the hook before gave, or that sum as the weights are by then."
         ),
         Entry(
             "gradient_norm.{objective}", type: "f64", readable: [.gradientCombine, .postStep], provider: .host,
@@ -209,13 +243,54 @@ extension NameRegistry {
             doc:
                 "Which of the run's objectives each row of gram is, counted from 0 in the order of the plugin list: objectives without a loss in the step have no row."
         ),
+        Entry(
+            "gram_cross", type: "f64[k,m,m]", readable: [.gradientCombine], provider: .host,
+            hosts: [.combine, .features, .vla], cost: .expensive,
+            doc:
+                "Inner products of one half of the step's micro-batches with the other: row i of the first half, column j of the second, each half's gradients its own means. Unlike gram, noise that the halves do not share averages out. Needs an even number of micro-batches and m more accumulators."
+        ),
+        Entry(
+            "rate", type: "f64[k]", readable: [.gradientCombine], producible: [.gradientCombine], provider: .host,
+            isChained: true, hosts: [.combine, .features, .vla],
+            doc:
+                "Factor on the learning rate of each block in this step; starts at 1. At 0 the block is left alone: no moments, no weight decay."
+        ),
+        Entry(
+            "parameters", type: "f32[n]", readable: [.gradientCombine], provider: .host, hosts: [.vla],
+            cost: .expensive,
+            doc: "The trainable parameters, in the order of grads, before the step: a copy of them all."),
+        Entry(
+            "initial", type: "f32[n]", readable: [.gradientCombine], provider: .host, hosts: [.vla], cost: .expensive,
+            doc: "The same at the start of the run."),
+    ]
+
+    /// How far the parameters are from where they started.
+    private static let driftNames: [Entry] = [
+        Entry(
+            "drift2", type: "f64[k]", readable: inAStep, provider: .host, hosts: [.vla], cost: .cheap,
+            doc: "Squared distance of each block's parameters from their initial values, before the step's update."),
+        Entry(
+            "drift_dot", type: "f64[k,m]", readable: [.gradientCombine], provider: .host, hosts: [.vla], cost: .cheap,
+            doc: "Inner products of the objectives' gradients with the parameters' distance from their initial values."),
+        Entry(
+            "cotangent.{objective}.drift", type: "f64[k]", producible: [.preBackward], provider: .plugin, hosts: [.vla],
+            cost: .cheap,
+            doc:
+                "Makes c times the distance from the initial values part of the objective's gradient in each block: the derivative of c/2 drift2. Takes part in gram."
+        ),
+        Entry(
+            "pull", type: "f64[k]", readable: [.postStep], producible: [.postStep], provider: .host, isChained: true,
+            hosts: [.vla], cost: .cheap,
+            doc:
+                "Share of the way back to its initial values that each block goes after the update, 0 to 1; starts at 0."
+        ),
     ]
 
     /// What belongs to the step as a whole.
     private static let stepNames: [Entry] = [
-        Entry("step", type: "i64", readable: inAStep, provider: .host, doc: "Optimizer step, counted from 0."),
+        Entry("step", type: "i64", readable: afterPlan, provider: .host, doc: "Optimizer step, counted from 0."),
         Entry(
-            "seed", type: "i64", readable: inAStep.union([.plan]), provider: .host,
+            "seed", type: "i64", readable: everywhere, provider: .host,
             doc: "Seed of the run: with step and instance the start of a plugin's own random numbers."),
         Entry(
             "lr", type: "f64", readable: inAStep, provider: .host,
@@ -227,7 +302,19 @@ extension NameRegistry {
                 "Multiplier of the objective in this step. Produced by plan: its first value; by post_step: the next one."
         ),
         Entry(
-            "metric.{name}", type: "f64", readable: inAStep, producible: inAStep, provider: .plugin,
+            "metric.{name}", type: "f64", readable: inAStep, producible: inAStep.union([.evaluate]), provider: .plugin,
             doc: "A number to log under this name; after pre_backward, its mean over the step's micro-batches."),
+        Entry(
+            "block_metric.{name}", type: "f64[k]", producible: [.gradientCombine, .postStep], provider: .plugin,
+            hosts: [.vla], doc: "A number for each block to log under this name, in block_metrics.jsonl."),
+        Entry(
+            "eval.{metric}", type: "f64", readable: [.evaluate, .finish], provider: .host, hosts: [.vla],
+            doc:
+                "A measure of the model on held-out data, by its internal name: held_out_action_l1, held_out_answer_accuracy, and with ema. before it that of the average. Absent where the run does not measure it."
+        ),
+        Entry(
+            "stop", type: "f64", producible: [.postStep, .evaluate], provider: .plugin, isCollected: true,
+            hosts: [.combine, .features, .vla],
+            doc: "Other than 0 ends the run after this step, with a checkpoint. Several hooks may give it."),
     ]
 }

@@ -16,10 +16,10 @@ struct HookOrder {
     ///
     /// - Parameters:
     ///   - keepsNonFinite: whether results that are not finite are stored like any other.
-    ///   - prepare: called before each hook that runs.
+    ///   - prepare: called before each hook that runs, and `collect` after it.
     func run(
         _ point: HookPoint, values: ValueStore, step: Int, keepsNonFinite: Bool = false,
-        prepare: (BoundHook) throws -> Void = { _ in }
+        prepare: (BoundHook) throws -> Void = { _ in }, collect: (BoundHook) -> Void = { _ in }
     ) throws {
         var agreed: [ValueName: (value: ValueStore.Value, by: String)] = [:]
         for (instance, hook) in calls[point] ?? [] {
@@ -30,6 +30,7 @@ struct HookOrder {
             try prepare(hook)
             try instance.call(hook, values: values, step: step, keepsNonFinite: keepsNonFinite)
             if point == .plan { try check(hook, values, step) }
+            collect(hook)
             guard !sharedNames.isEmpty else { continue }
             for name in hook.resultNames where sharedNames.contains(name) {
                 guard let value = values.value(name) else { continue }
@@ -55,7 +56,7 @@ struct HookOrder {
         }
     }
 
-    /// Takes the place of ``run(_:values:step:keepsNonFinite:prepare:)`` in a step that has nothing for the hooks of `point`:
+    /// Takes the place of ``run(_:values:step:keepsNonFinite:prepare:collect:)`` in a step that has nothing for the hooks of `point`:
     /// what only they could have given is withheld.
     func skip(_ point: HookPoint, values: ValueStore) {
         for (_, hook) in calls[point] ?? [] { withholdResults(of: hook, values) }

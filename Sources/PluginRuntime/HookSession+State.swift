@@ -9,11 +9,17 @@ extension HookSession {
         public var plugins: [String: Data]
         /// What `name@prev` reads next.
         public var previousValues: Data
+        /// Factors on the learning rate by parameter group, as hooks set them last.
+        public var rateScales: [String: Double]
 
-        public init(multipliers: [String: Double], plugins: [String: Data], previousValues: Data) {
+        public init(
+            multipliers: [String: Double], plugins: [String: Data], previousValues: Data,
+            rateScales: [String: Double] = [:]
+        ) {
             self.multipliers = multipliers
             self.plugins = plugins
             self.previousValues = previousValues
+            self.rateScales = rateScales
         }
     }
 
@@ -21,7 +27,8 @@ extension HookSession {
     public func save() throws -> State {
         State(
             multipliers: Dictionary(uniqueKeysWithValues: zip(objectives, multipliers)),
-            plugins: try composition.saveState(), previousValues: try values.savePrevious())
+            plugins: try composition.saveState(), previousValues: try values.savePrevious(),
+            rateScales: decisions.rateScales)
     }
 
     /// Restores what ``save()`` gave.
@@ -37,5 +44,6 @@ extension HookSession {
         for (objective, value) in state.multipliers where objectives.contains(objective) {
             values.set("lambda.\(objective)", value)
         }
+        restoreRateScales(state.rateScales)
     }
 }

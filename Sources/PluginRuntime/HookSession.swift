@@ -5,7 +5,8 @@
 ///     microBatch()                    -> losses and cotangents               pre_backward
 ///     closeBatch()                    -> rows: the objectives that take part
 ///     combine(gradients)              -> weights [k, m], or a gradient       gradient_combine
-///     finish()                        -> multipliers, metrics                post_step
+///     finish()                        -> multipliers, metrics, rates, pull   post_step
+///     evaluate(measures), end()       -> stop                                evaluate, finish
 ///
 /// Every host is a client of it, so that a rule exists once: which rows there are, what `losses`, `index.X` and `numel` mean,
 /// where weights start, what is withheld and what `name@prev` reads. It knows no tensor, no model and no file of a run. Equal
@@ -41,7 +42,47 @@ public final class HookSession {
     /// Multipliers that the step began with, by row.
     private var multipliersBefore: [Double] = []
     private let hasCombineHooks: Bool
-    private let readsGradients: Bool
+    /// Arrays of a step that cost something, and whether some hook asks for them.
+    public let needs: Needs
+    /// By row: the cotangent on the parameters' drift, if its objective gives one.
+    private let driftCotangents: [ValueName?]
+    /// By row: sums of those over the micro-batches.
+    private var driftSums: [[Double]]
+    /// By group: factors on the learning rate as `post_step` hooks set them.
+    private var scaleNames: [(group: String, name: ValueName)] = []
+    private let blockMetrics: [MetricName]
+    private let evaluationMetrics: [MetricName]
+    /// Measures that some hook reads.
+    private let measureNames: [MetricName]
+    private var stopRequest: StopRequest?
+
+    /// What hooks ask for beyond what every step has.
+    public struct Needs: Sendable {
+        public let grads: Bool
+        /// Whether a hook gives or reads a combined gradient.
+        public let combined: Bool
+        public let gramCross: Bool
+        /// Whether anything is made of the distance from the initial parameters.
+        public let drift: Bool
+        public let drift2: Bool
+        public let driftDot: Bool
+        public let parameters: Bool
+        public let initial: Bool
+
+        init(_ composition: Composition) {
+            func given(_ name: String) -> Bool { composition.provider(of: name) != nil }
+            grads = composition.needs("grads")
+            combined = composition.needs("combined") || given("combined")
+            gramCross = composition.needs("gram_cross")
+            drift2 = composition.needs("drift2")
+            driftDot = composition.needs("drift_dot")
+            parameters = composition.needs("parameters")
+            initial = composition.needs("initial")
+            drift =
+                drift2 || driftDot || initial || given("pull")
+                || composition.objectives.contains { given("cotangent.\($0).drift") }
+        }
+    }
     /// By row: the cotangent that an objective gives on a value.
     private let cotangents: [[ValueName: ValueName]]
 
@@ -50,6 +91,11 @@ public final class HookSession {
     private let weightMemory = SessionArray<Double>(.f64)
     private let lossMemory = SessionArray<Double>(.f64)
     private let rowMemory = SessionArray<Int64>(.i64)
+    private let crossMemory = SessionArray<Double>(.f64)
+    private let driftMemory = SessionArray<Double>(.f64)
+    private let driftDotMemory = SessionArray<Double>(.f64)
+    private let rateMemory = SessionArray<Double>(.f64)
+    private let pullMemory = SessionArray<Double>(.f64)
     private var blockArrays: [(name: ValueName, view: ArrayView)] = []
 
     /// The names that an objective has in the conversation.
@@ -81,7 +127,7 @@ public final class HookSession {
     /// The names that every session knows.
     enum Names {
         static let step = ValueName("step")
-        static let rate = ValueName("lr")
+        static let learningRate = ValueName("lr")
         static let seed = ValueName("seed")
         static let objectives = ValueName("objectives")
         static let gram = ValueName("gram")
@@ -91,6 +137,21 @@ public final class HookSession {
         static let numel = ValueName("numel")
         static let grads = ValueName("grads")
         static let combined = ValueName("combined")
+        static let gramCross = ValueName("gram_cross")
+        static let drift2 = ValueName("drift2")
+        static let driftDot = ValueName("drift_dot")
+        static let parameters = ValueName("parameters")
+        static let initial = ValueName("initial")
+        static let rate = ValueName("rate")
+        static let pull = ValueName("pull")
+        static let stop = ValueName("stop")
+        static let blockGroup = ValueName("block_group")
+        static let blockLayer = ValueName("block_layer")
+        static let blockKind = ValueName("block_kind")
+        static let blockShape = ValueName("block_shape")
+        /// What is known of blocks before the first step, once it is known what a block is.
+        static let blocks = [numel, blockGroup, blockLayer, blockKind, blockShape]
+        static let blockScope = ValueName("block_scope")
     }
 
     /// - Parameters:
@@ -106,16 +167,27 @@ public final class HookSession {
         self.keepsNonFinite = keepsNonFinite
         self.values = values ?? ValueStore(remembering: composition.previousReads)
         names = objectives.map { ObjectiveNames($0, composition) }
-        func metrics(_ points: Set<HookPoint>) -> [MetricName] {
-            composition.plugins.flatMap(\.hooks).filter { points.contains($0.point) }.flatMap(\.provides)
-                .filter { $0.hasPrefix("metric.") }
-                .map { MetricName(value: ValueName($0), text: String($0.dropFirst("metric.".count))) }
+        let hooks = composition.plugins.flatMap(\.hooks)
+        func metrics(_ points: Set<HookPoint>, _ prefix: String = "metric.") -> [MetricName] {
+            hooks.filter { points.contains($0.point) }.flatMap(\.provides).filter { $0.hasPrefix(prefix) }
+                .map { MetricName(value: ValueName($0), text: String($0.dropFirst(prefix.count))) }
         }
         microBatchMetrics = metrics([.preBackward])
         stepMetrics = metrics([.gradientCombine, .postStep])
-        readsGradients = composition.needs("grads")
+        blockMetrics = metrics([.gradientCombine, .postStep], "block_metric.")
+        evaluationMetrics = metrics([.evaluate])
+        measureNames = Set(hooks.flatMap(\.reads).filter { $0.hasPrefix("eval.") }).sorted()
+            .map { MetricName(value: ValueName($0), text: String($0.dropFirst("eval.".count))) }
+        needs = Needs(composition)
+        driftCotangents = objectives.map { objective in
+            let name = "cotangent.\(objective).drift"
+            return composition.provider(of: name).map { _ in ValueName(name) }
+        }
+        driftSums = objectives.map { _ in [] }
+        scaleNames = hooks.filter { $0.point == .postStep }.flatMap(\.provides).filter { $0.hasPrefix("lr_scale.") }
+            .map { (String($0.dropFirst("lr_scale.".count)), ValueName($0)) }
         hasCombineHooks = !(composition.order.calls[.gradientCombine] ?? []).isEmpty
-        let given = Set(composition.plugins.flatMap(\.hooks).flatMap(\.provides))
+        let given = Set(hooks.flatMap(\.provides))
         cotangents = objectives.map { objective in
             let prefix = "cotangent.\(objective)."
             return Dictionary(
@@ -125,6 +197,9 @@ public final class HookSession {
         for name in names where self.values.double(name.multiplier) == nil { self.values.set(name.multiplier, 1.0) }
         multipliersBefore = multipliers
     }
+
+    /// Whether some hook gives metrics by block.
+    public var givesBlockMetrics: Bool { !blockMetrics.isEmpty }
 
     // MARK: - Before the first step
 
@@ -138,7 +213,18 @@ public final class HookSession {
         values.set(Names.seed, Int64(bitPattern: facts.seed))
         // Weights of objectives hold until a rule gives a multiplier.
         for name in names { values.remove(name.multiplier) }
-        try order.run(.plan, values: values, step: 0, keepsNonFinite: keepsNonFinite)
+        try order.run(
+            .plan, values: values, step: 0, keepsNonFinite: keepsNonFinite,
+            prepare: { [self] hook in
+                guard Names.blocks.contains(where: hook.reads) else { return }
+                if hook.resultNames.contains(Names.blockScope) {
+                    throw PluginFailure(
+                        plugin: hook.instance, point: .plan, step: 0,
+                        message: "it gives block_scope and reads who the blocks are, which is known only then: let one plan "
+                            + "hook give block_scope and another read the blocks", kind: .error)
+                }
+                setBlocks(try facts.blocks(try values.code("block_scope", as: BlockScope.self) ?? .tensor))
+            })
         decisions = try PlanDecisions(values, composition, facts)
         setBlocks(try facts.blocks(decisions.blockScope))
         for name in names where values.double(name.multiplier) == nil {
@@ -155,7 +241,11 @@ public final class HookSession {
         func array(_ name: ValueName, _ numbers: [Int64], _ shape: [Int]) -> (ValueName, ArrayView) {
             (name, SessionArray<Int64>(.i64).view(of: numbers, shape))
         }
-        blockArrays = [array(Names.numel, blocks.numel, [k])]
+        blockArrays = [
+            array(Names.numel, blocks.numel, [k]), array(Names.blockGroup, blocks.group, [k]),
+            array(Names.blockLayer, blocks.layer, [k]), array(Names.blockKind, blocks.kind, [k]),
+            array(Names.blockShape, blocks.shape, [k, 2]),
+        ]
         for (name, view) in blockArrays { values.set(name, view) }
     }
 
@@ -176,10 +266,14 @@ public final class HookSession {
     // MARK: - A step
 
     /// Begins step `step`, counted from 0, at learning rate `rate`.
-    public func begin(step: Int, rate: Double) {
+    ///
+    /// - Parameter drift2: [k], squared distances from the initial parameters; nil when nobody asked for them.
+    public func begin(step: Int, rate: Double, drift2: [Double]? = nil) {
         self.step = step
+        if let drift2 { values.set(Names.drift2, driftMemory.view(of: drift2, [drift2.count])) }
+        for row in driftSums.indices { driftSums[row] = [] }
         values.set(Names.step, Int64(step))
-        values.set(Names.rate, rate)
+        values.set(Names.learningRate, rate)
         multipliersBefore = multipliers
         sums.removeAll(keepingCapacity: true)
         microBatches = 0
@@ -192,6 +286,23 @@ public final class HookSession {
         microBatches += 1
         for name in names { add(name.loss) }
         for metric in microBatchMetrics { add(metric.value) }
+        for (row, name) in driftCotangents.enumerated() {
+            guard let name, let view = values.array(name) else { continue }
+            guard view.count == blocks.count else {
+                throw PluginFailure(
+                    plugin: composition.provider(of: name.description) ?? "", point: .preBackward, step: step,
+                    message: "its result '\(name)' has \(view.count) elements, there are \(blocks.count) blocks: declare it "
+                        + "with the axis of drift2, f64[k]", kind: .error)
+            }
+            driftSums[row] =
+                driftSums[row].isEmpty ? Array(view.doubles) : zip(driftSums[row], view.doubles).map { $0 + $1 }
+        }
+    }
+
+    /// [k]: mean over the micro-batches of the factor with which an objective's gradient has the parameters' distance from
+    /// their initial values in it; nil: not at all.
+    public func driftFactors(ofRow row: Int) -> [Double]? {
+        driftSums[row].isEmpty ? nil : driftSums[row].map { $0 / Double(max(microBatches, 1)) }
     }
 
     private func add(_ name: ValueName) {
@@ -252,9 +363,22 @@ public final class HookSession {
         try offer(gradients)
         guard hasCombineHooks else { return Combination(weights: startWeights) }
         values.remove(Names.combined)
-        try order.run(.gradientCombine, values: values, step: step, keepsNonFinite: keepsNonFinite)
+        var start: UnsafeMutableRawPointer?
+        try order.run(
+            .gradientCombine, values: values, step: step, keepsNonFinite: keepsNonFinite,
+            prepare: { [self] hook in
+                // The chain of combined gradients starts at the weighted sum, when somebody reads it.
+                guard hook.reads(Names.combined), values.array(Names.combined) == nil, let sum = gradients.weightedSum
+                else { return }
+                let view = try sum(values.array(Names.weights).map { Array($0.doubles) } ?? startWeights)
+                start = view.pointer
+                values.set(Names.combined, view)
+            })
         let weights = values.array(Names.weights).map { Array($0.doubles) } ?? startWeights
-        guard let combined = values.array(Names.combined) else { return Combination(weights: weights) }
+        let rates = try factors(Names.rate, 0...1000, .gradientCombine)
+        guard let combined = values.array(Names.combined), combined.pointer != start else {
+            return Combination(weights: weights, rates: rates)
+        }
         guard combined.count == gradients.coordinates else {
             throw PluginFailure(
                 plugin: composition.provider(of: "combined") ?? "", point: .gradientCombine, step: step,
@@ -262,7 +386,20 @@ public final class HookSession {
                     "its result 'combined' has \(combined.count) elements, the trainable parameters are "
                     + "\(gradients.coordinates): declare it with the axis of grads, f32[n]", kind: .error)
         }
-        return Combination(weights: weights, combined: combined)
+        return Combination(weights: weights, combined: combined, rates: rates)
+    }
+
+    /// What hooks made of a chain of factors by block; nil when none gives it.
+    private func factors(
+        _ name: ValueName, _ range: ClosedRange<Double>, _ point: HookPoint
+    ) throws -> [Double]? {
+        guard let giver = composition.provider(of: name.description), let view = values.array(name) else { return nil }
+        let numbers = Array(view.doubles)
+        guard let block = numbers.firstIndex(where: { !range.contains($0) }) else { return numbers }
+        throw PluginFailure(
+            plugin: giver, point: point, step: step,
+            message: "its result '\(name)' is \(numbers[block]) for \(blocks.names[block]); expected "
+                + "\(range.lowerBound) to \(range.upperBound)", kind: .error)
     }
 
     /// Where weights start: at the multipliers, in every block. [k, m].
@@ -283,12 +420,19 @@ public final class HookSession {
         values.set(Names.gram, gramMemory.view(of: gradients.gram, [k, m, m]))
         values.set(Names.weights, weightMemory.view(of: startWeights, [k, m]))
         for (name, view) in blockArrays { values.set(name, view) }
-        if readsGradients, let grads = gradients.grads { values.set(Names.grads, try grads()) }
+        values.set(Names.rate, rateMemory.view(of: Array(repeating: 1, count: k), [k]))
+        if let cross = gradients.gramCross { values.set(Names.gramCross, crossMemory.view(of: cross, [k, m, m])) }
+        if let dot = gradients.driftDot { values.set(Names.driftDot, driftDotMemory.view(of: dot, [k, m])) }
+        if needs.grads, let grads = gradients.grads { values.set(Names.grads, try grads()) }
+        if needs.parameters, let parameters = gradients.parameters { values.set(Names.parameters, try parameters()) }
+        if needs.initial, let initial = gradients.initial { values.set(Names.initial, try initial()) }
     }
 
     /// Runs the `post_step` hooks and ends the step. Throws ``PluginFailure``.
     public func finish() throws -> StepOutcome {
-        try order.run(.postStep, values: values, step: step, keepsNonFinite: keepsNonFinite)
+        let k = blocks.count
+        values.set(Names.pull, pullMemory.view(of: Array(repeating: 0, count: k), [k]))
+        try runCollectingStops(.postStep)
         // A rule that says nothing, as one does in a step without its objective's loss, leaves its multiplier alone.
         for (row, name) in names.enumerated() where values.double(name.multiplier) == nil {
             values.set(name.multiplier, multipliersBefore[row])
@@ -301,8 +445,68 @@ public final class HookSession {
         }
         for metric in microBatchMetrics { if let mean = sums[metric.value] { metrics[metric.text] = mean } }
         for metric in stepMetrics { if let value = values.double(metric.value) { metrics[metric.text] = value } }
+        var outcome = StepOutcome(metrics: metrics)
+        for metric in blockMetrics {
+            if let array = values.array(metric.value) { outcome.blockMetrics[metric.text] = Array(array.doubles) }
+        }
+        outcome.pull = try factors(Names.pull, 0...1, .postStep)
+        outcome.stop = stopRequest
+        for (group, name) in scaleNames {
+            guard let factor = values.double(name) else { continue }
+            guard (0...1000).contains(factor) else {
+                throw PluginFailure(
+                    plugin: composition.provider(of: name.description) ?? "", point: .postStep, step: step,
+                    message: "its result '\(name)' is \(factor); expected 0 to 1000", kind: .error)
+            }
+            decisions.rateScales[group] = factor
+        }
         values.advanceStep()
-        return StepOutcome(metrics: metrics)
+        return outcome
+    }
+
+    private func runCollectingStops(_ point: HookPoint) throws {
+        stopRequest = nil
+        try order.run(point, values: values, step: step, keepsNonFinite: keepsNonFinite, collect: { [self] hook in
+            guard hook.resultNames.contains(Names.stop), let value = values.double(Names.stop) else { return }
+            values.remove(Names.stop)
+            if value != 0, stopRequest == nil {
+                stopRequest = StopRequest(plugin: hook.instance, point: point, step: step, value: value)
+            }
+        })
+    }
+
+    // MARK: - Around the steps
+
+    /// Tells `evaluate` hooks what was measured after `step` steps. Throws ``PluginFailure``.
+    ///
+    /// - Parameter measures: by internal name; what is not among them is absent.
+    /// - Returns: metrics by name, and whether the run is to end.
+    @discardableResult
+    public func evaluate(_ measures: [String: Double], step: Int) throws -> (metrics: [String: Double], stop: StopRequest?) {
+        offer(measures, step: step)
+        try runCollectingStops(.evaluate)
+        var metrics: [String: Double] = [:]
+        for metric in evaluationMetrics { if let value = values.double(metric.value) { metrics[metric.text] = value } }
+        return (metrics, stopRequest)
+    }
+
+    /// Tells `finish` hooks that `step` steps were the last. Throws ``PluginFailure``.
+    public func end(_ measures: [String: Double], step: Int) throws {
+        offer(measures, step: step)
+        try order.run(.finish, values: values, step: step, keepsNonFinite: keepsNonFinite)
+    }
+
+    /// Only groups whose factor changes from step to step: the others are this run's plan.
+    func restoreRateScales(_ scales: [String: Double]) {
+        for (group, _) in scaleNames { if let factor = scales[group] { decisions.rateScales[group] = factor } }
+    }
+
+    private func offer(_ measures: [String: Double], step: Int) {
+        self.step = step
+        values.set(Names.step, Int64(step))
+        for name in measureNames {
+            if let value = measures[name.text] { values.set(name.value, value) } else { values.withhold(name.value) }
+        }
     }
 
     /// Ends a step of which nothing came, such as one with a loss that is not a number.
@@ -321,7 +525,4 @@ public final class HookSession {
         get { names.map { values.double($0.multiplier) ?? 1 } }
         set { for (name, value) in zip(names, newValue) { values.set(name.multiplier, value) } }
     }
-
-    /// Whether some hook reads `name`, of this step or the last.
-    public func needs(_ name: String) -> Bool { composition.needs(name) }
 }

@@ -66,6 +66,8 @@ public struct NameRegistry: Sendable {
         public var isChained: Bool
         /// Several hooks may produce this scalar as long as they agree on its value.
         public var isShared: Bool
+        /// Several hooks may produce it, each for itself; the host looks at every one.
+        public var isCollected: Bool
         /// Hosts in which the name exists.
         public var hosts: Set<Host>
         public var cost: Cost
@@ -76,7 +78,8 @@ public struct NameRegistry: Sendable {
         public init(
             _ pattern: String, type: String, readable: Set<HookPoint> = [], producible: Set<HookPoint> = [],
             provider: Provider, requires: String? = nil, after: String? = nil, code: String? = nil,
-            isChained: Bool = false, isShared: Bool = false, hosts: Set<Host> = Set(Host.allCases), cost: Cost = .free,
+            isChained: Bool = false, isShared: Bool = false, isCollected: Bool = false,
+            hosts: Set<Host> = Set(Host.allCases), cost: Cost = .free,
             doc: String
         ) {
             do {
@@ -98,6 +101,7 @@ public struct NameRegistry: Sendable {
             self.provider = provider
             self.isChained = isChained
             self.isShared = isShared
+            self.isCollected = isCollected
             self.cost = cost
             self.doc = doc
         }

@@ -7,6 +7,8 @@ public struct PlanDecisions: Sendable {
     public var probes: [ProbeRequest] = []
     /// Factors on the learning rate by parameter group.
     public var rateScales: [String: Double] = [:]
+    /// Factors on the gradient of an objective by parameter group, by row; 1 where none is given.
+    public var routes: [[String: Double]] = []
 
     public init() {}
 
@@ -16,16 +18,21 @@ public struct PlanDecisions: Sendable {
         taps = try TapRequest.planned(reader)
         probes = try ProbeRequest.planned(reader)
         for group in composition.provided(matching: "lr_scale.{group}", capture: "group") {
+            try reader.check(group: group, of: "lr_scale.\(group)")
             guard let factor = values.double("lr_scale.\(group)") else { continue }
-            guard facts.groups.isEmpty || facts.groups.contains(group) else {
-                throw reader.refusal(
-                    of: "lr_scale.\(group)", "there is no parameter group '\(group)'; the groups are "
-                        + facts.groups.joined(separator: ", "))
-            }
-            guard factor.isFinite, (0...1000).contains(factor) else {
+            guard (0...1000).contains(factor) else {
                 throw reader.refusal(of: "lr_scale.\(group)", "it is \(factor); expected 0 to 1000")
             }
             rateScales[group] = factor
+        }
+        routes = try composition.objectives.map { objective in
+            var factors: [String: Double] = [:]
+            for group in composition.provided(matching: "route.\(objective).{group}", capture: "group") {
+                let name = "route.\(objective).\(group)"
+                try reader.check(group: group, of: name)
+                factors[group] = values.double(name)
+            }
+            return factors
         }
     }
 }

@@ -10,6 +10,13 @@ struct PlanReader {
             kind: .error)
     }
 
+    /// Refuses a parameter group that the model does not have.
+    func check(group: String, of name: String) throws {
+        guard !facts.groups.isEmpty, !facts.groups.contains(group) else { return }
+        throw refusal(
+            of: name, "there is no parameter group '\(group)'; the groups are \(facts.groups.joined(separator: ", "))")
+    }
+
     /// A code of the interface; nil when nobody gave it.
     func code<Code: HookCode>(_ name: String, as type: Code.Type) throws -> Code? {
         do throws(UnknownCode) {

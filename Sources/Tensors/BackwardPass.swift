@@ -17,6 +17,7 @@ struct SharedCotangent {
 final class BackwardPass {
     unowned let tape: Tape
     private var gradients: GradientAccumulator?
+    private var route = GradientRoute.everywhere
     private var cotangents: [UnsafeMutablePointer<Float>?] = []
     private var counts: [Int] = []
     /// Where a cotangent may differ from zero, by tensor; nil: anywhere. Rows outside hold zeros all the same.
@@ -27,8 +28,9 @@ final class BackwardPass {
 
     init(of tape: Tape) { self.tape = tape }
 
-    func begin(into gradients: GradientAccumulator) {
+    func begin(into gradients: GradientAccumulator, _ route: GradientRoute) {
         self.gradients = gradients
+        self.route = route
         makeRoom()
     }
 
@@ -37,7 +39,7 @@ final class BackwardPass {
 
     /// Runs operations backwards.
     func run(_ operations: Recording) {
-        operations.forEachReversed { operation in
+        operations.forEachReversed(from: route.firstStage) { operation in
             let output = operation.output
             if cotangents[output.id] == nil && shared[output.id] == nil { return }
             let start = tape.profile?.now
@@ -167,11 +169,11 @@ final class BackwardPass {
         }
     }
 
-    /// Where the gradient of a parameter is added; nil when it is frozen.
+    /// Where the gradient of a parameter is added; nil when it is frozen or off the route.
     func parameterGradient(_ id: Int?) -> UnsafeMutablePointer<Float>? {
         guard let id, let gradients else { return nil }
         let parameter = tape.parameters[id]
-        guard parameter.isTrainable else { return nil }
+        guard parameter.isTrainable, !route.leavesOut(id) else { return nil }
         gradients.isReached[id] = true
         return gradients.values.base + parameter.offset
     }

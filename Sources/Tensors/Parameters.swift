@@ -184,6 +184,9 @@ public final class GradientAccumulator {
         }
     }
 
+    /// Counts these parameters as reached, by id, for a gradient that no backward pass brought.
+    public func reach(_ ids: Set<Int>) { for id in ids { isReached[id] = true } }
+
     /// Counts as reached what any of `others` reached. The values are left as they are.
     public func reach(like others: [GradientAccumulator]) {
         for id in isReached.indices { isReached[id] = others.contains { $0.isReached[id] } }

@@ -4,9 +4,12 @@
 /// those of a training run do, allocates none.
 final class Recording {
     private var boxes: [any OperationBox] = []
+    /// Which part of the model each operation belongs to (``Tape/stage``).
+    private var stages: [Int] = []
     private(set) var count = 0
 
-    func append<Recorded: Operation>(_ operation: Recorded) {
+    func append<Recorded: Operation>(_ operation: Recorded, stage: Int) {
+        if count < stages.count { stages[count] = stage } else { stages.append(stage) }
         if count < boxes.count {
             if let box = boxes[count] as? Box<Recorded> {
                 box.operation = operation
@@ -21,9 +24,9 @@ final class Recording {
 
     func removeAll() { count = 0 }
 
-    /// Calls `body` with each operation, the last one first.
-    func forEachReversed(_ body: (any OperationBox) -> Void) {
-        for index in (0..<count).reversed() { body(boxes[index]) }
+    /// Calls `body` with each operation of `stage` or a later one, the last one first.
+    func forEachReversed(from stage: Int, _ body: (any OperationBox) -> Void) {
+        for index in (0..<count).reversed() where stages[index] >= stage { body(boxes[index]) }
     }
 }
 

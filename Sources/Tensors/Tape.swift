@@ -65,6 +65,8 @@ public final class Tape {
     private(set) var keepsOperations = true
     /// Whether segments (``segment(_:_:)``) keep only their input and are run again in backward passes.
     public var checkpointsSegments = false
+    /// Which part of the model is running, in the order of the forward pass; a backward pass may end at one.
+    public var stage = 0
     let parameters: ParameterSet
     private lazy var pass = BackwardPass(of: self)
 
@@ -80,6 +82,7 @@ public final class Tape {
         arena.reset()
         listArena.reset()
         operations.removeAll()
+        stage = 0
         tensorCount = 0
         self.weights = weights
         isRecording = recording
@@ -107,14 +110,16 @@ public final class Tape {
     /// - `seeds`: a cotangent per tensor, each with the tensor's count.
     /// - `scale`: factor applied to every seed, 1/K when K micro-batches make a step.
     /// - `gradients`: where parameter gradients are added.
+    /// - `route`: which parameters get one.
     public func backward(
-        seeds: [(tensor: Tensor, cotangent: UnsafePointer<Float>)], scale: Float, into gradients: GradientAccumulator
+        seeds: [(tensor: Tensor, cotangent: UnsafePointer<Float>)], scale: Float, into gradients: GradientAccumulator,
+        route: GradientRoute = .everywhere
     ) {
         precondition(isRecording, "a forward pass without recording has no backward pass")
         // What operations list for themselves on the way back is gone with the pass.
         let mark = listArena.mark()
         defer { listArena.rewind(to: mark) }
-        pass.begin(into: gradients)
+        pass.begin(into: gradients, route)
         for seed in seeds where seed.tensor.needsGradient {
             let (buffer, accumulate) = pass.gradient(of: seed.tensor)
             if accumulate {
@@ -157,15 +162,17 @@ public final class Tape {
         _ body: some TapeSegment, on x: Tensor, _ then: (_ leaf: Tensor, _ result: Tensor, Recording) -> Void
     ) {
         let (mark, listMark) = (arena.mark(), listArena.mark())
-        let outer = operations
+        let (outer, outerStage) = (operations, stage)
         operations = spareRecordings.popLast() ?? Recording()
         keepsOperations = true
+        // A segment lies in one stage as a whole, and that one runs backwards or it would not be run again.
+        stage = .max
         let leaf = Tensor(
             id: tensorCount, rows: x.rows, columns: x.columns, values: x.values, needsGradient: x.needsGradient)
         tensorCount += 1
         let result = body(leaf, on: self)
         let inner = operations
-        operations = outer
+        (operations, stage) = (outer, outerStage)
         then(leaf, result, inner)
         inner.removeAll()
         spareRecordings.append(inner)
@@ -181,7 +188,7 @@ public final class Tape {
     }
 
     func record(_ operation: some Operation) {
-        if keepsOperations && operation.output.needsGradient { operations.append(operation) }
+        if keepsOperations && operation.output.needsGradient { operations.append(operation, stage: stage) }
     }
 
     func isTrainable(_ id: Int?) -> Bool {

@@ -633,9 +633,30 @@ enum {
  * objectives: i64      plan, in a step | -
  *     Objectives of the run, those that have no loss in a step included.
  *
- * lr_scale.{group}: f64      - | plan
+ * lr_scale.{group}: f64      - | plan, post_step
  *     Factor on the learning rate of a parameter group, 0 or more: vision, projector, decoder, queries, policy or
- *     proprio. Multiplies that of --lr-scale.
+ *     proprio. Multiplies that of --lr-scale. Produced by plan: the first; by post_step: that of the steps from the
+ *     next one on. At 0 the group is left alone: no moments, no weight decay.
+ *
+ * route.{objective}.{group}: f64      - | plan
+ *     Factor on the gradient that the objective has in a parameter group. 0 cuts its backward pass there: below the
+ *     last group that is not 0 no operation runs backwards, so that a cut costs less than nothing. Hosts: vla.
+ *
+ * block_group: i64[k]      plan, gradient_combine, post_step | -
+ *     Parameter group of each block; -1 where a block has parameters of several. Codes block_group: 0 vision, 1
+ *     projector, 2 decoder, 3 queries, 4 policy, 5 proprio. Hosts: combine, features, vla.
+ *
+ * block_layer: i64[k]      plan, gradient_combine, post_step | -
+ *     Index of the transformer layer that each block belongs to, within its tower, decoder or action head; -1
+ *     outside of one, or where a block has several. Hosts: combine, features, vla.
+ *
+ * block_kind: i64[k]      plan, gradient_combine, post_step | -
+ *     What each block is. Codes block_kind: 0 weight, 1 bias, 2 norm, 3 embedding, 4 lora_a, 5 lora_b, 6 query, 7
+ *     mixed. Hosts: combine, features, vla.
+ *
+ * block_shape: i64[k,2]      plan, gradient_combine, post_step | -
+ *     Rows and columns of a block that is one matrix, its length and 1 of one vector, 0 and 0 of several tensors.
+ *     Hosts: combine, features, vla.
  *
  * predicted_actions: f32[b,h,a]      pre_backward | -
  *     Normalised action chunks from the policy. Hosts: vla.
@@ -735,7 +756,7 @@ enum {
  * losses: f64[m]      gradient_combine | -
  *     Every objective's value, mean over the step's micro-batches, in the order of the rows of gram.
  *
- * numel: i64[k]      gradient_combine | -
+ * numel: i64[k]      plan, gradient_combine, post_step | -
  *     Parameters in each block.
  *
  * grads: f32[m,n]      gradient_combine | -
@@ -749,8 +770,9 @@ enum {
  * uniforms: f64[n]      gradient_combine | gradient_combine
  *     Random numbers in [0, 1) to use instead of a strategy's own, one for each coordinate of grads.
  *
- * combined: f32[n]      - | gradient_combine
- *     The gradient the optimizer follows, in the order of grads. It replaces the sum of weights times gradients.
+ * combined: f32[n]      gradient_combine | gradient_combine
+ *     The gradient the optimizer follows, in the order of grads: what a hook gives replaces the sum of weights times
+ *     gradients. Read, it is what the hook before gave, or that sum as the weights are by then.
  *
  * gradient_norm.{objective}: f64      gradient_combine, post_step | -
  *     Length of the objective's gradient over all parameters, before weights and clipping.
@@ -762,10 +784,40 @@ enum {
  *     Which of the run's objectives each row of gram is, counted from 0 in the order of the plugin list: objectives
  *     without a loss in the step have no row.
  *
- * step: i64      in a step | -
+ * gram_cross: f64[k,m,m]      gradient_combine | -
+ *     Inner products of one half of the step's micro-batches with the other: row i of the first half, column j of
+ *     the second, each half's gradients its own means. Unlike gram, noise that the halves do not share averages out.
+ *     Needs an even number of micro-batches and m more accumulators. Hosts: combine, features, vla.
+ *
+ * rate: f64[k]      gradient_combine | gradient_combine
+ *     Factor on the learning rate of each block in this step; starts at 1. At 0 the block is left alone: no moments,
+ *     no weight decay. Hosts: combine, features, vla.
+ *
+ * parameters: f32[n]      gradient_combine | -
+ *     The trainable parameters, in the order of grads, before the step: a copy of them all. Hosts: vla.
+ *
+ * initial: f32[n]      gradient_combine | -
+ *     The same at the start of the run. Hosts: vla.
+ *
+ * drift2: f64[k]      in a step | -
+ *     Squared distance of each block's parameters from their initial values, before the step's update. Hosts: vla.
+ *
+ * drift_dot: f64[k,m]      gradient_combine | -
+ *     Inner products of the objectives' gradients with the parameters' distance from their initial values. Hosts:
+ *     vla.
+ *
+ * cotangent.{objective}.drift: f64[k]      - | pre_backward
+ *     Makes c times the distance from the initial values part of the objective's gradient in each block: the
+ *     derivative of c/2 drift2. Takes part in gram. Hosts: vla.
+ *
+ * pull: f64[k]      post_step | post_step
+ *     Share of the way back to its initial values that each block goes after the update, 0 to 1; starts at 0. Hosts:
+ *     vla.
+ *
+ * step: i64      after plan | -
  *     Optimizer step, counted from 0.
  *
- * seed: i64      plan, in a step | -
+ * seed: i64      everywhere | -
  *     Seed of the run: with step and instance the start of a plugin's own random numbers.
  *
  * lr: f64      in a step | -
@@ -774,8 +826,19 @@ enum {
  * lambda.{objective}: f64      in a step | plan, post_step
  *     Multiplier of the objective in this step. Produced by plan: its first value; by post_step: the next one.
  *
- * metric.{name}: f64      in a step | in a step
+ * metric.{name}: f64      in a step | in a step, evaluate
  *     A number to log under this name; after pre_backward, its mean over the step's micro-batches.
+ *
+ * block_metric.{name}: f64[k]      - | gradient_combine, post_step
+ *     A number for each block to log under this name, in block_metrics.jsonl. Hosts: vla.
+ *
+ * eval.{metric}: f64      evaluate, finish | -
+ *     A measure of the model on held-out data, by its internal name: held_out_action_l1, held_out_answer_accuracy,
+ *     and with ema. before it that of the average. Absent where the run does not measure it. Hosts: vla.
+ *
+ * stop: f64      - | post_step, evaluate
+ *     Other than 0 ends the run after this step, with a checkpoint. Several hooks may give it. Hosts: combine,
+ *     features, vla.
  */
 /* names: end */
 

@@ -16,7 +16,6 @@ public enum MetricNames {
         ("retention_budget", "CRaFT/Retention Budget"),
         ("lambda.retention", "CRaFT/Lambda"),
         ("lambda.retention@prev", "CRaFT/Lambda Before"),
-        ("lambda.retention@next", "CRaFT/Lambda After"),
         ("conflict_ratio", "CRaFT/Conflict Ratio"),
         // A conflict ratio between 0.3 and 0.5 is what the signs of noise give; the cosine tells the two apart.
         ("gradient_cosine", "CRaFT/Gradient Cosine"),
@@ -36,6 +35,15 @@ public enum MetricNames {
     ]
 
     private static let displayNames = Dictionary(uniqueKeysWithValues: table.map { ($0.name, $0.display) })
+
+    /// A step's metrics as they are logged, sorted by name. A multiplier of before the step is logged where the original
+    /// has a name for it; there it has the one after the step under two names.
+    static func logged(_ metrics: [String: Double]) -> [(name: String, value: Double)] {
+        var named = metrics.filter { !$0.key.hasSuffix("@prev") || displayNames[$0.key] != nil }
+            .map { (name: display($0.key), value: $0.value) }
+        if let after = metrics["lambda.retention"] { named.append((name: "CRaFT/Lambda After", value: after)) }
+        return named.sorted { $0.name < $1.name }
+    }
 
     /// The name in the logs of the metric that is called `name` inside craft.
     ///

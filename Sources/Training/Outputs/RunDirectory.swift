@@ -35,6 +35,8 @@ public final class RunDirectory {
     public var configPath: String { "\(path)/config.json" }
     public var planPath: String { "\(path)/plan.json" }
     public var metricsPath: String { Self.metricsPath(of: path) }
+    /// Metrics by block, when plugins give any.
+    public var blockMetricsPath: String { "\(path)/block_metrics.jsonl" }
     public var progressPath: String { "\(path)/train_progress.log" }
     public var profilePath: String { "\(path)/profile.json" }
     public var tensorboardPath: String { "\(path)/tensorboard" }

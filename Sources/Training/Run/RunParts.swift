@@ -176,7 +176,7 @@ struct RunParts {
             throw TrainingError("\(checkpoint.path): \(absent.count) tensors are missing, the first being \(absent[0])")
         }
         try MomentFile.read(checkpoint.file("optimizer.safetensors"), into: step.optimizer, of: model.parameters)
-        step.optimizer.updates = state.updates
+        step.optimizer.resume(updates: state.updates, uneven: state.parameterUpdates ?? [:])
         try average?.restore(from: checkpoint.averagePath)
         step.skippedSteps = state.skippedSteps
         try step.session.restore(state.session, of: kept)

@@ -72,6 +72,8 @@ public struct RunSettings: Codable, Sendable, Equatable {
     /// Checkpoints that stay, the latest; nil keeps all.
     public var keepCheckpoints: Int?
     public var logEvery = 1
+    /// Steps from one measurement of the model on held-out data to the next; nil measures before and after training alone.
+    public var evaluateEvery: Int?
     public var threads = ProcessInfo.processInfo.activeProcessorCount
     public var anchor: AnchorChoice = .automatic
     public var skipsNonFinite = false
@@ -205,6 +207,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         need(
             keepCheckpoints.map { $0 >= 1 } ?? true,
             "--keep-checkpoints is \(keepCheckpoints ?? 0); expected at least 1")
+        need(evaluateEvery ?? 1 >= 1, "--evaluate-every is \(evaluateEvery ?? 0); expected at least 1")
         need(logEvery >= 1, "--log-every is \(logEvery); expected at least 1")
         need((1...64).contains(threads), "--threads is \(threads); expected 1 to 64")
         need(

@@ -16,24 +16,6 @@ public enum TrainingEvent {
     case note(String)
 }
 
-/// How a run ended.
-public struct RunSummary: Sendable {
-    public var path: String
-    /// Steps done in all, and whether the run was asked to stop before the last.
-    public var steps: Int
-    public var wasStopped: Bool
-    /// Means over the last tenth of this process's steps (at least one, at most 50), by internal metric name.
-    public var lastMetrics: [String: Double]
-    /// Held-out action L1 and answer accuracy, before (`before.`) and after (`after.`) training.
-    public var evaluations: [String: Double]
-    /// Median milliseconds of a step, data included, after the first three.
-    public var medianStepMilliseconds: Double
-    /// Median milliseconds by phase.
-    public var phases: [String: Double]
-    /// Largest resident size of the process so far, in bytes.
-    public var peakBytes: Int
-}
-
 /// A run: model, data, plugins, the step, and everything that is written to the run's folder.
 public final class Trainer {
     public let settings: RunSettings
@@ -50,6 +32,8 @@ public final class Trainer {
     private let pluginChanges: [String]
     private let dataChange: String?
     private let metrics: MetricsLog
+    /// Metrics by block; nil when no plugin gives any.
+    private let blockMetrics: MetricsLog?
     private let board: TensorBoardWriter
     /// Steps done.
     public private(set) var stepsDone: Int
@@ -124,6 +108,9 @@ public final class Trainer {
         evaluationData = parts.evaluationData
         evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
         metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
+        blockMetrics =
+            parts.step.session.givesBlockMetrics
+            ? try MetricsLog(path: run.blockMetricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone) : nil
         board = try TensorBoardWriter(folder: run.tensorboardPath, resumingAt: stepsDone == 0 ? nil : stepsDone + 1)
     }
 
@@ -138,74 +125,77 @@ public final class Trainer {
     ) throws -> RunSummary {
         for change in pluginChanges { report(.note("changed plugins: \(change)")) }
         if let dataChange { report(.note("changed data: \(dataChange)")) }
-        var evaluations: [String: Double] = [:]
-        if stepsDone == 0 { _ = try evaluate("before", into: &evaluations, shouldStop, report) }
-        let first = stepsDone
-        let start = Date()
-        var reports: [StepReport] = []
-        var times: [Double] = []
-        var phases: [String: [Double]] = [:]
-        var wasStopped = false
-        let tail = min(50, max(1, (settings.steps - first) / 10))
-        while stepsDone < settings.steps {
-            if let profiledSteps {
-                if stepsDone - first == profiledSteps.lowerBound { step.profile = profile }
-                if stepsDone - first == profiledSteps.upperBound { step.profile = nil }
-            }
-            let began = DispatchTime.now().uptimeNanoseconds
-            let updates = step.optimizer.updates
-            var result = try step.run(step: stepsDone, from: source)
-            // A step that was skipped moves neither the weights nor their average.
-            if let average, step.optimizer.updates > updates {
-                let start = DispatchTime.now().uptimeNanoseconds
-                average.take(update: step.optimizer.updates)
-                result.milliseconds["average"] = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e6
-            }
-            stepsDone += 1
-            times.append(Double(DispatchTime.now().uptimeNanoseconds - began) / 1e6)
-            for (phase, value) in result.milliseconds { phases[phase, default: []].append(value) }
-            if stepsDone % settings.logEvery == 0 || stepsDone == settings.steps { try log(result) }
-            reports.append(result)
-            if reports.count > tail { reports.removeFirst() }
-            report(
-                .step(
-                    result, total: settings.steps, elapsed: Date().timeIntervalSince(start),
-                    stepsDone: stepsDone - first))
-            wasStopped = shouldStop() && stepsDone < settings.steps
-            let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
-            if isDue || stepsDone == settings.steps || wasStopped { try save(report) }
-            if wasStopped { break }
+        var (evaluations, wasStopped) = ([String: Double](), false)
+        var stop: StopRequest?
+        if stepsDone == 0, let values = try evaluate("before", shouldStop, report, stop: &stop) {
+            evaluations.merge(values) { _, new in new }
         }
+        var record = RunRecord(first: stepsDone, total: settings.steps)
+        while stepsDone < settings.steps, stop == nil, !wasStopped {
+            let result = try takeStep(&record, report)
+            stop = result.stop
+            let isLast = stepsDone == settings.steps
+            if let every = settings.evaluateEvery, stepsDone % every == 0, !isLast, stop == nil {
+                _ = try evaluate("during", shouldStop, report, stop: &stop)
+            }
+            wasStopped = shouldStop() && !isLast && stop == nil
+            let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
+            if isDue || isLast || wasStopped || stop != nil { try save(report) }
+        }
+        if let stop { report(.note("\(stop)")) }
         step.profile = nil
         if profiledSteps != nil { try TraceFile.write(profile, to: run.profilePath) }
-        if !wasStopped { wasStopped = try !evaluate("after", into: &evaluations, shouldStop, report) }
-        try metrics.synchronize()
-        try board.synchronize()
-        var means: [String: (sum: Double, count: Int)] = [:]
-        for report in reports {
-            for (name, value) in report.metrics {
-                means[name, default: (0, 0)].sum += value
-                means[name, default: (0, 0)].count += 1
+        if !wasStopped {
+            if let values = try evaluate("after", shouldStop, report, stop: &stop) {
+                evaluations.merge(values) { _, new in new }
+                try step.session.end(values.byMeasure, step: stepsDone)
+            } else {
+                wasStopped = true
             }
         }
-        return RunSummary(
-            path: run.path, steps: stepsDone, wasStopped: wasStopped,
-            lastMetrics: means.mapValues { $0.sum / Double($0.count) }, evaluations: evaluations,
-            medianStepMilliseconds: Self.median(times.count > 3 ? Array(times.dropFirst(3)) : times),
-            phases: phases.mapValues(Self.median), peakBytes: ProcessMemory.peakBytes)
+        try metrics.synchronize()
+        try blockMetrics?.synchronize()
+        try board.synchronize()
+        return record.summary(
+            path: run.path, steps: stepsDone, wasStopped: wasStopped, evaluations: evaluations)
+    }
+
+    /// Takes the next step and logs it.
+    private func takeStep(_ record: inout RunRecord, _ report: (TrainingEvent) -> Void) throws -> StepReport {
+        if let profiledSteps {
+            if stepsDone - record.first == profiledSteps.lowerBound { step.profile = profile }
+            if stepsDone - record.first == profiledSteps.upperBound { step.profile = nil }
+        }
+        let began = DispatchTime.now().uptimeNanoseconds
+        let updates = step.optimizer.updates
+        var result = try step.run(step: stepsDone, from: source)
+        // A step that was skipped moves neither the weights nor their average.
+        if let average, step.optimizer.updates > updates {
+            let start = DispatchTime.now().uptimeNanoseconds
+            average.take(update: step.optimizer.updates)
+            result.milliseconds["average"] = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e6
+        }
+        stepsDone += 1
+        record.add(result, milliseconds: Double(DispatchTime.now().uptimeNanoseconds - began) / 1e6)
+        if stepsDone % settings.logEvery == 0 || stepsDone == settings.steps || result.stop != nil { try log(result) }
+        report(
+            .step(result, total: settings.steps, elapsed: record.elapsed, stepsDone: stepsDone - record.first))
+        return result
     }
 
     /// Writes a checkpoint of the present state.
     @discardableResult
     public func save(_ report: (TrainingEvent) -> Void = { _ in }) throws -> CheckpointFolders.Checkpoint {
         try metrics.synchronize()
+        try blockMetrics?.synchronize()
         let session = try step.session.save()
+        let optimizer = step.optimizer
         let state = TrainerState(
-            step: stepsDone, updates: step.optimizer.updates, skippedSteps: step.skippedSteps,
+            step: stepsDone, updates: optimizer.updates, skippedSteps: step.skippedSteps,
             multipliers: session.multipliers, plugins: session.plugins, previousValues: session.previousValues,
-            dataCursor: source.cursor,
-            dataChoice: settings.dataChoice, modelHash: modelHash,
-            learningRateScales: settings.learningRateScales?.factors, average: settings.average)
+            dataCursor: source.cursor, dataChoice: settings.dataChoice, modelHash: modelHash,
+            learningRateScales: settings.learningRateScales?.factors, average: settings.average,
+            pluginRateScales: session.rateScales, parameterUpdates: optimizer.unevenUpdates)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try saveModel(to: path)
             if let average { try saveModel(to: CheckpointFolders.average(in: path), weights: average.weights) }
@@ -225,42 +215,56 @@ public final class Trainer {
     }
 
     private func log(_ result: StepReport) throws {
-        let named = result.metrics.map { (name: MetricNames.display($0.key), value: $0.value) }.sorted {
-            $0.name < $1.name
-        }
+        let named = MetricNames.logged(result.metrics)
         try metrics.append(
             step: stepsDone, values: named + [(name: "ms", value: result.milliseconds.values.reduce(0, +))])
         try board.append(step: stepsDone, scalars: named.map { (tag: $0.name, value: $0.value) })
+        guard !result.blockMetrics.isEmpty else { return }
+        let blocks = step.session.blocks.names
+        try blockMetrics?.append(
+            step: stepsDone,
+            values: result.blockMetrics.sorted { $0.key < $1.key }.flatMap { name, values in
+                zip(blocks, values).map { (name: "\(name)/\($0)", value: $1) }
+            })
     }
 
-    /// - Returns: false when it was stopped; then there are no values.
+    /// Measures the model, logs what was measured and tells plugins.
+    ///
+    /// - Parameters:
+    ///   - moment: `before`, `during` or `after` training.
+    ///   - stop: set when a plugin asks for the end of the run.
+    /// - Returns: measures under `moment.name`; nil when it was stopped, then there are none.
     private func evaluate(
-        _ moment: String, into results: inout [String: Double], _ shouldStop: () -> Bool,
-        _ report: (TrainingEvent) -> Void
-    ) throws -> Bool {
-        let values: [(String, Double?)]
+        _ moment: String, _ shouldStop: () -> Bool, _ report: (TrainingEvent) -> Void, stop: inout StopRequest?
+    ) throws -> [String: Double]? {
+        let measured: [(String, Double?)]
         do {
-            values = try evaluation.measures(
+            measured = try evaluation.measures(
                 of: evaluationData, exchanging: moment == "after", average: moment == "after" ? average : nil,
                 shouldStop: shouldStop)
         } catch is Evaluation.Stopped {
             report(.note("stopped while measuring at step \(stepsDone)"))
-            return false
+            return nil
         }
-        for case (let name, let value?) in values {
-            results["\(moment).\(name)"] = value
+        let values = Dictionary(
+            uniqueKeysWithValues: measured.compactMap { name, value in value.map { (name, $0) } })
+        let told = try step.session.evaluate(values, step: stepsDone)
+        stop = stop ?? told.stop
+        for (name, value) in measured.compactMap({ name, value in value.map { (name, $0) } })
+            + told.metrics.sorted(by: { $0.key < $1.key })
+        {
             let display = MetricNames.display(name)
             try metrics.append(step: stepsDone, values: [(name: display, value: value)])
             try board.append(step: stepsDone, scalars: [(tag: display, value: value)])
             report(.evaluation(name: name, value: value, step: stepsDone))
         }
-        return true
+        return Dictionary(uniqueKeysWithValues: values.map { ("\(moment).\($0.key)", $0.value) })
     }
+}
 
-    private static func median(_ values: [Double]) -> Double {
-        let sorted = values.sorted()
-        guard !sorted.isEmpty else { return 0 }
-        let middle = sorted.count / 2
-        return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+extension [String: Double] {
+    /// Measures without the moment before their names.
+    fileprivate var byMeasure: [String: Double] {
+        Dictionary(uniqueKeysWithValues: map { (String($0.key.drop { $0 != "." }.dropFirst()), $0.value) })
     }
 }

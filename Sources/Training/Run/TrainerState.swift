@@ -31,8 +31,16 @@ struct TrainerState: Codable {
 
     /// What the conversation with the plugins carries on.
     var session: HookSession.State {
-        HookSession.State(multipliers: multipliers, plugins: plugins, previousValues: previousValues)
+        HookSession.State(
+            multipliers: multipliers, plugins: plugins, previousValues: previousValues,
+            rateScales: pluginRateScales ?? [:])
     }
+
+    /// Factors on the learning rate by parameter group, as plugins set them last.
+    var pluginRateScales: [String: Double]?
+    /// Updates of the parameters that have seen others than `updates`, by name; nil in checkpoints of a craft that did not
+    /// count them.
+    var parameterUpdates: [String: Int]?
 
     func write(to path: String) throws {
         let encoder = JSONEncoder()

@@ -36,14 +36,17 @@ public struct AdamWSettings: Codable, Sendable, Equatable {
 /// AdamW (Loshchilov & Hutter 2019) with the combination of gradients folded into its pass over memory: the combined
 /// gradient of a block, `Σ_i w_i G_i`, exists in registers only.
 ///
-/// Parameters that no objective reached are left alone, weight decay included.
+/// Parameters that no objective reached, or whose rate is 0, are left alone, moments and weight decay included; the bias
+/// correction counts a parameter's own updates, as PyTorch's does.
 final class AdamW {
     let settings: AdamWSettings
     /// First and second moments, laid out as the trainable parameters.
     let firstMoment: FloatBuffer
     let secondMoment: FloatBuffer
-    /// Updates made so far (t).
+    /// Updates made so far.
     var updates = 0
+    /// Updates of each parameter (t), by id.
+    var parameterUpdates: [Int]
     private let parameters: ParameterSet
     private struct Piece {
         let parameter: Int
@@ -62,42 +65,40 @@ final class AdamW {
         firstMoment = parameters.makeTrainableBuffer()
         secondMoment = parameters.makeTrainableBuffer()
         rates = Array(repeating: 0, count: parameters.parameters.count)
+        parameterUpdates = Array(repeating: 0, count: parameters.parameters.count)
     }
 
     /// One update.
     ///
     /// - `blocks`: the same at every call. `weights`: [blocks, gradients.count], float64.
     /// - `scale`: factor on all of them (gradient clipping).
-    /// - `rate`: learning rate of a parameter.
+    /// - `rate`: learning rate of a parameter. `blockRates`: [blocks], a factor on it; nil: 1.
     func update(
         _ gradients: [GradientAccumulator], blocks: ParameterBlocks, weights: [Double], scale: Double,
-        rate: (Parameter) -> Double, _ parallel: Parallel
+        rate: (Parameter) -> Double, blockRates: [Double]? = nil, _ parallel: Parallel
     ) {
         updates += 1
         let m = gradients.count
-        // From the float32 betas that the kernel multiplies with: 0.999 and Float(0.999) differ enough to show early on.
-        let correction1 = 1 - pow(Double(Float(settings.beta1)), updates)
-        let correction2 = 1 - pow(Double(Float(settings.beta2)), updates)
-        let base = ck_adamw_settings(
-            lr: 0, beta1: Float(settings.beta1), beta2: Float(settings.beta2), eps: Float(settings.epsilon),
-            weight_decay: Float(settings.weightDecay), bias_correction1: Float(correction1),
-            bias_correction2: Float(correction2))
         cut(blocks)
-        for index in rates.indices { rates[index] = rate(parameters[index]) }
+        for (index, block) in blocks.blocks.enumerated() {
+            for parameter in block.parameters {
+                let isReached = gradients.contains { $0.isReached[parameter.id] }
+                rates[parameter.id] = isReached ? rate(parameter) * (blockRates?[index] ?? 1) : 0
+                if rates[parameter.id] != 0 { parameterUpdates[parameter.id] += 1 }
+            }
+        }
+        let corrections = corrections()
         parallel.ranges(pieces.count, grain: 1) { range in
             withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: m) { starts in
                 withUnsafeTemporaryAllocation(of: Float.self, capacity: m) { factors in
                     guard let sources = starts.baseAddress, let factor = factors.baseAddress else { return }
-                    for piece in pieces[range] {
-                        var isReached = false
+                    for piece in pieces[range] where rates[piece.parameter] != 0 {
                         for row in 0..<m {
-                            isReached = isReached || gradients[row].isReached[piece.parameter]
                             starts.initializeElement(
                                 at: row, to: UnsafePointer(gradients[row].values.base + piece.offset))
                             factors.initializeElement(at: row, to: Float(weights[piece.block * m + row] * scale))
                         }
-                        guard isReached else { continue }
-                        var constants = base
+                        var constants = corrections[piece.parameter]
                         constants.lr = Float(rates[piece.parameter])
                         ck_adamw(
                             parameters.trainable + piece.offset, firstMoment.base + piece.offset,
@@ -105,6 +106,37 @@ final class AdamW {
                     }
                 }
             }
+        }
+    }
+
+    /// The kernel's settings by parameter id; most have seen equally many updates.
+    private func corrections() -> [ck_adamw_settings] {
+        var last: (updates: Int, settings: ck_adamw_settings)?
+        return parameterUpdates.map { count in
+            if let last, last.updates == count { return last.settings }
+            // From the float32 betas that the kernel multiplies with: 0.999 and Float(0.999) differ enough to show early on.
+            let settings = ck_adamw_settings(
+                lr: 0, beta1: Float(settings.beta1), beta2: Float(settings.beta2), eps: Float(settings.epsilon),
+                weight_decay: Float(settings.weightDecay),
+                bias_correction1: Float(1 - pow(Double(Float(settings.beta1)), count)),
+                bias_correction2: Float(1 - pow(Double(Float(settings.beta2)), count)))
+            last = (count, settings)
+            return settings
+        }
+    }
+
+    /// Updates of the parameters that have seen fewer than `updates`, by name; nil when there are none.
+    var unevenUpdates: [String: Int]? {
+        let uneven = parameters.parameters.filter { $0.isTrainable && parameterUpdates[$0.id] != updates }
+        return uneven.isEmpty
+            ? nil : Dictionary(uniqueKeysWithValues: uneven.map { ($0.name, parameterUpdates[$0.id]) })
+    }
+
+    /// Goes on after `updates` updates, `uneven` by name for parameters that have seen fewer.
+    func resume(updates: Int, uneven: [String: Int]) {
+        self.updates = updates
+        for parameter in parameters.parameters {
+            parameterUpdates[parameter.id] = uneven[parameter.name] ?? updates
         }
     }
 

@@ -5,51 +5,46 @@ internal import Tensors
 ///
 /// The matrix is enough for nearly every way of combining gradients, for their norms and for clipping, and costs one
 /// pass over memory.
-final class GradientGram {
-    private let blocks: ParameterBlocks
-    /// (block, first value, count): parameters cut into pieces, so that threads share large ones.
-    private let pieces: [(block: Int, offset: Int, count: Int)]
-    /// [pieces, m, m].
-    private var partial: [Double] = []
-    private static let pieceSize = 1 << 16
+enum GradientGram {
+    /// [blocks, m, m], row-major, of m gradients.
+    static func products(_ gradients: [GradientAccumulator], _ pieces: BlockPieces, _ parallel: Parallel) -> [Double] {
+        let m = gradients.count
+        return pieces.sums(m * m, parallel) { piece, sums in
+            withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: m) { starts in
+                guard let sources = starts.baseAddress else { return }
+                for row in 0..<m {
+                    starts.initializeElement(at: row, to: UnsafePointer(gradients[row].values.base + piece.offset))
+                }
+                ck_gram_f64(sources, m, piece.count, sums)
+            }
+        }
+    }
 
-    init(blocks: ParameterBlocks) {
-        self.blocks = blocks
-        pieces = blocks.blocks.enumerated().flatMap { index, block in
-            block.parameters.flatMap { parameter in
-                stride(from: 0, to: parameter.count, by: Self.pieceSize).map {
-                    (block: index, offset: parameter.offset + $0, count: min(Self.pieceSize, parameter.count - $0))
+    /// [blocks, m, m]: `<left_i, right_j>`.
+    static func products(
+        _ left: [GradientAccumulator], with right: [GradientAccumulator], _ pieces: BlockPieces, _ parallel: Parallel
+    ) -> [Double] {
+        let m = left.count
+        return pieces.sums(m * m, parallel) { piece, sums in
+            for (row, gradient) in left.enumerated() {
+                for (column, other) in right.enumerated() {
+                    sums[row * m + column] = dot(
+                        gradient.values.base + piece.offset, other.values.base + piece.offset, piece.count)
                 }
             }
         }
     }
 
-    /// [blocks, m, m], row-major, of m gradients.
-    func compute(_ gradients: [GradientAccumulator], _ parallel: Parallel) -> [Double] {
-        let m = gradients.count
-        guard m > 0 else { return [] }
-        if partial.count != pieces.count * m * m { partial = Array(repeating: 0, count: pieces.count * m * m) }
-        partial.withUnsafeMutableBufferPointer { partial in
-            guard let results = partial.baseAddress else { return }
-            parallel.ranges(pieces.count, grain: 1) { range in
-                withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: m) { starts in
-                    guard let sources = starts.baseAddress else { return }
-                    for index in range {
-                        let piece = pieces[index]
-                        for row in 0..<m {
-                            starts.initializeElement(
-                                at: row, to: UnsafePointer(gradients[row].values.base + piece.offset))
-                        }
-                        ck_gram_f64(sources, m, piece.count, results + index * m * m)
-                    }
-                }
+    /// In float64, by the kernel that makes Gram matrices.
+    static func dot(_ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, _ count: Int) -> Double {
+        withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: 2) { starts in
+            withUnsafeTemporaryAllocation(of: Double.self, capacity: 4) { products in
+                guard let sources = starts.baseAddress, let results = products.baseAddress else { return 0 }
+                starts.initializeElement(at: 0, to: left)
+                starts.initializeElement(at: 1, to: right)
+                ck_gram_f64(sources, 2, count, results)
+                return results[1]
             }
         }
-        var gram = [Double](repeating: 0, count: blocks.blocks.count * m * m)
-        // A fixed order of addition, whichever thread did which piece.
-        for (index, piece) in pieces.enumerated() {
-            for entry in 0..<m * m { gram[piece.block * m * m + entry] += partial[index * m * m + entry] }
-        }
-        return gram
     }
 }

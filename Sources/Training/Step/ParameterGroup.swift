@@ -83,8 +83,13 @@ public struct LearningRateScales: Sendable, Equatable, Codable {
     mutating func scale(_ group: String, by factor: Double) { factors[group, default: 1] *= factor }
 
     /// The factor of every parameter, by id.
-    func byParameter(of parameters: ParameterSet) -> [Double] {
-        parameters.parameters.map { ParameterGroup(of: $0.name).flatMap { factors[$0.rawValue] } ?? 1 }
+    ///
+    /// - Parameter planned: further factors by group name, of plugins.
+    func byParameter(of parameters: ParameterSet, times planned: [String: Double] = [:]) throws -> [Double] {
+        var scales = self
+        for (group, factor) in planned { scales.scale(group, by: factor) }
+        try scales.check("lr_scale (from --lr-scale and plugins)")
+        return parameters.parameters.map { ParameterGroup(of: $0.name).flatMap { scales.factors[$0.rawValue] } ?? 1 }
     }
 }
 

@@ -6,8 +6,7 @@ struct StepPlan {
     let taps: [FeatureTap]
     let probes: [Probe]
     let blocks: ParameterBlocks
-    /// Factor on the learning rate of each parameter, by id.
-    let rateScales: [Double]
+    let routes: ObjectiveRoutes
 
     /// - Parameters:
     ///   - encodePrompt: turns a probe's text, in one of the model's prompts, into token ids; nil refuses probes.
@@ -27,6 +26,11 @@ struct StepPlan {
         facts.groups = ParameterGroup.allCases.map(\.rawValue)
         facts.blocks = { ParameterBlocks(of: model.parameters, scope: $0).facts }
         facts.absent = absent
+        if settings.accumulation % 2 != 0 {
+            facts.absent["gram_cross"] =
+                "it is taken between two halves of a step's micro-batches, and a step has \(settings.accumulation): give an "
+                + "even --accumulation"
+        }
         let decisions = try session.plan(facts)
         taps = decisions.taps.map(FeatureTap.init)
         probes = try decisions.probes.map { request in
@@ -36,10 +40,7 @@ struct StepPlan {
             }
         }
         blocks = ParameterBlocks(of: model.parameters, scope: decisions.blockScope)
-        var scales = settings.learningRateScales
-        for (group, factor) in decisions.rateScales { scales.scale(group, by: factor) }
-        try scales.check("lr_scale (from --lr-scale and plugins)")
-        rateScales = scales.byParameter(of: model.parameters)
+        routes = ObjectiveRoutes(decisions.routes, of: model.parameters)
     }
 }
 

@@ -1,8 +1,14 @@
+public import struct PluginRuntime.StopRequest
+
 /// What one step did.
 public struct StepReport {
     public var step: Int
     /// Metrics under their internal names: `loss.action`, `lambda.retention`, `conflict_ratio`, `gradient_norm`, ...
     public var metrics: [String: Double]
+    /// By name, a number for each block.
+    public var blockMetrics: [String: [Double]] = [:]
+    /// Why the run ends after this step; nil: it goes on.
+    public var stop: StopRequest?
     /// Non-finite value that made the step be skipped.
     public var skipped: String?
     /// Milliseconds by phase: data, anchor, forward, objectives, backward, combine, update.

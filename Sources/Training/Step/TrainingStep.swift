@@ -7,7 +7,7 @@ public import Tensors
 ///
 ///     zero G_1 ... G_m
 ///     K times: anchor features; forward; pre_backward hooks; per objective backward, G_i += gradient / K
-///     gram[b] = G_b G_bᵀ; gradient_combine hooks -> weights; clip; AdamW with Σ w_i G_i; post_step hooks
+///     gram[b] = G_b G_bᵀ; gradient_combine hooks -> weights, rates; clip; AdamW with Σ w_i G_i; post_step hooks; pull
 ///
 /// Probes that are due run with the anchors and behind the forward pass. An objective that no micro-batch gives a loss
 /// takes no part in the step: it has no row in the Gram matrix, and rules that need its loss are not called. What plugins
@@ -23,12 +23,17 @@ public final class TrainingStep {
     let gradients: [GradientAccumulator]
     let optimizer: AdamW
     /// Factor on the learning rate of each parameter, by id.
-    let rateScales: [Double]
+    private(set) var rateScales: [Double]
+    private var groupScales: [String: Double]
     let currentWeights: [WeightValues]
     /// Free between steps for passes that record nothing.
     let tape: Tape
-    private let gram: GradientGram
+    private let pieces: BlockPieces
+    private let routes: ObjectiveRoutes
+    /// What some hook asked for; nil where none did.
     private let fullGradients: FullGradients?
+    private let halves: HalfGradients?
+    let drift: ParameterDrift?
     private let noise: InputNoise
     private let schedule: LearningRateSchedule
     private let parallel: Parallel
@@ -71,14 +76,19 @@ public final class TrainingStep {
             session, model: model, settings: settings, batchSize: batchSize, steps: steps, absent: absent,
             encodePrompt: encodePrompt)
         blocks = plan.blocks
-        rateScales = plan.rateScales
+        routes = plan.routes
+        groupScales = session.decisions.rateScales
+        rateScales = try settings.learningRateScales.byParameter(of: model.parameters, times: groupScales)
         passes = BatchPasses(plan.taps, model: model, composition: composition, batchSize: batchSize)
         probes = ProbePasses(plan.probes, model: model, seed: settings.seed)
         gradients = composition.objectives.map { _ in GradientAccumulator(parameters: model.parameters) }
-        gram = GradientGram(blocks: blocks)
+        pieces = BlockPieces(blocks)
+        let needs = session.needs
         fullGradients =
-            ["grads", "combined"].contains { composition.needs($0) || composition.provider(of: $0) != nil }
-            ? FullGradients(blocks: blocks, objectives: gradients.count, parameters: model.parameters) : nil
+            needs.grads || needs.combined || needs.parameters || needs.initial
+            ? FullGradients(pieces, objectives: gradients.count, parameters: model.parameters) : nil
+        halves = needs.gramCross ? HalfGradients(objectives: gradients.count, parameters: model.parameters) : nil
+        drift = needs.drift ? ParameterDrift(model.parameters, pieces, parallel) : nil
         noise = InputNoise(settings)
         self.optimizer = AdamW(parameters: model.parameters, settings: optimizer)
         tape = Tape(parameters: model.parameters, parallel: parallel)
@@ -92,7 +102,8 @@ public final class TrainingStep {
         var clock = PhaseClock(profile: profile)
         let rate = schedule.rate(at: step)
         for gradient in gradients { gradient.zero() }
-        session.begin(step: step, rate: rate)
+        halves?.zero()
+        session.begin(step: step, rate: rate, drift2: session.needs.drift2 ? drift?.squares() : nil)
         probes.begin(step: step, values: session.values)
         do {
             for micro in 0..<settings.accumulation {
@@ -104,19 +115,22 @@ public final class TrainingStep {
             return StepReport(
                 step: step, metrics: ["skipped_steps": Double(skippedSteps)], skipped: failure.description, clock)
         }
-        let present = session.closeBatch().map { gradients[$0] }
-        let facts = GradientFacts(
-            gram: gram.compute(present, parallel), coordinates: fullGradients?.count ?? 0,
-            grads: fullGradients.map { full in { full.gather(present, self.parallel) } })
+        let rows = session.closeBatch()
+        let facts = gradientFacts(of: rows)
         let combination = try session.combine(facts)
         clock.lap("combine")
-        let norm = combination.map { update(with: $0, of: present, facts, rate: rate) }
+        try refreshRates()
+        let norm = combination.map { update(with: $0, of: rows.map { gradients[$0] }, facts, rate: rate) }
         clock.lap("update")
-        var metrics = try session.finish().metrics
-        metrics["gradient_norm"] = norm
-        metrics["learning_rate"] = rate
-        if settings.skipsNonFinite { metrics["skipped_steps"] = Double(skippedSteps) }
-        return StepReport(step: step, metrics: metrics, clock)
+        let outcome = try session.finish()
+        if let pull = outcome.pull { drift?.pull(pull) }
+        var report = StepReport(step: step, metrics: outcome.metrics, clock)
+        report.metrics["gradient_norm"] = norm
+        report.metrics["learning_rate"] = rate
+        if settings.skipsNonFinite { report.metrics["skipped_steps"] = Double(skippedSteps) }
+        report.blockMetrics = outcome.blockMetrics
+        report.stop = outcome.stop
+        return report
     }
 
     private func runMicroBatch(
@@ -146,9 +160,39 @@ public final class TrainingStep {
             let seeds = targets.compactMap { target in
                 session.cotangent(ofRow: row, on: target.name).map { (tensor: target.tensor, cotangent: $0.cotangent) }
             }
-            if !seeds.isEmpty { tape.backward(seeds: seeds, scale: 1 / Float(settings.accumulation), into: gradient) }
+            guard !seeds.isEmpty else { continue }
+            tape.backward(
+                seeds: seeds, scale: 1 / Float(settings.accumulation),
+                into: halves?.target(row, micro: micro, of: settings.accumulation, whole: gradient) ?? gradient,
+                route: routes.routes[row])
         }
         clock.lap("backward")
+    }
+
+    /// The gradients of a step as they are combined, and what hooks learn of them.
+    private func gradientFacts(of rows: [Int]) -> GradientFacts {
+        let present = rows.map { gradients[$0] }
+        let cross = halves?.join(rows, with: present, pieces, parallel)
+        for (row, gradient) in zip(rows, present) {
+            routes.scale(gradient, row: row, parallel)
+            if let factors = session.driftFactors(ofRow: row) { drift?.add(factors, to: gradient) }
+        }
+        var facts = GradientFacts(gram: GradientGram.products(present, pieces, parallel), coordinates: pieces.count)
+        facts.gramCross = cross
+        facts.driftDot = session.needs.driftDot ? drift?.products(with: present) : nil
+        guard let fullGradients else { return facts }
+        facts.grads = { [self] in fullGradients.gather(present, parallel) }
+        facts.weightedSum = { [self] in fullGradients.weightedSum(present, $0, parallel) }
+        facts.parameters = { [self] in fullGradients.parameters(model.parameters.trainable, parallel) }
+        facts.initial = drift.map { drift in { [self] in fullGradients.initial(drift.initial.base, parallel) } }
+        return facts
+    }
+
+    /// Rates that `post_step` hooks have changed since.
+    private func refreshRates() throws {
+        guard session.decisions.rateScales != groupScales else { return }
+        groupScales = session.decisions.rateScales
+        rateScales = try settings.learningRateScales.byParameter(of: model.parameters, times: groupScales)
     }
 
     /// AdamW along the combined gradient, clipped; returns the gradient's norm before clipping.
@@ -165,7 +209,7 @@ public final class TrainingStep {
         optimizer.update(
             gradients, blocks: blocks, weights: weights,
             scale: settings.clipNorm > 0 && norm > settings.clipNorm ? settings.clipNorm / norm : 1,
-            rate: { rate * rateScales[$0.id] }, parallel)
+            rate: { rate * rateScales[$0.id] }, blockRates: combination.rates, parallel)
         return norm
     }
 }

@@ -1,0 +1,62 @@
+internal import Tensors
+
+/// The blocks' parameters cut into pieces that threads share.
+struct BlockPieces {
+    struct Piece {
+        let block: Int
+        /// Parameter id.
+        let parameter: Int
+        /// In the layout of the trainable parameters.
+        let offset: Int
+        /// In block order, end to end.
+        let column: Int
+        let count: Int
+    }
+
+    static let size = 1 << 16
+
+    let pieces: [Piece]
+    let blocks: Int
+    /// Values of all pieces.
+    let count: Int
+
+    init(_ blocks: ParameterBlocks) {
+        var pieces: [Piece] = []
+        var column = 0
+        for (index, block) in blocks.blocks.enumerated() {
+            for parameter in block.parameters {
+                for start in stride(from: 0, to: parameter.count, by: Self.size) {
+                    let count = min(Self.size, parameter.count - start)
+                    pieces.append(
+                        Piece(
+                            block: index, parameter: parameter.id, offset: parameter.offset + start, column: column,
+                            count: count))
+                    column += count
+                }
+            }
+        }
+        self.pieces = pieces
+        self.blocks = blocks.blocks.count
+        count = column
+    }
+
+    /// Sums by block of what each piece contributes, `width` numbers a piece. Pieces run in parallel and are added up in
+    /// order, so that the sums do not depend on which thread did which.
+    func sums(
+        _ width: Int, _ parallel: Parallel, _ body: (Piece, UnsafeMutablePointer<Double>) -> Void
+    ) -> [Double] {
+        guard width > 0, !pieces.isEmpty else { return [] }
+        return withUnsafeTemporaryAllocation(of: Double.self, capacity: pieces.count * width) { partial in
+            partial.initialize(repeating: 0)
+            guard let start = partial.baseAddress else { return [] }
+            parallel.ranges(pieces.count, grain: 1) { range in
+                for index in range { body(pieces[index], start + index * width) }
+            }
+            var sums = [Double](repeating: 0, count: blocks * width)
+            for (index, piece) in pieces.enumerated() {
+                for entry in 0..<width { sums[piece.block * width + entry] += start[index * width + entry] }
+            }
+            return sums
+        }
+    }
+}
