@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Conflict-averse descent: near the mean gradient, the step whose worst objective improves most.
@@ -83,3 +83,6 @@ final class CAGrad: GramStrategy {
         return length > radius ? correction.map { $0 / length * radius } : correction
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: CAGrad.self) }

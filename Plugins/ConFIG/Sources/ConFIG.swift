@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Conflict-free direction: cosines with the gradients proportional to the weights, equal ones to begin with; as long as
@@ -41,3 +41,6 @@ final class ConFIG: GramStrategy {
             gram.rows.indices.map { direction[$0] / length * total / gram.norms[$0] }, into: incoming.map { _ in 0 })
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: ConFIG.self) }
