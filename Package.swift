@@ -23,7 +23,8 @@ let pluginLink: [LinkerSetting] = [
         .when(platforms: [.linux]))
 ]
 
-/// The plugins that ship with craft. Each is a dynamic library that the host finds at run time; no target links one.
+/// The plugins that ship with craft. Each is a dynamic library that the host finds at run time; no target links one. A list,
+/// not what Plugins/ holds: SwiftPM keeps an evaluated manifest until its text changes, and would not see a new folder.
 let plugins = [
     "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CRaFTDual", "CRaFTProjection",
     "FixedMultiplier", "GradDrop", "ProbeTokens", "nuPI",

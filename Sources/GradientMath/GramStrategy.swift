@@ -25,7 +25,7 @@ public protocol GramStrategy: Plugin {
 extension GramStrategy {
     /// `plan` sets the block scope.
     public static var scopeHook: Hook<Self> {
-        Hook<Self>(.plan, Output<Int>("block_scope")) { strategy, scope in scope.value = strategy.scope.rawValue }
+        Hook<Self>(.plan, Output<BlockScope>("block_scope")) { strategy, scope in scope.value = strategy.scope }
     }
 
     /// `plan` sets the block scope; `gradient_combine` replaces the weights.

@@ -5,8 +5,13 @@ public import PluginAPI
 /// A library holds one plugin: later calls return the first table.
 public func pluginTable<P: Plugin>(of type: P.Type) -> UnsafePointer<craft_plugin>? {
     if let made = PluginLibraryState.table { return made }
-    PluginLibraryState.make = { try P(settings: $0) }
-    let hooks = P.hooks.map { hook in
+    let declared = P.hooks
+    PluginLibraryState.make = { settings in
+        let plugin = try P(settings: settings)
+        let bodies = declared.map { $0.makeBody() }
+        return Instance(plugin) { index, slots in try bodies[index](plugin, slots) }
+    }
+    let hooks = declared.enumerated().map { index, hook in
         var row = craft_hook()
         row.point = cString(copying: hook.point.rawValue)
         row.signature = cString(copying: hook.signature)
@@ -14,11 +19,8 @@ public func pluginTable<P: Plugin>(of type: P.Type) -> UnsafePointer<craft_plugi
         row.signature_hash = craft_signature_hash(row.signature, row.codes)
         row.call = Int32(CRAFT_CALL_FRAME)
         row.function = unsafeBitCast(runHook as craft_frame_function, to: craft_function.self)
-        let erased = ErasedHook { instance, slots in
-            guard let owner = instance as? P else { throw PluginError("the instance is not a \(P.self)") }
-            try hook.body(owner, slots)
-        }
-        row.context = Unmanaged.passRetained(erased).toOpaque()
+        // The hook's number, one up: 0 would be NULL.
+        row.context = UnsafeMutableRawPointer(bitPattern: index + 1)
         return row
     }
     let parameters = P.parameters.map { $0.makeRow() }
@@ -58,23 +60,23 @@ public func pluginTable<P: Plugin>(of type: P.Type) -> UnsafePointer<craft_plugi
 private enum PluginLibraryState {
     nonisolated(unsafe) static var table: UnsafePointer<craft_plugin>?
     nonisolated(unsafe) static var card: UnsafePointer<craft_card>?
-    nonisolated(unsafe) static var make: ((Settings) throws -> any Plugin)?
-}
-
-/// A hook's body without its owner's type; a hook row's context points at one.
-private final class ErasedHook {
-    let body: (any Plugin, UnsafePointer<craft_slot>) throws -> Void
-    init(_ body: @escaping (any Plugin, UnsafePointer<craft_slot>) throws -> Void) { self.body = body }
+    nonisolated(unsafe) static var make: ((Settings) throws -> Instance)?
 }
 
 /// What `self` points at.
 private final class Instance {
     let plugin: any Plugin
-    init(_ plugin: any Plugin) { self.plugin = plugin }
+    /// Runs the hook of this number.
+    let run: (Int, UnsafePointer<craft_slot>) throws -> Void
 
-    static func at(_ pointer: UnsafeMutableRawPointer?) throws -> any Plugin {
+    init(_ plugin: any Plugin, run: @escaping (Int, UnsafePointer<craft_slot>) throws -> Void) {
+        self.plugin = plugin
+        self.run = run
+    }
+
+    static func at(_ pointer: UnsafeMutableRawPointer?) throws -> Instance {
         guard let pointer else { throw PluginError("the host passed no instance") }
-        return Unmanaged<Instance>.fromOpaque(pointer).takeUnretainedValue().plugin
+        return Unmanaged<Instance>.fromOpaque(pointer).takeUnretainedValue()
     }
 }
 
@@ -83,8 +85,7 @@ private final class Instance {
 private let runHook: craft_frame_function = { pointer, context, slots, error in
     reporting(error) {
         guard let context, let slots else { throw PluginError("the host passed no arguments") }
-        let hook = Unmanaged<ErasedHook>.fromOpaque(context).takeUnretainedValue()
-        try hook.body(try Instance.at(pointer), slots)
+        try Instance.at(pointer).run(Int(bitPattern: context) - 1, slots)
     }
 }
 
@@ -103,7 +104,7 @@ private func create(
         guard let settings, let result, let make = PluginLibraryState.make else {
             throw PluginError("the host passed no settings")
         }
-        result.pointee = Unmanaged.passRetained(Instance(try make(Settings(settings)))).toOpaque()
+        result.pointee = Unmanaged.passRetained(try make(Settings(settings))).toOpaque()
     }
 }
 
@@ -118,7 +119,7 @@ private func save(
     reporting(error) {
         guard let output else { throw PluginError("the host passed no output") }
         var writer = StateWriter(output)
-        try Instance.at(pointer).save(to: &writer)
+        try Instance.at(pointer).plugin.save(to: &writer)
     }
 }
 
@@ -129,12 +130,12 @@ private func load(
     reporting(error) {
         guard let input else { throw PluginError("the host passed no input") }
         var reader = StateReader(input)
-        try Instance.at(pointer).load(from: &reader, version: version)
+        try Instance.at(pointer).plugin.load(from: &reader, version: version)
     }
 }
 
 private func reset(_ pointer: UnsafeMutableRawPointer?, _ error: UnsafeMutablePointer<craft_error>?) -> Int32 {
-    reporting(error) { try Instance.at(pointer).reset() }
+    reporting(error) { try Instance.at(pointer).plugin.reset() }
 }
 
 /// Turns a Swift error into a status and a message in the host's buffer, cut to fit it.

@@ -18,17 +18,38 @@ public enum HookPoint: String, Sendable {
 
 /// What the plugin does at a point, declared together with what it reads and gives.
 ///
-///     Hook(.postStep, Input<Double>("loss.{objective}"), Output<Double>("lambda.{objective}")) { rule, loss, lambda in
-///         lambda.value = rule.next(loss)
-///     }
+/// Up to three or four values may be the closure's arguments, in the order they are declared:
 ///
-/// Signature, hash and the closure's parameters come from the same arguments: they cannot disagree. A type the ABI does
-/// not have, such as `Input<Float>`, does not compile.
+///     Hook(.plan, Output<BlockScope>("block_scope")) { rule, scope in scope.value = .layer }
+///
+/// More have names (``HookValues``):
+///
+///     struct Update: HookValues {
+///         @Input("loss.{objective}") var loss: Double
+///         @Input("lambda.{objective}") var lambda: Double
+///         @Output("lambda.{objective}") var next: Double
+///     }
+///     Hook(.postStep, values: Update()) { rule, call in call.next = call.lambda + rule.rate * call.loss }
+///
+/// Signature, hash and the types in the closure come from the same declarations: they cannot disagree, and what is not
+/// declared cannot be read. A type the ABI does not have, such as `Input<Float>`, does not compile.
 public struct Hook<Owner: Plugin>: Sendable {
+    /// Runs the hook on the arguments of one call.
+    typealias Body = (Owner, UnsafePointer<craft_slot>) throws -> Void
+
     let point: HookPoint
     let signature: String
     let codes: String
-    let body: @Sendable (Owner, UnsafePointer<craft_slot>) throws -> Void
+    /// Made anew for each instance, which is called by one thread at a time.
+    let makeBody: @Sendable () -> Body
+
+    private init(_ point: HookPoint, _ arguments: [any HookArgument], makeBody: @escaping @Sendable () -> Body) {
+        let (inputs, results) = arguments.inCallOrder
+        self.point = point
+        signature = inputs.map(\.text).joined(separator: ", ") + " -> " + results.map(\.text).joined(separator: ", ")
+        codes = String((inputs + results).map { type(of: $0).code })
+        self.makeBody = makeBody
+    }
 
     /// - Parameters:
     ///   - arguments: inputs (``Input``) and results (``Output``), at most 24.
@@ -37,23 +58,32 @@ public struct Hook<Owner: Plugin>: Sendable {
         _ point: HookPoint, _ arguments: repeat each Item,
         body: @escaping @Sendable (Owner, repeat (each Item).Value) throws -> Void
     ) {
-        self.point = point
-        var declared: [(text: String, code: Character, isResult: Bool)] = []
-        repeat declared.append(((each arguments).text, (each Item).code, (each Item).isResult))
-        let inputs = declared.filter { !$0.isResult }
-        let results = declared.filter { $0.isResult }
-        signature = inputs.map(\.text).joined(separator: ", ") + " -> " + results.map(\.text).joined(separator: ", ")
-        codes = String(inputs.map(\.code) + results.map(\.code))
-        let inputCount = inputs.count
-        self.body = { owner, slots in
-            // The ABI passes inputs before results, whatever order they were declared in.
-            var nextInput = 0
-            var nextResult = inputCount
-            func slot(_ isResult: Bool) -> craft_slot {
-                defer { if isResult { nextResult += 1 } else { nextInput += 1 } }
-                return slots[isResult ? nextResult : nextInput]
+        var declared: [any HookArgument] = []
+        repeat declared.append(each arguments)
+        let inputCount = declared.inCallOrder.inputs.count
+        self.init(point, declared) {
+            { owner, slots in
+                var nextInput = 0
+                var nextResult = inputCount
+                func slot(_ isResult: Bool) -> craft_slot {
+                    defer { if isResult { nextResult += 1 } else { nextInput += 1 } }
+                    return slots[isResult ? nextResult : nextInput]
+                }
+                try body(owner, repeat (each Item).value(in: slot((each Item).isResult)))
             }
-            try body(owner, repeat (each Item).value(in: slot((each Item).isResult)))
+        }
+    }
+
+    /// - Parameters:
+    ///   - values: what the hook reads and gives, at most 24 inputs and results.
+    ///   - body: gets the instance, and the values of the call.
+    public init<Values: HookValues>(
+        _ point: HookPoint, values: @autoclosure @escaping @Sendable () -> Values,
+        body: @escaping @Sendable (Owner, Values) throws -> Void
+    ) {
+        self.init(point, values().arguments) {
+            let bound = BoundValues(values())
+            return { owner, slots in try bound.call(slots) { try body(owner, $0) } }
         }
     }
 }
@@ -68,12 +98,23 @@ public protocol HookArgument: Sendable {
     static var code: Character { get }
     static var isResult: Bool { get }
     static func value(in slot: craft_slot) -> Value
+    /// Where it finds its slot, as a value with a name.
+    var binding: SlotBinding { get }
 }
 
-/// A value the hook reads: `Input<Double>`, `Input<Int>`, `Input<ArrayView<Float>>`, or an optional of these for a
-/// value that may be absent.
+extension [any HookArgument] {
+    /// The ABI passes inputs before results, whatever order they were declared in.
+    var inCallOrder: (inputs: [any HookArgument], results: [any HookArgument]) {
+        (filter { !type(of: $0).isResult }, filter { type(of: $0).isResult })
+    }
+}
+
+/// A value the hook reads: a `Double`, an `Int`, an `ArrayView<Float>`, or an optional of these for a value that may be
+/// absent.
+@propertyWrapper
 public struct Input<Value: InputValue>: HookArgument {
     public let text: String
+    public let binding = SlotBinding()
 
     /// - Parameter name: `loss.{objective}`; for an array with its axes, `gram[k,m,m]`.
     public init(_ name: String) {
@@ -83,13 +124,18 @@ public struct Input<Value: InputValue>: HookArgument {
     public static var code: Character { Value.inputCode }
     public static var isResult: Bool { false }
     public static func value(in slot: craft_slot) -> Value { Value(inputSlot: slot) }
+
+    @inlinable public var wrappedValue: Value { Value(inputSlot: binding.slot) }
 }
 
-/// A value the hook gives: `Output<Double>`, `Output<Int>`, `Output<MutableArrayView<Float>>`. `Output<Double?>` need not
-/// be written; `Output<MutableArrayView<Float>?>` is absent when an absent input leaves its size unknown.
+/// A value the hook gives: a `Double`, an `Int`, a ``HookCode`` such as ``BlockScope``, a `MutableArrayView<Float>`. A
+/// `Double?` or a `MutableArrayView<Float>?` need not be written; the latter is nil when an absent input leaves its size
+/// unknown.
+@propertyWrapper
 public struct Output<Result: ResultValue>: HookArgument {
     public typealias Value = Result.Target
     public let text: String
+    public let binding = SlotBinding()
 
     /// - Parameter name: `metric.cosine`; for an array with its axes, `weights[k,m]`.
     public init(_ name: String) {
@@ -99,6 +145,12 @@ public struct Output<Result: ResultValue>: HookArgument {
     public static var code: Character { Result.resultCode }
     public static var isResult: Bool { true }
     public static func value(in slot: craft_slot) -> Value { Result.target(in: slot) }
+
+    /// Reads what was written.
+    @inlinable public var wrappedValue: Result {
+        get { Result.result(in: binding.slot) }
+        nonmutating set { Result.give(newValue, in: binding.slot) }
+    }
 }
 
 /// `gram[k,m,m]` and `f64` make `gram: f64[k,m,m]`.

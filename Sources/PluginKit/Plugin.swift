@@ -2,8 +2,7 @@
 //
 // A plugin is one class that conforms to `Plugin`, and one exported function:
 //
-//     @c @implementation
-//     public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: MyRule.self) }
+//     @c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: MyRule.self) }
 //
 // The kit is linked into each plugin and shares no Swift type with the host. It needs no Foundation, and a plugin should
 // not either: it is the difference between a 50 KB and a 60 MB library when the runtime is linked statically.

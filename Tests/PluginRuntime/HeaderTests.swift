@@ -91,28 +91,64 @@ import Testing
 
     /// PluginKit: a hook over a type the ABI lacks.
     @Test func swiftHookOverFloatDoesNotCompile() throws {
-        let modules = BuildFolder.url.appendingPathComponent("Modules").path
-        let map = "\(CPlugin.include)/module.modulemap"
         func check(_ type: String) throws -> Command.Result {
-            let file = plugins.folder.path("Hook.swift")
-            let source = """
-                import PluginKit
-                final class Rule: Plugin {
-                    static let description = PluginDescription(id: "a", version: "1", summary: "s")
-                    static let hooks = [Hook<Rule>(.postStep, Input<\(type)>("x"), Output<Double>("out.y")) { _, x, y in _ = x }]
-                    init(settings: Settings) throws {}
-                }
-                """
-            try Data(source.utf8).write(to: URL(fileURLWithPath: file))
-            return try Command.run([
-                "swiftc", "-typecheck", "-swift-version", "6", "-I", modules, "-Xcc", "-fmodule-map-file=\(map)", "-I",
-                CPlugin.include, file,
-            ])
+            try typecheck(
+                "Hook<Rule>(.postStep, Input<\(type)>(\"x\"), Output<Double>(\"out.y\")) { _, x, y in _ = x }")
         }
         let good = try check("Double")
         #expect(good.status == 0, "\(good.output)")
         let bad = try check("Float")
         #expect(bad.status != 0)
         #expect(bad.output.contains("type 'Float' does not conform to protocol 'InputValue'"), "\(bad.output)")
+    }
+
+    /// PluginKit: a call has what its hook declares, in the declared types, and nothing is written to an input.
+    @Test(arguments: [
+        ("call.y = call.x", nil), ("call.z = nil; call.z = 2", nil), ("call.pair.left = call.n", nil),
+        ("call.scope = .layer", nil),
+        ("call.y = call.w", "has no member 'w'"), ("call.y = call.n", "'Int' to type 'Double'"),
+        ("call.x = 1", "'x' is a get-only property"), ("call.y = nil", "'nil' cannot be assigned"),
+        ("call.scope = 1", "'Int' to type 'BlockScope'"),
+    ]) func swiftCallsHaveWhatIsDeclared(_ body: String, _ refusal: String?) throws {
+        let result = try typecheck(
+            "Hook<Rule>(.postStep, values: Values()) { _, call in \(body) }",
+            """
+            struct Pair: HookValues { @Output("count.left") var left: Int }
+            struct Values: HookValues {
+                @Input("x") var x: Double
+                @Input("n") var n: Int
+                @Output("out.y") var y: Double
+                @Output("out.z") var z: Double?
+                @Output("choice") var scope: BlockScope
+                let pair = Pair()
+            }
+            """)
+        guard let refusal else {
+            #expect(result.status == 0, "\(result.output)")
+            return
+        }
+        #expect(result.status != 0)
+        #expect(refusal.split(separator: "|").contains { result.output.contains($0) }, "\(result.output)")
+    }
+
+    /// A Swift plugin with this hook, compiled as far as its types go.
+    private func typecheck(_ hook: String, _ declarations: String = "") throws -> Command.Result {
+        let modules = BuildFolder.url.appendingPathComponent("Modules").path
+        let map = "\(CPlugin.include)/module.modulemap"
+        let file = plugins.folder.path("Hook.swift")
+        let source = """
+            import PluginKit
+            \(declarations)
+            final class Rule: Plugin {
+                static let description = PluginDescription(id: "a", version: "1", summary: "s")
+                static let hooks = [\(hook)]
+                init(settings: Settings) throws {}
+            }
+            """
+        try Data(source.utf8).write(to: URL(fileURLWithPath: file))
+        return try Command.run([
+            "swiftc", "-typecheck", "-swift-version", "6", "-I", modules, "-Xcc", "-fmodule-map-file=\(map)", "-I",
+            CPlugin.include, file,
+        ])
     }
 }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Averaged gradient episodic memory: the sum of all other gradients, projected off the reference gradient when it
@@ -19,21 +19,26 @@ final class AGEM: GramStrategy {
     static let constraint = Parameter("constraint", default: "retention", "The objective of the reference gradient.")
     static var parameters: [any AnyParameter] { [objective, constraint, BlockScope.parameter] }
 
+    private struct Values: HookValues {
+        @Input("gram[k,m,m]") var gram: ArrayView<Double>
+        @Input("weights[k,m]") var weights: ArrayView<Double>
+        @Input("index.{objective}") var followed: Int?
+        @Input("index.{constraint}") var reference: Int?
+        @Output("weights[k,m]") var combined: MutableArrayView<Double>
+    }
+
     static let hooks = [
         scopeHook,
-        Hook<AGEM>(
-            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Input<Int?>("index.{objective}"), Input<Int?>("index.{constraint}"),
-            Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { strategy, gram, weights, followed, reference, combined in
-            if let reference, reference < 0 || reference >= weights.shape[1] {
-                throw PluginError("the reference is row \(reference), but there are \(weights.shape[1]) objectives")
+        Hook<AGEM>(.gradientCombine, values: Values()) { strategy, call in
+            let count = call.weights.shape[1]
+            if let reference = call.reference, reference < 0 || reference >= count {
+                throw PluginError("the reference is row \(reference), but there are \(count) objectives")
             }
-            if let reference, reference == followed {
+            if let reference = call.reference, reference == call.followed {
                 throw PluginError("the objective to follow and the reference are both row \(reference)")
             }
-            strategy.reference = reference
-            try strategy.combine(gram, weights, into: combined)
+            strategy.reference = call.reference
+            try strategy.combine(call.gram, call.weights, into: call.combined)
         },
     ]
 
@@ -64,3 +69,6 @@ final class AGEM: GramStrategy {
         return result
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: AGEM.self) }

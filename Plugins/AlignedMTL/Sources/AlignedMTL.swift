@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Independent component alignment: the gradients' principal components are scaled to one length, so that no objective
@@ -54,3 +54,6 @@ final class AlignedMTL: GramStrategy {
         return gram.rows.isEmpty ? preferred : gram.merging(aligned, into: preferred.map { _ in 0 })
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: AlignedMTL.self) }

@@ -1,4 +1,4 @@
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// The retention objective: how far the features have drifted from what the initial weights give on the same batch.
@@ -46,55 +46,59 @@ final class AnchorVariants: Plugin {
         "weight", default: 0.1, minimum: 0, "Multiplier of the objective when no rule adapts it.")
     static var parameters: [any AnyParameter] { [objective, kind, layer, tokens, pooling, distance, weight] }
 
+    /// What `plan` says of a tap.
+    private struct TapPlan: HookValues {
+        @Output var layer: Int
+        @Output var tokens: TapTokens
+        @Output var pooling: TapPooling
+
+        init(_ name: String) {
+            _layer = Output("tap.{instance}.\(name).layer")
+            _tokens = Output("tap.{instance}.\(name).tokens")
+            _pooling = Output("tap.{instance}.\(name).pooling")
+        }
+    }
+
+    private struct Plan: HookValues {
+        @Input("hidden_states") var states: Int
+        @Output("weight.{objective}") var weight: Double
+        let visual = TapPlan("visual")
+        let query = TapPlan("query")
+    }
+
+    private struct Objective: HookValues {
+        let visual = TapValues("visual", axes: "b,v", width: "d")
+        let query = TapValues("query", axes: "b,q", width: "e")
+        @Output("loss.{objective}") var loss: Double
+        @Output("metric.{objective}_relative") var relative: Double?
+        @Output("metric.{objective}_anchor_variance") var variance: Double
+    }
+
     static let hooks = [
-        Hook<AnchorVariants>(
-            .plan, Input<Int>("hidden_states"), Output<Double>("weight.{objective}"),
-            Output<Int>("tap.{instance}.visual.layer"), Output<Int>("tap.{instance}.visual.tokens"),
-            Output<Int>("tap.{instance}.visual.pooling"), Output<Int>("tap.{instance}.query.layer"),
-            Output<Int>("tap.{instance}.query.tokens"), Output<Int>("tap.{instance}.query.pooling")
-        ) { plugin, states, weight, layer, tokens, pooling, queryLayer, queryTokens, queryPooling in
-            weight.value = plugin.weight
-            plugin.layers = plugin.layer.isAll ? states - 1 : 1
-            let visualCode = plugin.layer.isAll ? Int64(TapLayer.all) : Int64(plugin.layer.index(of: states))
-            layer.value = plugin.kind == .queriesOnly ? Int64(TapLayer.off) : visualCode
-            tokens.value = plugin.tokens.code.rawValue
-            pooling.value = plugin.pooling.rawValue
-            let queryCode = plugin.layer.isAll ? Int64(TapLayer.all) : Int64(states - 1)
-            queryLayer.value = plugin.kind == .rawOnly ? Int64(TapLayer.off) : queryCode
-            queryTokens.value = TapTokens.queries.rawValue
-            queryPooling.value = plugin.pooling.rawValue
+        Hook<AnchorVariants>(.plan, values: Plan()) { plugin, call in
+            call.weight = plugin.weight
+            plugin.layers = plugin.layer.isAll ? call.states - 1 : 1
+            let visualLayer = plugin.layer.isAll ? TapLayer.all : plugin.layer.index(of: call.states)
+            call.visual.layer = plugin.kind == .queriesOnly ? TapLayer.off : visualLayer
+            call.visual.tokens = plugin.tokens.code
+            call.visual.pooling = plugin.pooling
+            let queryLayer = plugin.layer.isAll ? TapLayer.all : call.states - 1
+            call.query.layer = plugin.kind == .rawOnly ? TapLayer.off : queryLayer
+            call.query.tokens = .queries
+            call.query.pooling = plugin.pooling
         },
-        Hook<AnchorVariants>(
-            .preBackward,
-            Input<ArrayView<Float>?>("feature.{instance}.visual[b,v,d]"),
-            Input<ArrayView<Float>?>("anchor.{instance}.visual[b,v,d]"),
-            Input<ArrayView<Float>?>("mask.{instance}.visual[b,v]"),
-            Input<ArrayView<Float>?>("feature.{instance}.query[b,q,e]"),
-            Input<ArrayView<Float>?>("anchor.{instance}.query[b,q,e]"),
-            Input<ArrayView<Float>?>("mask.{instance}.query[b,q]"),
-            Output<Double>("loss.{objective}"),
-            Output<MutableArrayView<Float>?>("cotangent.{objective}.feature.{instance}.visual[b,v,d]"),
-            Output<MutableArrayView<Float>?>("cotangent.{objective}.feature.{instance}.query[b,q,e]"),
-            Output<Double?>("metric.{objective}_relative"), Output<Double>("metric.{objective}_anchor_variance")
-        ) {
-            plugin, visual, visualAnchor, visualMask, query, queryAnchor, queryMask, loss, visualOut, queryOut,
-            relative,
-            variance in
+        Hook<AnchorVariants>(.preBackward, values: Objective()) { plugin, call in
             var parts: [FeatureDrift] = []
             if plugin.kind != .queriesOnly {
-                parts += try AnchoredTap(
-                    "visual", layers: plugin.layers, visual, visualAnchor, visualMask, visualOut
-                ).drifts()
+                parts += try AnchoredTap("visual", layers: plugin.layers, call.visual).drifts()
             }
             if plugin.kind != .rawOnly {
-                parts += try AnchoredTap(
-                    "query", layers: plugin.layers, query, queryAnchor, queryMask, queryOut
-                ).drifts()
+                parts += try AnchoredTap("query", layers: plugin.layers, call.query).drifts()
             }
             let drift = Drift(parts)
-            loss.value = try drift.fillCotangents(plugin.distance)
-            if let value = drift.relative { relative.value = value }
-            variance.value = drift.variance
+            call.loss = try drift.fillCotangents(plugin.distance)
+            call.relative = drift.relative
+            call.variance = drift.variance
         },
     ]
 
@@ -115,6 +119,11 @@ final class AnchorVariants: Plugin {
         distance = try settings(Self.distance)
         weight = try settings(Self.weight)
     }
+}
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? {
+    pluginTable(of: AnchorVariants.self)
 }
 
 /// Which hidden state a tap takes.

@@ -98,7 +98,24 @@ struct FeatureDrift {
     }
 }
 
-/// What the host gives for one tap.
+/// What the host gives for one tap, and takes.
+struct TapValues: HookValues {
+    /// `[B,T,D]`; with several layers their tokens follow each other in T.
+    @Input var features: ArrayView<Float>?
+    @Input var anchors: ArrayView<Float>?
+    /// `[B,T]`; without one every position counts.
+    @Input var mask: ArrayView<Float>?
+    @Output var cotangent: MutableArrayView<Float>?
+
+    init(_ name: String, axes: String, width: String) {
+        _features = Input("feature.{instance}.\(name)[\(axes),\(width)]")
+        _anchors = Input("anchor.{instance}.\(name)[\(axes),\(width)]")
+        _mask = Input("mask.{instance}.\(name)[\(axes)]")
+        _cotangent = Output("cotangent.{objective}.feature.{instance}.\(name)[\(axes),\(width)]")
+    }
+}
+
+/// A tap that is on.
 struct AnchoredTap {
     let name: String
     let features: ArrayView<Float>
@@ -107,16 +124,9 @@ struct AnchoredTap {
     let cotangent: MutableArrayView<Float>
     let layers: Int
 
-    /// - Parameters:
-    ///   - features: `[B,T,D]`; with several layers their tokens follow each other in T.
-    ///   - anchors: `[B,T,D]`.
-    ///   - mask: `[B,T]`; without one every position counts.
-    ///   - cotangent: `[B,T,D]`; set to zero.
-    init(
-        _ name: String, layers: Int, _ features: ArrayView<Float>?, _ anchors: ArrayView<Float>?,
-        _ mask: ArrayView<Float>?, _ cotangent: MutableArrayView<Float>?
-    ) throws {
-        guard let features, let anchors, let cotangent else {
+    /// Sets the cotangent to zero.
+    init(_ name: String, layers: Int, _ values: TapValues) throws {
+        guard let features = values.features, let anchors = values.anchors, let cotangent = values.cotangent else {
             throw PluginError("the host gave no \(name) features, though the plan turned their tap on")
         }
         guard layers > 0, features.shape[1].isMultiple(of: layers) else {
@@ -125,7 +135,7 @@ struct AnchoredTap {
         self.name = name
         self.features = features
         self.anchors = anchors
-        self.mask = mask
+        mask = values.mask
         self.cotangent = cotangent
         self.layers = layers
         cotangent.elements.update(repeating: 0)

@@ -1,5 +1,5 @@
 import Glibc
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// The answer objective: softmax cross-entropy at the answer positions of a question batch.
@@ -25,15 +25,19 @@ final class AnswerLoss: Plugin {
         "weight", default: 1.0, minimum: 0, "Multiplier of the objective when no rule adapts it.")
     static var parameters: [any AnyParameter] { [objective, weight] }
 
+    private struct Objective: HookValues {
+        @Input("answer_logits[n,v]") var logits: ArrayView<Float>
+        @Input("answer_ids[n]") var ids: ArrayView<Int64>
+        @Output("loss.{objective}") var loss: Double
+        @Output("cotangent.{objective}.answer_logits[n,v]") var cotangent: MutableArrayView<Float>
+        @Output("metric.{objective}_accuracy") var accuracy: Double?
+    }
+
     static let hooks = [
         Hook<AnswerLoss>(.plan, Output<Double>("weight.{objective}")) { plugin, weight in weight.value = plugin.weight
         },
-        Hook<AnswerLoss>(
-            .preBackward, Input<ArrayView<Float>>("answer_logits[n,v]"), Input<ArrayView<Int64>>("answer_ids[n]"),
-            Output<Double>("loss.{objective}"),
-            Output<MutableArrayView<Float>>("cotangent.{objective}.answer_logits[n,v]"),
-            Output<Double?>("metric.{objective}_accuracy")
-        ) { _, logits, ids, loss, cotangent, accuracy in
+        Hook<AnswerLoss>(.preBackward, values: Objective()) { _, call in
+            let (logits, ids, cotangent) = (call.logits, call.ids, call.cotangent)
             let count = ids.count
             let vocabulary = logits.shape[1]
             var total = 0.0
@@ -49,8 +53,8 @@ final class AnswerLoss: Plugin {
                 total += result.loss
                 if result.best == id { correct += 1 }
             }
-            loss.value = count > 0 ? total / Double(count) : 0
-            if count > 0 { accuracy.value = Double(correct) / Double(count) }
+            call.loss = count > 0 ? total / Double(count) : 0
+            if count > 0 { call.accuracy = Double(correct) / Double(count) }
         },
     ]
 
@@ -58,6 +62,9 @@ final class AnswerLoss: Plugin {
 
     init(settings: Settings) throws { weight = try settings(Self.weight) }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: AnswerLoss.self) }
 
 /// Cross-entropy of one row and the position of its largest logit; fills the derivative times `scale`.
 private func crossEntropy(

@@ -1,4 +1,4 @@
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// The augmented Lagrangian of a constraint `L <= budget`: a multiplier and a quadratic penalty together.
@@ -45,38 +45,48 @@ final class AugmentedLagrangian: Plugin {
         ]
     }
 
+    private struct Penalty: HookValues {
+        @Input("weights[k,m]") var weights: ArrayView<Double>
+        @Input("index.{objective}") var index: Int?
+        @Input("loss.{objective}") var loss: Double?
+        @Input("lambda.{objective}") var lambda: Double?
+        @Output("weights[k,m]") var combined: MutableArrayView<Double>
+        @Output("metric.{objective}_effective_lambda") var effective: Double?
+    }
+
+    private struct Update: HookValues {
+        @Input("loss.{objective}") var loss: Double?
+        @Input("lambda.{objective}") var lambda: Double?
+        @Output("lambda.{objective}") var next: Double?
+        @Output("metric.{objective}_budget") var budget: Double?
+        @Output("metric.{objective}_penalty") var coefficient: Double?
+        @Output("metric.{objective}_over_budget") var ratio: Double?
+    }
+
     static let hooks = [
         Hook<AugmentedLagrangian>(.plan, Output<Double>("lambda.{objective}")) { rule, lambda in
             lambda.value = rule.initial
         },
-        Hook<AugmentedLagrangian>(
-            .gradientCombine, Input<ArrayView<Double>>("weights[k,m]"), Input<Int?>("index.{objective}"),
-            Input<Double?>("loss.{objective}"), Input<Double?>("lambda.{objective}"),
-            Output<MutableArrayView<Double>>("weights[k,m]"), Output<Double?>("metric.{objective}_effective_lambda")
-        ) { rule, weights, index, loss, lambda, combined, metric in
+        Hook<AugmentedLagrangian>(.gradientCombine, values: Penalty()) { rule, call in
+            let (weights, combined) = (call.weights, call.combined)
             combined.assign(weights)
             // Without the objective there is no constraint.
-            guard let index, let loss else { return }
-            let lambda = lambda ?? rule.initial
-            let size = weights.shape[1]
-            guard (0..<size).contains(index) else {
-                throw PluginError("the objective's row is \(index), but there are \(size) objectives")
+            guard let index = call.index, let loss = call.loss else { return }
+            let lambda = call.lambda ?? rule.initial
+            guard (0..<weights.shape[1]).contains(index) else {
+                throw PluginError("the objective's row is \(index), but there are \(weights.shape[1]) objectives")
             }
             let effective = try rule.next(lambda, loss: loss)
             // Added to what a strategy earlier in the list may have put on top of the multiplier.
-            for block in 0..<weights.shape[0] { combined[block * size + index] += effective - lambda }
-            metric.value = effective
+            for block in 0..<weights.shape[0] { combined[block, index] += effective - lambda }
+            call.effective = effective
         },
-        Hook<AugmentedLagrangian>(
-            .postStep, Input<Double?>("loss.{objective}"), Input<Double?>("lambda.{objective}"),
-            Output<Double?>("lambda.{objective}"), Output<Double?>("metric.{objective}_budget"),
-            Output<Double?>("metric.{objective}_penalty"), Output<Double?>("metric.{objective}_over_budget")
-        ) { rule, loss, lambda, next, budget, coefficient, ratio in
-            guard let loss else { return }
-            next.value = try rule.next(lambda ?? rule.initial, loss: loss)
-            budget.value = rule.budget
-            coefficient.value = rule.coefficient
-            if rule.budget > 0 { ratio.value = loss / rule.budget }
+        Hook<AugmentedLagrangian>(.postStep, values: Update()) { rule, call in
+            guard let loss = call.loss else { return }
+            call.next = try rule.next(call.lambda ?? rule.initial, loss: loss)
+            call.budget = rule.budget
+            call.coefficient = rule.coefficient
+            if rule.budget > 0 { call.ratio = loss / rule.budget }
             rule.grow(after: rule.excess(loss))
         },
     ]
@@ -152,4 +162,9 @@ final class AugmentedLagrangian: Plugin {
     }
 
     func reset() { coefficient = penalty }
+}
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? {
+    pluginTable(of: AugmentedLagrangian.self)
 }

@@ -1,4 +1,4 @@
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// The action objective: mean absolute error between predicted and target action chunks.
@@ -21,20 +21,23 @@ final class BaselineL1: Plugin {
         "weight", default: 1.0, minimum: 0, "Multiplier of the objective when no rule adapts it.")
     static var parameters: [any AnyParameter] { [objective, weight] }
 
+    private struct Objective: HookValues {
+        @Input("predicted_actions[b,h,a]") var predicted: ArrayView<Float>
+        @Input("target_actions[b,h,a]") var target: ArrayView<Float>
+        @Output("loss.{objective}") var loss: Double
+        @Output("cotangent.{objective}.predicted_actions[b,h,a]") var cotangent: MutableArrayView<Float>
+        @Output("metric.curr_action_l1") var current: Double?
+        @Output("metric.next_actions_l1") var next: Double?
+    }
+
     static let hooks = [
         Hook<BaselineL1>(.plan, Output<Double>("weight.{objective}")) { plugin, weight in weight.value = plugin.weight
         },
-        Hook<BaselineL1>(
-            .preBackward,
-            Input<ArrayView<Float>>("predicted_actions[b,h,a]"), Input<ArrayView<Float>>("target_actions[b,h,a]"),
-            Output<Double>("loss.{objective}"),
-            Output<MutableArrayView<Float>>("cotangent.{objective}.predicted_actions[b,h,a]"),
-            Output<Double?>("metric.curr_action_l1"), Output<Double?>("metric.next_actions_l1")
-        ) { _, predicted, target, loss, cotangent, current, next in
-            let error = try meanAbsoluteError(predicted, target, cotangent)
-            loss.value = error.all
-            if let value = error.first { current.value = value }
-            if let value = error.rest { next.value = value }
+        Hook<BaselineL1>(.preBackward, values: Objective()) { _, call in
+            let error = try meanAbsoluteError(call.predicted, call.target, call.cotangent)
+            call.loss = error.all
+            call.current = error.first
+            call.next = error.rest
         },
     ]
 
@@ -42,6 +45,9 @@ final class BaselineL1: Plugin {
 
     init(settings: Settings) throws { weight = try settings(Self.weight) }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: BaselineL1.self) }
 
 /// Mean absolute error of `[B,H,A]` chunks over all steps, over chunk step 0, and over the later steps (`nil` when there
 /// are none); fills the cotangent of the first.

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Conflict-averse descent: near the mean gradient, the step whose worst objective improves most.
@@ -46,3 +46,6 @@ final class CAGrad: GramStrategy {
             gram.rows.indices.map { preferred[gram.rows[$0]] + added[$0] }, into: preferred)
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: CAGrad.self) }

@@ -1,4 +1,4 @@
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Dual ascent on the multiplier of a constraint `L <= budget`.
@@ -41,20 +41,24 @@ final class CRaFTDual: Plugin {
         "The budget's unit: the loss's, or the variance of the anchor features.")
     static var parameters: [any AnyParameter] { [objective, budget, rate, initial, maximum, rule, unit] }
 
+    private struct Ascent: HookValues {
+        @Input("loss.{objective}") var loss: Double?
+        @Input("lambda.{objective}") var lambda: Double?
+        @Input("metric.{objective}_anchor_variance") var variance: Double?
+        @Output("lambda.{objective}") var next: Double?
+        @Output("metric.{objective}_budget") var budget: Double?
+        @Output("metric.{objective}_over_budget") var ratio: Double?
+    }
+
     static let hooks = [
         Hook<CRaFTDual>(.plan, Output<Double>("lambda.{objective}")) { dual, lambda in lambda.value = dual.initial },
-        Hook<CRaFTDual>(
-            .postStep, Input<Double?>("loss.{objective}"), Input<Double?>("lambda.{objective}"),
-            Input<Double?>("metric.{objective}_anchor_variance"),
-            Output<Double?>("lambda.{objective}"), Output<Double?>("metric.{objective}_budget"),
-            Output<Double?>("metric.{objective}_over_budget")
-        ) { dual, loss, lambda, variance, next, budget, ratio in
+        Hook<CRaFTDual>(.postStep, values: Ascent()) { dual, call in
             // Without the objective there is no constraint.
-            guard let loss else { return }
-            let limit = try dual.limit(anchorVariance: variance)
-            next.value = try dual.next(lambda ?? dual.initial, loss: loss, limit: limit)
-            budget.value = limit
-            if limit > 0 { ratio.value = loss / limit }
+            guard let loss = call.loss else { return }
+            let limit = try dual.limit(anchorVariance: call.variance)
+            call.next = try dual.next(call.lambda ?? dual.initial, loss: loss, limit: limit)
+            call.budget = limit
+            if limit > 0 { call.ratio = loss / limit }
         },
     ]
 
@@ -107,3 +111,6 @@ final class CRaFTDual: Plugin {
         return next
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: CRaFTDual.self) }

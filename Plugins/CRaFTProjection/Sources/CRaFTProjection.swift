@@ -1,4 +1,4 @@
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Removes from the action gradient what would increase the constraint's loss, block by block.
@@ -30,43 +30,48 @@ final class CRaFTProjection: Plugin {
     static let prefix = Parameter("prefix", default: "", "Put before the metrics' names, to tell two instances apart.")
     static var parameters: [any AnyParameter] { [objective, constraint, scope, enable, prefix] }
 
+    private struct Projection: HookValues {
+        @Input("gram[k,m,m]") var gram: ArrayView<Double>
+        @Input("weights[k,m]") var weights: ArrayView<Double>
+        @Input("numel[k]") var numel: ArrayView<Int64>
+        @Input("index.{objective}") var action: Int?
+        @Input("index.{constraint}") var constraint: Int?
+        @Input("lambda.{constraint}") var lambda: Double?
+        @Output("weights[k,m]") var combined: MutableArrayView<Double>
+        @Output("metric.{prefix}conflict_ratio") var ratio: Double?
+        @Output("metric.{prefix}conflict_ratio_numel") var ratioByNumel: Double?
+        @Output("metric.{prefix}gradient_cosine") var cosine: Double?
+        @Output("metric.{prefix}gradient_norm_ratio") var normRatio: Double?
+        @Output("metric.{prefix}lambda_headroom") var headroom: Double?
+    }
+
     static let hooks = [
-        Hook<CRaFTProjection>(.plan, Output<Int>("block_scope")) { plugin, scope in scope.value = plugin.scope.rawValue
-        },
-        Hook<CRaFTProjection>(
-            .gradientCombine,
-            Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Input<ArrayView<Int64>>("numel[k]"),
-            Input<Int?>("index.{objective}"), Input<Int?>("index.{constraint}"), Input<Double?>("lambda.{constraint}"),
-            Output<MutableArrayView<Double>>("weights[k,m]"),
-            Output<Double?>("metric.{prefix}conflict_ratio"), Output<Double?>("metric.{prefix}conflict_ratio_numel"),
-            Output<Double?>("metric.{prefix}gradient_cosine"), Output<Double?>("metric.{prefix}gradient_norm_ratio"),
-            Output<Double?>("metric.{prefix}lambda_headroom")
-        ) {
-            plugin, gram, weights, numel, action, constraint, lambda, combined, ratio, ratioNumel, cosine, norms,
-            headroom in
+        Hook<CRaFTProjection>(.plan, Output<BlockScope>("block_scope")) { plugin, scope in scope.value = plugin.scope },
+        Hook<CRaFTProjection>(.gradientCombine, values: Projection()) { plugin, call in
+            let (weights, combined) = (call.weights, call.combined)
             combined.assign(weights)
             // Without one of the two there is nothing to protect and nothing to measure.
-            guard let action, let constraint else { return }
-            if let lambda, !lambda.isFinite {
+            guard let action = call.action, let constraint = call.constraint else { return }
+            if let lambda = call.lambda, !lambda.isFinite {
                 throw PluginError("lambda.\(plugin.constraint) is \(lambda): the multiplier must be finite")
             }
-            let pairs = try GramPairs(gram, numel: numel, action: action, constraint: constraint)
+            let pairs = try GramPairs(call.gram, numel: call.numel, action: action, constraint: constraint)
             let conflicts = ConflictStatistics(pairs)
-            if let value = conflicts.ratio { ratio.value = value }
-            if let value = conflicts.ratioByNumel { ratioNumel.value = value }
-            if let value = conflicts.cosine { cosine.value = value }
-            if let value = conflicts.normRatio { norms.value = value }
+            call.ratio = conflicts.ratio
+            call.ratioByNumel = conflicts.ratioByNumel
+            call.cosine = conflicts.cosine
+            call.normRatio = conflicts.normRatio
 
-            let count = weights.shape[1]
             var floors = [Double](repeating: 0, count: pairs.blocks.count)
             if plugin.isEnabled { floors = pairs.blocks.map(\.multiplierFloor) }
             for (block, floor) in floors.enumerated() {
-                combined[block * count + constraint] += weights[block * count + action] * floor
+                combined[block, constraint] += weights[block, action] * floor
             }
-            let actionWeights = floors.indices.map { weights[$0 * count + action] }
-            if let lambda, let limit = pairs.largestMultiplier(actionWeights: actionWeights, floors: floors) {
-                headroom.value = limit - lambda
+            let actionWeights = floors.indices.map { weights[$0, action] }
+            if let lambda = call.lambda,
+                let limit = pairs.largestMultiplier(actionWeights: actionWeights, floors: floors)
+            {
+                call.headroom = limit - lambda
             }
         },
     ]
@@ -83,4 +88,9 @@ final class CRaFTProjection: Plugin {
             throw PluginError("objective and constraint are both '\(constraint)'")
         }
     }
+}
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? {
+    pluginTable(of: CRaFTProjection.self)
 }

@@ -47,7 +47,7 @@ struct GramPairs {
                 "gram[\(block),\(entry / size),\(entry % size)] is \(gram[index]): the gradients must be finite")
         }
         blocks = (0..<count).map { block in
-            func entry(_ row: Int, _ column: Int) -> Double { gram[(block * size + row) * size + column] }
+            func entry(_ row: Int, _ column: Int) -> Double { gram[block, row, column] }
             return GramPair(
                 action: entry(action, action), cross: entry(action, constraint),
                 constraint: entry(constraint, constraint), numel: Double(numel[block]))

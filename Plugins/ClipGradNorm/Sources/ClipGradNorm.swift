@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Clipping by length, over all blocks together.
@@ -23,11 +23,16 @@ final class ClipGradNorm: Plugin {
     static let prefix = Parameter("prefix", default: "", "Put before the metric's name, to tell two instances apart.")
     static var parameters: [any AnyParameter] { [maxNorm, kind, prefix] }
 
+    private struct Values: HookValues {
+        @Input("gram[k,m,m]") var gram: ArrayView<Double>
+        @Input("weights[k,m]") var weights: ArrayView<Double>
+        @Output("weights[k,m]") var combined: MutableArrayView<Double>
+        @Output("metric.{prefix}clip_factor") var factor: Double
+    }
+
     static let hooks = [
-        Hook<ClipGradNorm>(
-            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Output<MutableArrayView<Double>>("weights[k,m]"), Output<Double>("metric.{prefix}clip_factor")
-        ) { clip, gram, weights, combined, metric in
+        Hook<ClipGradNorm>(.gradientCombine, values: Values()) { clip, call in
+            let (gram, weights, combined) = (call.gram, call.weights, call.combined)
             let size = weights.shape[1]
             var step = 0.0
             var objectives = [Double](repeating: 0, count: size)
@@ -44,7 +49,7 @@ final class ClipGradNorm: Plugin {
                 let length = square.squareRoot()
                 return length > clip.maxNorm ? clip.maxNorm / length : 1
             }
-            metric.value = factors.min() ?? 1
+            call.factor = factors.min() ?? 1
             guard squares.allSatisfy(\.isFinite) else {
                 throw PluginError("a gradient is too long for its length to be computed")
             }
@@ -59,4 +64,9 @@ final class ClipGradNorm: Plugin {
         maxNorm = try settings(Self.maxNorm)
         kind = try settings(Self.kind)
     }
+}
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? {
+    pluginTable(of: ClipGradNorm.self)
 }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Conflict-free direction: cosines with the gradients proportional to the weights, equal ones to begin with; as long as
@@ -56,3 +56,6 @@ final class ConFIG: GramStrategy {
             gram.rows.indices.map { direction[$0] / length * total / gram.norms[$0] }, into: zeros)
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: ConFIG.self) }

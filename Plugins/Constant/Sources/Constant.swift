@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Fixed weights: `d = sum_i w_i g_i`.
@@ -16,15 +16,19 @@ final class Constant: GramStrategy {
     static let values = Parameter(
         "weights", default: "1", "Weights in the order of the objectives, separated by spaces; one for all alike.")
     static var parameters: [any AnyParameter] { [values, BlockScope.parameter] }
+    private struct Values: HookValues {
+        @Input("gram[k,m,m]") var gram: ArrayView<Double>
+        @Input("weights[k,m]") var weights: ArrayView<Double>
+        @Input("rows[m]") var rows: ArrayView<Int64>?
+        @Input("objectives") var objectives: Int?
+        @Output("weights[k,m]") var combined: MutableArrayView<Double>
+    }
+
     static let hooks = [
         scopeHook,
-        Hook<Constant>(
-            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Input<ArrayView<Int64>?>("rows[m]"), Input<Int?>("objectives"),
-            Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { strategy, gram, weights, rows, objectives, combined in
-            strategy.rows = try ObjectiveRows(rows, of: objectives, count: weights.shape[1])
-            try strategy.combine(gram, weights, into: combined)
+        Hook<Constant>(.gradientCombine, values: Values()) { strategy, call in
+            strategy.rows = try ObjectiveRows(call.rows, of: call.objectives, count: call.weights.shape[1])
+            try strategy.combine(call.gram, call.weights, into: call.combined)
         },
     ]
 
@@ -53,3 +57,6 @@ final class Constant: GramStrategy {
         return numbers.map { fixed[$0] }
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: Constant.self) }

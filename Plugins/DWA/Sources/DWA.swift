@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Dynamic weight average: more weight to objectives whose loss has fallen less.
@@ -90,3 +90,6 @@ final class DWA: LossStrategy {
         epochs = []
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: DWA.self) }

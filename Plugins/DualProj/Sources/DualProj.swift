@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Dual-cone projection, the rule of GEM: the nearest vector to the weighted sum that conflicts with no gradient.
@@ -33,3 +33,6 @@ final class DualProj: GramStrategy {
         return gram.merging(gram.rows.indices.map { preferred[gram.rows[$0]] + added[$0] }, into: preferred)
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: DualProj.self) }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Fast adaptive multitask optimisation: all losses are to fall at the same relative rate.
@@ -96,3 +96,6 @@ final class FAMO: LossStrategy {
         lastLosses = lastLosses.map { _ in 0 }
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: FAMO.self) }

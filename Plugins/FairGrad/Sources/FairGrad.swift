@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Alpha-fair resource allocation: the step that maximises the objectives' alpha-fair utility of their first-order gains.
@@ -35,3 +35,6 @@ final class FairGrad: GramStrategy {
         try gram.alphaFairWeights(power: 1 / alpha) ?? incoming
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: FairGrad.self) }

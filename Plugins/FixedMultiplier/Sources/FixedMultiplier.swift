@@ -1,4 +1,4 @@
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// A multiplier that never changes: the control for every rule that adapts one.
@@ -29,4 +29,9 @@ final class FixedMultiplier: Plugin {
         value = try settings(Self.value)
         guard value.isFinite else { throw PluginError("value must be finite") }
     }
+}
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? {
+    pluginTable(of: FixedMultiplier.self)
 }

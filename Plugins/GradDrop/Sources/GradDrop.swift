@@ -1,4 +1,4 @@
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Gradient sign dropout: per coordinate, gradients of one sign stay and the others go, by a coin whose bias is the
@@ -27,23 +27,29 @@ final class GradDrop: Plugin {
     static let seed = Parameter("seed", default: 0, "Added to the run's seed.")
     static var parameters: [any AnyParameter] { [leak, seed] }
 
+    private struct Draw: HookValues {
+        @Input("grads[m,n]") var gradients: ArrayView<Float>
+        @Input("weights[1,m]") var weights: ArrayView<Double>
+        @Input("step") var step: Int?
+        @Input("seed") var seed: Int?
+        @Input("uniforms[n]") var uniforms: ArrayView<Double>?
+        @Output("combined[n]") var combined: MutableArrayView<Float>
+    }
+
     static let hooks = [
         // Coordinates know no blocks: one weight per objective.
-        Hook<GradDrop>(.plan, Output<Int>("block_scope")) { _, scope in scope.value = BlockScope.global.rawValue },
-        Hook<GradDrop>(
-            .gradientCombine, Input<ArrayView<Float>>("grads[m,n]"), Input<ArrayView<Double>>("weights[1,m]"),
-            Input<Int?>("step"), Input<Int?>("seed"), Input<ArrayView<Double>?>("uniforms[n]"),
-            Output<MutableArrayView<Float>>("combined[n]")
-        ) { strategy, gradients, weights, step, seed, uniforms, combined in
+        Hook<GradDrop>(.plan, Output<BlockScope>("block_scope")) { _, scope in scope.value = .global },
+        Hook<GradDrop>(.gradientCombine, values: Draw()) { strategy, call in
+            let uniforms = call.uniforms
             if let bad = uniforms?.elements.first(where: { !($0 >= 0 && $0 < 1) }) {
                 throw PluginError("uniforms has \(bad): expected numbers from 0 to below 1")
             }
             try strategy.combine(
-                gradients, weights, draws: uniforms,
+                call.gradients, call.weights, draws: uniforms,
                 key: mixed(
-                    UInt64(bitPattern: Int64((seed ?? 0) &+ strategy.seed))
-                        ^ mixed(UInt64(bitPattern: Int64(step ?? 0)))),
-                into: combined)
+                    UInt64(bitPattern: Int64((call.seed ?? 0) &+ strategy.seed))
+                        ^ mixed(UInt64(bitPattern: Int64(call.step ?? 0)))),
+                into: call.combined)
         },
     ]
 
@@ -100,3 +106,6 @@ final class GradDrop: Plugin {
         return z ^ (z >> 31)
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: GradDrop.self) }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Gradient normalisation: weights are learned so that weighted gradients have one length, more for objectives whose loss
@@ -110,3 +110,6 @@ final class GradNorm: Plugin {
         firstLosses = firstLosses.map { _ in 0 }
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: GradNorm.self) }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Gradient vaccine: where the cosine between two gradients is below its running average, the first is turned towards
@@ -37,14 +37,21 @@ final class GradVac: GramStrategy {
     static let seed = Parameter("seed", default: 0, "Seed of the random orders.")
     static var parameters: [any AnyParameter] { [beta, order, seed, BlockScope.parameter] }
 
+    private struct Values: HookValues {
+        @Input("gram[k,m,m]") var gram: ArrayView<Double>
+        @Input("weights[k,m]") var weights: ArrayView<Double>
+        @Input("rows[m]") var rows: ArrayView<Int64>?
+        @Input("objectives") var objectives: Int?
+        @Input("step") var step: Int?
+        @Input("order[m,m]") var order: ArrayView<Int64>?
+        @Output("weights[k,m]") var combined: MutableArrayView<Double>
+    }
+
     static let hooks = [
         scopeHook,
-        Hook<GradVac>(
-            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Input<ArrayView<Int64>?>("rows[m]"), Input<Int?>("objectives"), Input<Int?>("step"),
-            Input<ArrayView<Int64>?>("order[m,m]"), Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { strategy, gram, weights, rows, objectives, step, order, combined in
-            let rows = try ObjectiveRows(rows, of: objectives, count: gram.shape[1])
+        Hook<GradVac>(.gradientCombine, values: Values()) { strategy, call in
+            let gram = call.gram
+            let rows = try ObjectiveRows(call.rows, of: call.objectives, count: gram.shape[1])
             (strategy.rows, strategy.objectives) = (rows.numbers, rows.objectives)
             let count = gram.shape[0] * rows.objectives * rows.objectives
             if strategy.targets.isEmpty { strategy.targets = [Double](repeating: 0, count: count) }
@@ -53,9 +60,9 @@ final class GradVac: GramStrategy {
                     "the state holds \(strategy.targets.count) target cosines, but this run has \(count): "
                         + "it was saved with other objectives or another scope")
             }
-            strategy.step = step ?? 0
-            strategy.given = try order.map { try GivenOrders($0) }
-            try strategy.combine(gram, weights, into: combined)
+            strategy.step = call.step ?? 0
+            strategy.given = try call.order.map { try GivenOrders($0) }
+            try strategy.combine(gram, call.weights, into: call.combined)
         },
     ]
 
@@ -126,3 +133,6 @@ final class GradVac: GramStrategy {
 
     func reset() { targets = [] }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: GradVac.self) }

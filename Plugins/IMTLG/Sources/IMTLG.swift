@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Impartial multi-task learning on gradients: a direction with the same projection on every gradient's direction.
@@ -47,3 +47,6 @@ final class IMTLG: GramStrategy {
         return gram.merging(v.map { $0 / sum }, into: zeros)
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: IMTLG.self) }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Multiple-gradient descent: the shortest vector in the convex hull of the gradients.
@@ -30,3 +30,6 @@ final class MGDA: GramStrategy {
         return try gram.leastNormInHull()
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: MGDA.self) }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// The mean of the gradients, whatever the multipliers say: `d = 1/m sum_i g_i`.
@@ -23,3 +23,6 @@ final class Mean: GramStrategy {
         incoming.map { _ in 1 / Double(incoming.count) }
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: Mean.self) }

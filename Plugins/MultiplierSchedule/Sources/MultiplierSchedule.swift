@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// A multiplier that follows a schedule over the steps, from one value to another.
@@ -70,4 +70,9 @@ final class MultiplierSchedule: Plugin {
         case .exponential: from * power(to / from, x)
         }
     }
+}
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? {
+    pluginTable(of: MultiplierSchedule.self)
 }

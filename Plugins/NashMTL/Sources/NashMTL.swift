@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// The Nash bargaining solution: the step that maximises the product of the objectives' first-order gains.
@@ -24,14 +24,19 @@ final class NashMTL: GramStrategy {
         "Steps between solutions of the bargaining problem.")
     static var parameters: [any AnyParameter] { [maxNorm, interval, BlockScope.parameter] }
 
+    private struct Values: HookValues {
+        @Input("gram[k,m,m]") var gram: ArrayView<Double>
+        @Input("weights[k,m]") var weights: ArrayView<Double>
+        @Input("rows[m]") var rows: ArrayView<Int64>?
+        @Input("objectives") var objectives: Int?
+        @Output("weights[k,m]") var combined: MutableArrayView<Double>
+    }
+
     static let hooks = [
         scopeHook,
-        Hook<NashMTL>(
-            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Input<ArrayView<Int64>?>("rows[m]"), Input<Int?>("objectives"),
-            Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { strategy, gram, weights, rows, objectives, combined in
-            let numbers = try ObjectiveRows(rows, of: objectives, count: gram.shape[1]).numbers.map(Double.init)
+        Hook<NashMTL>(.gradientCombine, values: Values()) { strategy, call in
+            let (gram, weights, rows) = (call.gram, call.weights, call.rows)
+            let numbers = try ObjectiveRows(rows, of: call.objectives, count: gram.shape[1]).numbers.map(Double.init)
             // Other objectives than those of the last solution need one of their own.
             let isSolved = rows == nil || strategy.keptRows == numbers
             if strategy.calls % Int64(strategy.interval) == 0 || !isSolved { strategy.kept = [] }
@@ -43,7 +48,7 @@ final class NashMTL: GramStrategy {
             }
             let isSolving = strategy.kept.isEmpty
             if isSolving { strategy.kept = [Double](repeating: 0, count: weights.count) }
-            try combineBlocks(gram, weights, into: combined) { gram, incoming, block in
+            try combineBlocks(gram, weights, into: call.combined) { gram, incoming, block in
                 let range = block * gram.size..<(block + 1) * gram.size
                 if isSolving {
                     // Without a solution the weights stay as they came.
@@ -109,3 +114,6 @@ final class NashMTL: GramStrategy {
         keptRows = []
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: NashMTL.self) }

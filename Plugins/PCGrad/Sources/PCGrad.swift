@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Gradient surgery: each gradient is projected off every other one that it conflicts with, in turn; the results are
@@ -26,16 +26,20 @@ final class PCGrad: GramStrategy {
     static let seed = Parameter("seed", default: 0, "Seed of the random orders.")
     static var parameters: [any AnyParameter] { [order, seed, BlockScope.parameter] }
 
+    private struct Values: HookValues {
+        @Input("gram[k,m,m]") var gram: ArrayView<Double>
+        @Input("weights[k,m]") var weights: ArrayView<Double>
+        @Input("step") var step: Int?
+        @Input("order[m,m]") var order: ArrayView<Int64>?
+        @Output("weights[k,m]") var combined: MutableArrayView<Double>
+    }
+
     static let hooks = [
         scopeHook,
-        Hook<PCGrad>(
-            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Input<Int?>("step"), Input<ArrayView<Int64>?>("order[m,m]"),
-            Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { strategy, gram, weights, step, order, combined in
-            strategy.step = step ?? 0
-            strategy.given = try order.map { try GivenOrders($0) }
-            try strategy.combine(gram, weights, into: combined)
+        Hook<PCGrad>(.gradientCombine, values: Values()) { strategy, call in
+            strategy.step = call.step ?? 0
+            strategy.given = try call.order.map { try GivenOrders($0) }
+            try strategy.combine(call.gram, call.weights, into: call.combined)
         },
     ]
 
@@ -111,3 +115,6 @@ final class PCGrad: GramStrategy {
         return sum.map { $0 / count }
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: PCGrad.self) }

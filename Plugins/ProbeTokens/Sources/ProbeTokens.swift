@@ -1,4 +1,4 @@
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// The probe objective: how far tokens have drifted from what the initial weights make of the same images and questions.
@@ -50,54 +50,69 @@ final class ProbeTokens: Plugin {
         ]
     }
 
+    private struct Plan: HookValues {
+        @Output("weight.{objective}") var weight: Double
+        @Output("probe.{instance}.interval") var interval: Int
+        @Output("probe.{instance}.start") var start: Int
+        @Output("probe.{instance}.prompts[128,256]") var prompts: MutableArrayView<Int64>
+        @Output("probe.{instance}.template") var template: ProbeTemplate
+        @Output("probe.{instance}.cameras") var cameras: Int
+        @Output("probe.{instance}.share.unchanged") var unchanged: Double
+        @Output("probe.{instance}.share.jitter") var jitter: Double
+        @Output("probe.{instance}.share.shuffle") var shuffle: Double
+        @Output("probe.{instance}.share.mix") var mix: Double
+    }
+
+    /// What `plan` says of a tap.
+    private struct TapPlan: HookValues {
+        @Output var layer: Int
+        @Output var tokens: TapTokens
+        @Output var pooling: TapPooling
+
+        init(_ name: String) {
+            _layer = Output("probe.{instance}.tap.\(name).layer")
+            _tokens = Output("probe.{instance}.tap.\(name).tokens")
+            _pooling = Output("probe.{instance}.tap.\(name).pooling")
+        }
+    }
+
+    private struct Taps: HookValues {
+        @Input("hidden_states") var states: Int
+        let text = TapPlan("text")
+        let visual = TapPlan("visual")
+    }
+
+    private struct Objective: HookValues {
+        let text = TapValues("text", axes: "b,t", width: "d")
+        let visual = TapValues("visual", axes: "b,v", width: "e")
+        @Output("loss.{objective}") var loss: Double
+        @Output("metric.{objective}_text") var textDrift: Double
+        @Output("metric.{objective}_visual") var visualDrift: Double
+    }
+
     static let hooks = [
-        Hook<ProbeTokens>(
-            .plan, Output<Double>("weight.{objective}"), Output<Int>("probe.{instance}.interval"),
-            Output<Int>("probe.{instance}.start"), Output<MutableArrayView<Int64>>("probe.{instance}.prompts[128,256]"),
-            Output<Int>("probe.{instance}.template"), Output<Int>("probe.{instance}.cameras"),
-            Output<Double>("probe.{instance}.share.unchanged"), Output<Double>("probe.{instance}.share.jitter"),
-            Output<Double>("probe.{instance}.share.shuffle"), Output<Double>("probe.{instance}.share.mix")
-        ) { plugin, weight, interval, start, prompts, template, cameras, unchanged, jitter, shuffle, mix in
-            weight.value = plugin.weight
-            interval.value = Int64(plugin.interval)
-            start.value = Int64(plugin.start)
-            try prompts.write(plugin.prompts)
-            template.value = plugin.template == .question ? 0 : plugin.template == .action ? 1 : 2
-            cameras.value = Int64(plugin.cameras)
-            (unchanged.value, jitter.value) = (plugin.shares[0], plugin.shares[1])
-            (shuffle.value, mix.value) = (plugin.shares[2], plugin.shares[3])
+        Hook<ProbeTokens>(.plan, values: Plan()) { plugin, call in
+            call.weight = plugin.weight
+            call.interval = plugin.interval
+            call.start = plugin.start
+            try call.prompts.write(plugin.prompts)
+            call.template = plugin.template
+            call.cameras = plugin.cameras
+            (call.unchanged, call.jitter) = (plugin.shares[0], plugin.shares[1])
+            (call.shuffle, call.mix) = (plugin.shares[2], plugin.shares[3])
         },
-        Hook<ProbeTokens>(
-            .plan, Input<Int>("hidden_states"), Output<Int>("probe.{instance}.tap.text.layer"),
-            Output<Int>("probe.{instance}.tap.text.tokens"), Output<Int>("probe.{instance}.tap.text.pooling"),
-            Output<Int>("probe.{instance}.tap.visual.layer"), Output<Int>("probe.{instance}.tap.visual.tokens"),
-            Output<Int>("probe.{instance}.tap.visual.pooling")
-        ) { plugin, states, textLayer, textTokens, textPooling, visualLayer, visualTokens, visualPooling in
-            textLayer.value = Int64(plugin.textLayer.index(of: states))
-            visualLayer.value = Int64(plugin.visualLayer.index(of: states))
-            (textTokens.value, visualTokens.value) = (TapTokens.prompt.rawValue, TapTokens.visual.rawValue)
-            (textPooling.value, visualPooling.value) = (TapPooling.none.rawValue, TapPooling.none.rawValue)
+        Hook<ProbeTokens>(.plan, values: Taps()) { plugin, call in
+            call.text.layer = plugin.textLayer.index(of: call.states)
+            call.visual.layer = plugin.visualLayer.index(of: call.states)
+            (call.text.tokens, call.visual.tokens) = (.prompt, .visual)
+            (call.text.pooling, call.visual.pooling) = (.none, .none)
         },
-        Hook<ProbeTokens>(
-            .preBackward,
-            Input<ArrayView<Float>>("probe.{instance}.feature.text[b,t,d]"),
-            Input<ArrayView<Float>>("probe.{instance}.anchor.text[b,t,d]"),
-            Input<ArrayView<Float>>("probe.{instance}.mask.text[b,t]"),
-            Input<ArrayView<Float>>("probe.{instance}.feature.visual[b,v,e]"),
-            Input<ArrayView<Float>>("probe.{instance}.anchor.visual[b,v,e]"),
-            Input<ArrayView<Float>>("probe.{instance}.mask.visual[b,v]"),
-            Output<Double>("loss.{objective}"),
-            Output<MutableArrayView<Float>>("cotangent.{objective}.probe.{instance}.feature.text[b,t,d]"),
-            Output<MutableArrayView<Float>>("cotangent.{objective}.probe.{instance}.feature.visual[b,v,e]"),
-            Output<Double>("metric.{objective}_text"), Output<Double>("metric.{objective}_visual")
-        ) {
-            plugin, text, textAnchor, textMask, visual, visualAnchor, visualMask, loss, textOut, visualOut, textDrift,
-            visualDrift in
-            textDrift.value = try relativeDrift(
-                "text", text, textAnchor, textMask, share: plugin.textShare, cotangent: textOut)
-            visualDrift.value = try relativeDrift(
-                "visual", visual, visualAnchor, visualMask, share: 1 - plugin.textShare, cotangent: visualOut)
-            loss.value = plugin.textShare * textDrift.value + (1 - plugin.textShare) * visualDrift.value
+        Hook<ProbeTokens>(.preBackward, values: Objective()) { plugin, call in
+            let text = try relativeDrift("text", call.text, share: plugin.textShare)
+            let visual = try relativeDrift("visual", call.visual, share: 1 - plugin.textShare)
+            call.textDrift = text
+            call.visualDrift = visual
+            call.loss = plugin.textShare * text + (1 - plugin.textShare) * visual
         },
     ]
 
@@ -127,6 +142,11 @@ final class ProbeTokens: Plugin {
         visualLayer = try Layer(try settings(Self.visualLayer), of: "visual_layer")
         textShare = try settings(Self.textShare)
     }
+}
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? {
+    pluginTable(of: ProbeTokens.self)
 }
 
 /// Which hidden state a tap takes.

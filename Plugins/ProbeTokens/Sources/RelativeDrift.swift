@@ -1,16 +1,27 @@
 import PluginKit
 
-/// `1/N * sum (f - f~)^2 / Var(f~)` over tokens that are not padding, and `share` times its derivative in the cotangent.
-///
-/// - Parameters:
-///   - features: [B,T,D].
-///   - anchors: [B,T,D].
-///   - mask: [B,T].
-///   - cotangent: [B,T,D]; zero where the mask is.
-func relativeDrift(
-    _ name: String, _ features: ArrayView<Float>, _ anchors: ArrayView<Float>, _ mask: ArrayView<Float>, share: Double,
-    cotangent: MutableArrayView<Float>
-) throws -> Double {
+/// What the host gives for one tap of the probe, and takes.
+struct TapValues: HookValues {
+    /// `[B,T,D]`
+    @Input var features: ArrayView<Float>
+    @Input var anchors: ArrayView<Float>
+    /// `[B,T]`
+    @Input var mask: ArrayView<Float>
+    @Output var cotangent: MutableArrayView<Float>
+
+    init(_ name: String, axes: String, width: String) {
+        _features = Input("probe.{instance}.feature.\(name)[\(axes),\(width)]")
+        _anchors = Input("probe.{instance}.anchor.\(name)[\(axes),\(width)]")
+        _mask = Input("probe.{instance}.mask.\(name)[\(axes)]")
+        _cotangent = Output("cotangent.{objective}.probe.{instance}.feature.\(name)[\(axes),\(width)]")
+    }
+}
+
+/// `1/N * sum (f - f~)^2 / Var(f~)` over tokens that are not padding, and `share` times its derivative in the cotangent,
+/// which is zero where the mask is.
+func relativeDrift(_ name: String, _ values: TapValues, share: Double) throws -> Double {
+    let (features, anchors, mask) = (values.features, values.anchors, values.mask)
+    let cotangent = values.cotangent
     let width = features.shape[2]
     let rows = mask.elements.indices.filter { mask.elements[$0] != 0 }
     let count = Double(rows.count) * Double(width)

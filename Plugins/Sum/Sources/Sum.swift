@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Every gradient once, whatever the multipliers say: `d = sum_i g_i`.
@@ -21,3 +21,6 @@ final class Sum: GramStrategy {
 
     func weights(_ gram: Gram, _ incoming: [Double], block: Int) -> [Double] { incoming.map { _ in 1 } }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: Sum.self) }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Unconflicting projection: each gradient is replaced by the nearest vector that conflicts with none, and these are
@@ -41,3 +41,6 @@ final class UPGrad: GramStrategy {
         return result
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: UPGrad.self) }

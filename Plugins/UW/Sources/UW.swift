@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Uncertainty weighting: every objective has a learned log-variance `s_i`.
@@ -69,3 +69,6 @@ final class UW: LossStrategy {
 
     func reset() { logVariances = logVariances.map { _ in initial } }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: UW.self) }

@@ -1,4 +1,4 @@
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// A multiplier that follows a constraint's violation as a PI controller does: besides the accumulated violation, how it
@@ -51,18 +51,22 @@ final class NuPI: Plugin {
         [objective, budget, rate, proportional, integral, nu, start, violation, initial, maximum]
     }
 
+    private struct Update: HookValues {
+        @Input("loss.{objective}") var loss: Double?
+        @Input("lambda.{objective}") var lambda: Double?
+        @Output("lambda.{objective}") var next: Double?
+        @Output("metric.{objective}_budget") var budget: Double?
+        @Output("metric.{objective}_over_budget") var ratio: Double?
+    }
+
     static let hooks = [
         Hook<NuPI>(.plan, Output<Double>("lambda.{objective}")) { rule, lambda in lambda.value = rule.initial },
-        Hook<NuPI>(
-            .postStep, Input<Double?>("loss.{objective}"), Input<Double?>("lambda.{objective}"),
-            Output<Double?>("lambda.{objective}"), Output<Double?>("metric.{objective}_budget"),
-            Output<Double?>("metric.{objective}_over_budget")
-        ) { rule, loss, lambda, next, budget, ratio in
+        Hook<NuPI>(.postStep, values: Update()) { rule, call in
             // Without the objective there is no constraint.
-            guard let loss else { return }
-            next.value = try rule.next(lambda ?? rule.initial, loss: loss)
-            budget.value = rule.budget
-            if rule.budget > 0 { ratio.value = loss / rule.budget }
+            guard let loss = call.loss else { return }
+            call.next = try rule.next(call.lambda ?? rule.initial, loss: loss)
+            call.budget = rule.budget
+            if rule.budget > 0 { call.ratio = loss / rule.budget }
         },
     ]
 
@@ -141,3 +145,6 @@ final class NuPI: Plugin {
         average = 0
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: NuPI.self) }

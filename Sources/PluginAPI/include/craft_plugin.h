@@ -133,6 +133,10 @@ static inline int32_t craft_fail(craft_error *error, const char *format, ...) {
 #define CRAFT_DEVICE_CPU 1  /* DLPack's kDLCPU */
 
 #define CRAFT_ARRAY_READ_ONLY 1u /* writing through `data` is a bug; inputs always carry it */
+/* Since 1.2: nobody asked for the elements of this result yet. Result arrays arrive with it; craft_write_* clear it. */
+#define CRAFT_ARRAY_UNWRITTEN 2u
+/* What the 8 bytes of a scalar result hold until it is written; of a double, a NaN that no computation produces. */
+#define CRAFT_UNWRITTEN 0x7ff8c4af7dead0b1ll
 
 /* A borrowed view of an array. Everything up to byte_offset has the memory layout of DLPack's DLTensor, so that
  * (DLTensor *)view works. In ABI 1 arrays live in CPU memory, are compact and row-major, and byte_offset is 0.

@@ -12,20 +12,24 @@ final class ExampleRule: Plugin {
         "ratio", default: 10.0, minimum: 1, "Largest ratio between the norms of two contributions.")
     static var parameters: [any AnyParameter] { [ratio] }
 
+    struct Cap: HookValues {
+        @Input("gram[k,m,m]") var gram: ArrayView<Double>
+        @Input("weights[k,m]") var weights: ArrayView<Double>
+        @Output("weights[k,m]") var capped: MutableArrayView<Double>
+    }
+
     static let hooks = [
-        Hook<ExampleRule>(
-            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { rule, gram, weights, capped in
-            let count = weights.shape[1]
+        Hook<ExampleRule>(.gradientCombine, values: Cap()) { rule, call in
+            let (gram, weights) = (call.gram, call.weights)
             for block in 0..<weights.shape[0] {
-                let rows = (0..<count).map { block * count + $0 }
-                let norms = rows.enumerated().map { abs(weights[$1]) * gram[$1 * count + $0].squareRoot() }
+                let norms = (0..<weights.shape[1]).map { abs(weights[block, $0]) * gram[block, $0, $0].squareRoot() }
                 if let i = norms.firstIndex(where: { !$0.isFinite }) {
                     throw PluginError("block \(block), objective \(i): the norm is \(norms[i])")
                 }
                 let limit = rule.ratio * (norms.filter { $0 > 0 }.min() ?? .infinity)
-                for (row, norm) in zip(rows, norms) { capped[row] = weights[row] * (norm > limit ? limit / norm : 1) }
+                for (i, norm) in norms.enumerated() {
+                    call.capped[block, i] = weights[block, i] * (norm > limit ? limit / norm : 1)
+                }
             }
         }
     ]
@@ -34,5 +38,4 @@ final class ExampleRule: Plugin {
     init(settings: Settings) throws { ratio = try settings(Self.ratio) }
 }
 
-@c @implementation
-public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: ExampleRule.self) }
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: ExampleRule.self) }
