@@ -60,7 +60,7 @@ struct SymmetricEigen<Scalar: RealNumber> {
     /// Number of eigenvalues that are not rounding beside the largest, in a matrix given with 53 bits.
     var rank: Int {
         guard let largest = values.first?.double, largest > 0 else { return 0 }
-        return values.count { $0.double > Double(values.count) * 0x1p-48 * largest }
+        return values.count { $0.double > Double(values.count) * Gram.dependence * largest }
     }
 
     /// `sum_k f_k v_k v_k' x` over as many of the largest eigenvalues as there are factors.
