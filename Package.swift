@@ -33,7 +33,8 @@ let plugins = [
 /// Those that also use GradientMath.
 let gradientPlugins = [
     "AGEM", "AlignedMTL", "CAGrad", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
-    "GradNorm", "GradVac", "IMTLG", "MGDA", "Mean", "MultiplierSchedule", "NashMTL", "PCGrad", "Sum", "UPGrad", "UW",
+    "GeometricMean", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo", "MultiplierSchedule", "NashMTL",
+    "PCGrad", "RLW", "STCH", "Sum", "UPGrad", "UW",
 ]
 
 func plugin(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {

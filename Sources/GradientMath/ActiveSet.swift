@@ -114,11 +114,14 @@ extension Gram {
         return zip(found, inverse).map { $0 * $1 }
     }
 
+    /// What is rounding of a Gram matrix given with 53 bits, beside cosines, per gradient.
+    static let dependence = 0x1p-51
+
     /// Whether some combination of the gradients that are not zero, with positive weights, vanishes: no direction then
     /// serves all of them.
     public func isStationary() throws -> Bool {
         let unit = Gram(size: rows.count) { cosines[$0, $1] }
-        return cosines.quadratic(try unit.leastNormInHull()) <= Double(rows.count) * 0x1p-48
+        return cosines.quadratic(try unit.leastNormInHull()) <= Double(rows.count) * Self.dependence
     }
 }
 

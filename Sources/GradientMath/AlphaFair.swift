@@ -171,13 +171,20 @@ private final class AlphaFair {
     }
 
     private func move(_ row: Int, by length: Double) {
-        logarithms[row] += length * change[row]
+        let step = length * change[row]
+        let wasHeld = logarithms[row] > Self.floor
+        logarithms[row] += step
         r[row] *= exponential(length * reaction[row])
-        if logarithms[row] > Self.floor {
-            b[row] = b[row] * (DoubleDouble(1) + DoubleDouble(exponentialMinusOne(length * change[row])))
-            logarithms[row] = logarithm(b[row].high)
+        guard logarithms[row] > Self.floor else {
+            b[row] = DoubleDouble(exponential(Self.floor))
+            return
         }
-        if !(logarithms[row] > Self.floor) { b[row] = DoubleDouble(exponential(Self.floor)) }
+        if wasHeld, abs(step) < 1 {
+            b[row] = b[row] * (DoubleDouble(1) + DoubleDouble(exponentialMinusOne(step)))
+            logarithms[row] = logarithm(b[row].high)
+        } else {
+            b[row] = DoubleDouble(exponential(logarithms[row]))
+        }
     }
 
     /// Newton's system for the relative change: `(B S B + p B R) change = right`.

@@ -120,7 +120,7 @@ private final class PrincipalPivoting<Scalar: RealNumber> {
         }
         guard
             let pivot = factor.factor(
-                count, least: LinearSystem.leastPivot,
+                count, least: Gram.dependence,
                 { [support, matrix, size] in Scalar(matrix[support[$0] * size + support[$1]]) })
         else { return false }
         leastPivot = pivot

@@ -57,11 +57,8 @@ struct SymmetricEigen<Scalar: RealNumber> {
         vectors = order.map { column in (0..<n).map { v[$0 * n + column] } }
     }
 
-    /// Number of eigenvalues that are not rounding beside the largest, in a matrix given with 53 bits.
-    var rank: Int {
-        guard let largest = values.first?.double, largest > 0 else { return 0 }
-        return values.count { $0.double > Double(values.count) * 0x1p-48 * largest }
-    }
+    /// Number of eigenvalues that are not rounding, of a matrix of cosines given with 53 bits.
+    var rank: Int { values.count { $0.double > Double(values.count) * Gram.dependence } }
 
     /// `sum_k f_k v_k v_k' x` over as many of the largest eigenvalues as there are factors.
     func apply(_ x: [Double], factors: [Double]) -> [Double] {

@@ -1,39 +1,22 @@
 public import PluginKit
 
 /// In which order a row meets the others, where a strategy's result depends on it.
-///
-/// Random orders come from a hash of the seed and the place, not from a stream: a resumed run draws what an uninterrupted
-/// one does, and blocks are independent.
 public struct VisitOrder {
-    private var state: UInt64
+    private var draws: RandomDraws
 
     /// - Parameters:
     ///   - seed: of the run or the instance.
     ///   - place: step, block, row.
-    public init(seed: Int, place: [Int]) {
-        state = Self.mixed(UInt64(bitPattern: Int64(seed)))
-        for coordinate in place {
-            state = Self.mixed(state ^ UInt64(bitPattern: Int64(coordinate)) &* 0x9e37_79b9_7f4a_7c15)
-        }
-    }
+    public init(seed: Int, place: [Int]) { draws = RandomDraws(seed: seed, place: place) }
 
     /// A random permutation (Fisher and Yates).
     public mutating func shuffled(_ items: [Int]) -> [Int] {
         var result = items
         for last in stride(from: result.count - 1, to: 0, by: -1) {
-            state = Self.mixed(state)
             // The high half of a 128-bit product: even to 2^-64.
-            result.swapAt(last, Int(state.multipliedFullWidth(by: UInt64(last + 1)).high))
+            result.swapAt(last, Int(draws.next().multipliedFullWidth(by: UInt64(last + 1)).high))
         }
         return result
-    }
-
-    /// SplitMix64 (Steele, Lea and Flood 2014).
-    private static func mixed(_ value: UInt64) -> UInt64 {
-        var z = value &+ 0x9e37_79b9_7f4a_7c15
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }
 

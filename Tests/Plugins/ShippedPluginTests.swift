@@ -8,8 +8,8 @@ import Testing
     static let names = [
         "AGEM", "AlignedMTL", "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CAGrad",
         "CRaFTDual", "CRaFTProjection", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
-        "FixedMultiplier", "GradDrop", "GradNorm", "GradVac", "IMTLG", "MGDA", "Mean", "MultiplierSchedule", "NashMTL",
-        "PCGrad", "ProbeTokens",
+        "FixedMultiplier", "GeometricMean", "GradDrop", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo",
+        "MultiplierSchedule", "NashMTL", "PCGrad", "ProbeTokens", "RLW", "STCH",
         "Sum", "UPGrad", "UW", "nuPI",
     ]
 

@@ -10,10 +10,12 @@ final class Strategy {
     /// - Parameter list: a plugin list; its gradient_combine hooks are run.
     init(_ list: String) throws { composition = try compose(list) }
 
-    /// The weights for every block: `grams` is `[k][m*m]`, `incoming` `[k][m]`.
+    /// The weights for every block: `grams` is `[k][m*m]`, `incoming` `[k][m]`. `rows` says which of `objectives` the rows
+    /// are, where it is not the first ones.
     func weights(
         _ grams: [[Double]], incoming: [[Double]], step: Int = 0, losses: [String: Double] = [:],
-        lambda: [String: Double] = [:], objectives: [String] = ["action", "retention", "answer", "fourth"]
+        lambda: [String: Double] = [:],
+        objectives: [String] = ["action", "retention", "answer", "fourth", "e", "f", "g", "h"], rows: [Int]? = nil
     ) throws -> [[Double]] {
         let (count, size) = (grams.count, incoming[0].count)
         let values = ValueStore()
@@ -24,12 +26,22 @@ final class Strategy {
         values.set("weights", weights.view)
         values.set("numel", sizes.view)
         values.set("step", Int64(step))
-        for (row, name) in objectives.prefix(size).enumerated() { values.set("index.\(name)", Int64(row)) }
+        let numbers = rows ?? Array(0..<size)
+        for (row, number) in numbers.enumerated() { values.set("index.\(objectives[number])", Int64(row)) }
+        let list = TestArray<Double>(numbers.map { losses[objectives[$0]] ?? 1 }, shape: [size])
+        let present = TestArray<Int64>(numbers.map { Int64($0) }, shape: [size])
+        values.set("losses", list.view)
+        if rows != nil {
+            values.set("rows", present.view)
+            values.set("objectives", Int64(objectives.count))
+        }
         for (name, loss) in losses { values.set("loss.\(name)", loss) }
         for (name, value) in lambda { values.set("lambda.\(name)", value) }
         try composition.run(.gradientCombine, values: values, step: step)
         let combined = Array(try #require(values.array("weights")).doubles)
-        return (0..<count).map { Array(combined[$0 * size..<($0 + 1) * size]) }
+        return withExtendedLifetime((gram, weights, sizes, list, present)) {
+            (0..<count).map { Array(combined[$0 * size..<($0 + 1) * size]) }
+        }
     }
 
     /// The weights for one block; the incoming ones are 1 unless given.

@@ -33,28 +33,17 @@ final class Constant: GramStrategy {
     ]
 
     let scope: BlockScope
-    private let fixed: [Double]
+    private let fixed: NumberList
     private var rows: ObjectiveRows?
 
     init(settings: Settings) throws {
         scope = try settings(BlockScope.parameter)
-        let text = try settings(Self.values)
-        fixed = try text.split(separator: " ").map { item in
-            guard let value = Double(String(item)), value.isFinite else {
-                throw PluginError("weights='\(text)': '\(item)' is not a number; write numbers separated by spaces")
-            }
-            return value
-        }
-        guard !fixed.isEmpty else { throw PluginError("weights is empty: give one number, or one per objective") }
+        fixed = try NumberList("weights", settings(Self.values))
     }
 
     func weights(_ gram: Gram, _ incoming: [Double], block: Int) throws -> [Double] {
-        if fixed.count == 1 { return incoming.map { _ in fixed[0] } }
-        let (numbers, count) = (rows?.numbers ?? Array(incoming.indices), rows?.objectives ?? incoming.count)
-        guard fixed.count == count else {
-            throw PluginError("weights lists \(fixed.count) numbers, but there are \(count) objectives")
-        }
-        return numbers.map { fixed[$0] }
+        let all = try fixed.values(of: rows?.objectives ?? incoming.count)
+        return (rows?.numbers ?? Array(incoming.indices)).map { all[$0] }
     }
 }
 

@@ -20,23 +20,24 @@ final class FAMO: LossStrategy {
             delta_i = log(L_i(t - 1) - b) - log(L_i(t) - b)
             xi <- xi - lr * (z .* (delta - <z, delta>) + decay * xi)                b = min_loss
             """,
-        reference: "Liu et al., FAMO (arXiv 2306.03792).")
+        reference: "Liu et al., FAMO (arXiv 2306.03792).",
+        needsABIMinor: 1)
 
     static let rate = Parameter("lr", default: 0.025, minimum: 0, maximum: 1e6, "Step size of the logits.")
     static let decay = Parameter("decay", default: 0.001, minimum: 0, maximum: 1e6, "Pull of the logits towards 0.")
     static let bound = Parameter("min_loss", default: 0.0, "Least value the losses can have.")
-    static var parameters: [any AnyParameter] { NamedObjectives.parameters + [rate, decay, bound] }
+    static var parameters: [any AnyParameter] { [rate, decay, bound] }
     static let hooks = [lossHook]
 
     private let rate: Double
     private let decay: Double
     private let bound: Double
-    private var logits = [Double](repeating: 0, count: NamedObjectives.capacity)
-    /// Above the bound; 0 where the last step had none.
-    private var lastLosses = [Double](repeating: 0, count: NamedObjectives.capacity)
+    /// By objective; empty before the first step.
+    private var logits: [Double] = []
+    /// Above the bound; 0 where there was none.
+    private var lastLosses: [Double] = []
 
     init(settings: Settings) throws {
-        try NamedObjectives.check(settings)
         rate = try settings(Self.rate)
         decay = try settings(Self.decay)
         bound = try settings(Self.bound)
@@ -44,9 +45,12 @@ final class FAMO: LossStrategy {
     }
 
     func factors(_ losses: [Double?]) throws -> [Double?] {
+        try remember(&logits, of: losses.count, from: 0)
+        try remember(&lastLosses, of: losses.count, from: 0)
         let above = losses.map { max(($0 ?? bound) - bound, 0) }
         adapt(above)
-        lastLosses = above
+        // An objective that has no loss in this step keeps its last one.
+        for slot in losses.indices where losses[slot] != nil { lastLosses[slot] = above[slot] }
         var factors = [Double?](repeating: nil, count: losses.count)
         let slots = above.indices.filter { above[$0] > 0 }
         guard let least = slots.map({ above[$0] }).min() else { return factors }
@@ -72,7 +76,7 @@ final class FAMO: LossStrategy {
 
     // MARK: - State: the logits and the last losses
 
-    static let stateVersion: UInt32 = 1
+    static let stateVersion: UInt32 = 2
 
     func save(to output: inout StateWriter) throws {
         try output.write(logits)
@@ -80,21 +84,15 @@ final class FAMO: LossStrategy {
     }
 
     func load(from input: inout StateReader, version: UInt32) throws {
-        let read = (
-            try input.doubles(limit: NamedObjectives.capacity), try input.doubles(limit: NamedObjectives.capacity)
-        )
-        for list in [read.0, read.1] {
-            guard list.count == NamedObjectives.capacity, list.allSatisfy(\.isFinite) else {
-                throw PluginError("the saved state is damaged: \(list)")
-            }
+        try checkStateByNumber(version: version)
+        let read = (try input.doubles(), try input.doubles())
+        guard read.0.count == read.1.count, (read.0 + read.1).allSatisfy(\.isFinite) else {
+            throw PluginError("the saved state is damaged: logits \(read.0), losses \(read.1)")
         }
         (logits, lastLosses) = read
     }
 
-    func reset() {
-        logits = logits.map { _ in 0 }
-        lastLosses = lastLosses.map { _ in 0 }
-    }
+    func reset() { (logits, lastLosses) = ([], []) }
 }
 
 // swift-format-ignore: AlwaysUseLowerCamelCase

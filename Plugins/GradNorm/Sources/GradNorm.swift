@@ -18,51 +18,51 @@ final class GradNorm: Plugin {
             r_i = (L_i / L_i(0)) / mean_j (L_j / L_j(0))        n_i = w_i |g_i|        n = mean_j n_j
             w_i <- w_i - lr * sign(n_i - n r_i^alpha) |g_i| / n        then scaled to sum up to the number of objectives
             """,
-        reference: "Chen et al., GradNorm (arXiv 1711.02257).")
+        reference: "Chen et al., GradNorm (arXiv 1711.02257).",
+        needsABIMinor: 1)
 
     static let alpha = Parameter(
         "alpha", default: 1.5, minimum: 0, maximum: 100,
         "How strongly slow objectives are favoured; 0 equalises lengths.")
     static let rate = Parameter("lr", default: 0.025, minimum: 0, maximum: 1e6, "Step size of the weights.")
-    static var parameters: [any AnyParameter] { NamedObjectives.parameters + [alpha, rate] }
+    static var parameters: [any AnyParameter] { [alpha, rate] }
 
     static let hooks = [
         Hook<GradNorm>(
-            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("weights[k,m]"),
-            Input<Int?>("index.{first}"), Input<Int?>("index.{second}"), Input<Int?>("index.{third}"),
-            Input<Int?>("index.{fourth}"),
-            Input<Double?>("loss.{first}"), Input<Double?>("loss.{second}"), Input<Double?>("loss.{third}"),
-            Input<Double?>("loss.{fourth}"),
+            .gradientCombine, Input<ArrayView<Double>>("gram[k,m,m]"), Input<ArrayView<Double>>("losses[m]"),
+            Input<ArrayView<Double>>("weights[k,m]"), Input<ArrayView<Int64>?>("rows[m]"), Input<Int?>("objectives"),
             Output<MutableArrayView<Double>>("weights[k,m]")
-        ) { plugin, gram, weights, row1, row2, row3, row4, loss1, loss2, loss3, loss4, combined in
+        ) { plugin, gram, losses, weights, rows, objectives, combined in
             let size = weights.shape[1]
-            let losses = try NamedLosses(
-                rows: [row1, row2, row3, row4], losses: [loss1, loss2, loss3, loss4], count: size)
-            let norms = try losses.rows.map { row -> Double in
-                guard let row else { return 0 }
+            let rows = try ObjectiveRows(rows, of: objectives, count: size)
+            let losses = try rows.finite(losses)
+            var norms = [Double](repeating: 0, count: rows.objectives)
+            for (row, number) in rows.numbers.enumerated() {
                 var square = 0.0
                 for block in 0..<gram.shape[0] { square += gram[(block * size + row) * size + row] }
-                guard square.isFinite else { throw PluginError("the gradient of objective \(row) is not finite") }
-                return max(square, 0).squareRoot()
+                guard square.isFinite else { throw PluginError("the gradient of objective \(number) is not finite") }
+                norms[number] = max(square, 0).squareRoot()
             }
-            try losses.scale(weights, by: plugin.factors.map { $0 }, into: combined)
-            plugin.update(losses.values, norms)
+            try remember(&plugin.factors, of: rows.objectives, from: 1)
+            try remember(&plugin.firstLosses, of: rows.objectives, from: 0)
+            try rows.scale(weights, by: plugin.factors.map { $0 }, into: combined)
+            try plugin.update(losses, norms)
         }
     ]
 
     private let alpha: Double
     private let rate: Double
-    private var factors = [Double](repeating: 1, count: NamedObjectives.capacity)
+    /// By objective; empty before the first step.
+    private var factors: [Double] = []
     /// 0 until there is one.
-    private var firstLosses = [Double](repeating: 0, count: NamedObjectives.capacity)
+    private var firstLosses: [Double] = []
 
     init(settings: Settings) throws {
-        try NamedObjectives.check(settings)
         alpha = try settings(Self.alpha)
         rate = try settings(Self.rate)
     }
 
-    private func update(_ losses: [Double?], _ norms: [Double]) {
+    private func update(_ losses: [Double?], _ norms: [Double]) throws {
         for (slot, loss) in losses.enumerated() where firstLosses[slot] == 0 { firstLosses[slot] = max(loss ?? 0, 0) }
         let slots = losses.indices.filter { losses[$0] != nil && firstLosses[$0] > 0 && norms[$0] > 0 }
         guard slots.count > 1 else { return }
@@ -80,13 +80,15 @@ final class GradNorm: Plugin {
             moved[index] = max(moved[index] - rate * sign * norms[slots[index]] / meanLength, 0)
         }
         let sum = moved.reduce(0, +)
-        guard sum > 0, sum.isFinite else { return }
+        guard sum > 0, sum.isFinite else {
+            throw PluginError("the weights came to \(moved): use a smaller lr than \(rate)")
+        }
         for (index, slot) in slots.enumerated() { factors[slot] = moved[index] / sum * total }
     }
 
     // MARK: - State: the weights and the first losses
 
-    static let stateVersion: UInt32 = 1
+    static let stateVersion: UInt32 = 2
 
     func save(to output: inout StateWriter) throws {
         try output.write(factors)
@@ -94,21 +96,15 @@ final class GradNorm: Plugin {
     }
 
     func load(from input: inout StateReader, version: UInt32) throws {
-        let read = (
-            try input.doubles(limit: NamedObjectives.capacity), try input.doubles(limit: NamedObjectives.capacity)
-        )
-        for list in [read.0, read.1] {
-            guard list.count == NamedObjectives.capacity, list.allSatisfy({ $0.isFinite && $0 >= 0 }) else {
-                throw PluginError("the saved state is damaged: \(list)")
-            }
+        try checkStateByNumber(version: version)
+        let read = (try input.doubles(), try input.doubles())
+        guard read.0.count == read.1.count, (read.0 + read.1).allSatisfy({ $0.isFinite && $0 >= 0 }) else {
+            throw PluginError("the saved state is damaged: factors \(read.0), losses \(read.1)")
         }
         (factors, firstLosses) = read
     }
 
-    func reset() {
-        factors = factors.map { _ in 1 }
-        firstLosses = firstLosses.map { _ in 0 }
-    }
+    func reset() { (factors, firstLosses) = ([], []) }
 }
 
 // swift-format-ignore: AlwaysUseLowerCamelCase

@@ -37,11 +37,12 @@ final class IMTLG: GramStrategy {
         }
         let lengths = gram.norms.map { $0 / longest }
         let v = gram.applySpectrum(to: lengths) { $0.map { 1 / $0 } }
-        let reached = gram.applySpectrum(to: lengths) { $0.map { _ in 1 } }
+        // `G v` over the lengths.
+        let reached = gram.cosines.times(zip(v, lengths).map { $0 * $1 })
         let sum = v.reduce(0, +)
         // Where nothing of what is wanted is within reach, as with two exactly opposed gradients, and where the weights
         // cancel, there is no such direction.
-        guard reached.contains(where: { abs($0) > 0x1p-46 * (lengths.max() ?? 1) }),
+        guard reached.contains(where: { abs($0) > 0x1p-46 }),
             abs(sum) > 0x1p-46 * v.reduce(0, { $0 + abs($1) })
         else { return incoming }
         return gram.merging(v.map { $0 / sum }, into: zeros)

@@ -17,26 +17,27 @@ final class UW: LossStrategy {
             min over s   sum_i  1/2 exp(-s_i) L_i + 1/2 s_i
             factor_i = 1/2 exp(-s_i)            s_i <- s_i - lr * 1/2 (1 - exp(-s_i) L_i)
             """,
-        reference: "Kendall et al., Multi-Task Learning Using Uncertainty to Weigh Losses (arXiv 1705.07115).")
+        reference: "Kendall et al., Multi-Task Learning Using Uncertainty to Weigh Losses (arXiv 1705.07115).",
+        needsABIMinor: 1)
 
     static let rate = Parameter("lr", default: 0.025, minimum: 0, maximum: 1e6, "Step size of the log-variances.")
     static let initial = Parameter(
         "init", default: 0.0, minimum: -100, maximum: 100, "Log-variances of the first step.")
-    static var parameters: [any AnyParameter] { NamedObjectives.parameters + [rate, initial] }
+    static var parameters: [any AnyParameter] { [rate, initial] }
     static let hooks = [lossHook]
 
     private let rate: Double
     private let initial: Double
-    private var logVariances: [Double]
+    /// By objective; empty before the first step.
+    private var logVariances: [Double] = []
 
     init(settings: Settings) throws {
-        try NamedObjectives.check(settings)
         rate = try settings(Self.rate)
         initial = try settings(Self.initial)
-        logVariances = [Double](repeating: initial, count: NamedObjectives.capacity)
     }
 
     func factors(_ losses: [Double?]) throws -> [Double?] {
+        try remember(&logVariances, of: losses.count, from: initial)
         var factors = [Double?](repeating: nil, count: losses.count)
         var next = logVariances
         for (slot, loss) in losses.enumerated() {
@@ -55,19 +56,20 @@ final class UW: LossStrategy {
 
     // MARK: - State: the log-variances
 
-    static let stateVersion: UInt32 = 1
+    static let stateVersion: UInt32 = 2
 
     func save(to output: inout StateWriter) throws { try output.write(logVariances) }
 
     func load(from input: inout StateReader, version: UInt32) throws {
-        let read = try input.doubles(limit: NamedObjectives.capacity)
-        guard read.count == NamedObjectives.capacity, read.allSatisfy(\.isFinite) else {
+        try checkStateByNumber(version: version)
+        let read = try input.doubles()
+        guard read.allSatisfy(\.isFinite) else {
             throw PluginError("the saved state is damaged: log-variances \(read)")
         }
         logVariances = read
     }
 
-    func reset() { logVariances = logVariances.map { _ in initial } }
+    func reset() { logVariances = [] }
 }
 
 // swift-format-ignore: AlwaysUseLowerCamelCase
