@@ -67,7 +67,8 @@ public final class Composition {
         self.init(
             instances, order: nodeOrder.mapValues { nodes in nodes.map { ($0.draft, $0.hook) } },
             plan: CompositionPlan(
-                plugins: resolver.drafts.map(\.loaded), order: nodeOrder, resolver: resolver, registry: resolver.registry),
+                plugins: resolver.drafts.map(\.loaded), order: nodeOrder, resolver: resolver,
+                registry: resolver.registry),
             registry: resolver.registry)
     }
 

@@ -48,7 +48,8 @@ struct CompositionResolver {
                 CompositionProblem(
                     kind: .ignoredResult, name: "weights", providedBy: instance(node), point: .gradientCombine,
                     type: registry.match("weights")?.type.description ?? "",
-                    problem: "\(instance(order[last])) gives the combined gradient itself, so weights given after it would "
+                    problem:
+                        "\(instance(order[last])) gives the combined gradient itself, so weights given after it would "
                         + "be ignored",
                     hint: "list \(instance(node)) before \(instance(order[last])), or leave one of them out"))
         }

@@ -220,7 +220,8 @@ public final class HookSession {
                 if hook.resultNames.contains(Names.blockScope) {
                     throw PluginFailure(
                         plugin: hook.instance, point: .plan, step: 0,
-                        message: "it gives block_scope and reads who the blocks are, which is known only then: let one plan "
+                        message:
+                            "it gives block_scope and reads who the blocks are, which is known only then: let one plan "
                             + "hook give block_scope and another read the blocks", kind: .error)
                 }
                 setBlocks(try facts.blocks(try values.code("block_scope", as: BlockScope.self) ?? .tensor))
@@ -291,7 +292,8 @@ public final class HookSession {
             guard view.count == blocks.count else {
                 throw PluginFailure(
                     plugin: composition.provider(of: name.description) ?? "", point: .preBackward, step: step,
-                    message: "its result '\(name)' has \(view.count) elements, there are \(blocks.count) blocks: declare it "
+                    message:
+                        "its result '\(name)' has \(view.count) elements, there are \(blocks.count) blocks: declare it "
                         + "with the axis of drift2, f64[k]", kind: .error)
             }
             driftSums[row] =
@@ -466,13 +468,15 @@ public final class HookSession {
 
     private func runCollectingStops(_ point: HookPoint) throws {
         stopRequest = nil
-        try order.run(point, values: values, step: step, keepsNonFinite: keepsNonFinite, collect: { [self] hook in
-            guard hook.resultNames.contains(Names.stop), let value = values.double(Names.stop) else { return }
-            values.remove(Names.stop)
-            if value != 0, stopRequest == nil {
-                stopRequest = StopRequest(plugin: hook.instance, point: point, step: step, value: value)
-            }
-        })
+        try order.run(
+            point, values: values, step: step, keepsNonFinite: keepsNonFinite,
+            collect: { [self] hook in
+                guard hook.resultNames.contains(Names.stop), let value = values.double(Names.stop) else { return }
+                values.remove(Names.stop)
+                if value != 0, stopRequest == nil {
+                    stopRequest = StopRequest(plugin: hook.instance, point: point, step: step, value: value)
+                }
+            })
     }
 
     // MARK: - Around the steps
@@ -482,7 +486,9 @@ public final class HookSession {
     /// - Parameter measures: by internal name; what is not among them is absent.
     /// - Returns: metrics by name, and whether the run is to end.
     @discardableResult
-    public func evaluate(_ measures: [String: Double], step: Int) throws -> (metrics: [String: Double], stop: StopRequest?) {
+    public func evaluate(_ measures: [String: Double], step: Int) throws -> (
+        metrics: [String: Double], stop: StopRequest?
+    ) {
         offer(measures, step: step)
         try runCollectingStops(.evaluate)
         var metrics: [String: Double] = [:]

@@ -53,7 +53,8 @@ public struct TapRequest: Sendable, Equatable {
         let prefix = probe.map { "probe.\($0)." } ?? ""
         return try reader.composition.provided(matching: "\(prefix)tap.{id}.layer", capture: "id").compactMap { id in
             let name = "\(prefix)tap.\(id)"
-            guard let layer = reader.values.integer("\(name).layer").map({ Int(clamping: $0) }), layer != TapLayer.off else {
+            guard let layer = reader.values.integer("\(name).layer").map({ Int(clamping: $0) }), layer != TapLayer.off
+            else {
                 return nil
             }
             if let states = reader.facts.hiddenStates, layer != TapLayer.all, !(0..<states).contains(layer) {

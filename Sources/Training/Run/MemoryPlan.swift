@@ -51,6 +51,7 @@ public struct MemoryPlan: Sendable {
             schedule: LearningRateSchedule(
                 kind: .constant, base: settings.learningRate, warmupSteps: 0, decayStep: 0, totalSteps: settings.steps),
             parallel: idle, batchSize: settings.batchSize, steps: settings.steps,
+            absent: settings.absentValues,
             encodePrompt: PromptEncoder.encoding(folder: folder),
             makeAnchor: { AnchorWeights(unread: model, source: source, folder: folder) })
         let prompts = PromptLengths(folder)

@@ -68,12 +68,16 @@ extension TrainingStep {
             add(
                 "feature.\(tap.name)", readers(of: "feature.\(tap.name)"), 0, 0,
                 "\(count) values of a pass that runs anyway")
-            add(
-                "anchor.\(tap.name)", readers(of: "anchor.\(tap.name)"), 4 * count, steps * run.anchorFlops,
-                taps.count > 1
-                    ? "a forward pass under the initial weights, one for all taps"
-                    : "a forward pass under the initial weights")
         }
+        // One pass for all taps.
+        let anchored = taps.indices.filter { !readers(of: "anchor.\(taps[$0].name)").isEmpty }
+        add(
+            anchored.map { "anchor.\(taps[$0].name)" }.joined(separator: ", "),
+            instances { hook in
+                hook.reads.contains { read in anchored.contains { read.name == "anchor.\(taps[$0].name)" } }
+            },
+            4 * anchored.reduce(0) { $0 + run.featureCounts[$1] }, steps * run.anchorFlops,
+            "a forward pass under the initial weights")
         for cost in run.probes {
             let probe = cost.probe
             let every = probe.interval == 1 ? "every step" : "every \(probe.interval) steps"
@@ -101,6 +105,17 @@ extension TrainingStep {
             "\(m * (m + 1) / 2) inner product\(m == 1 ? "" : "s") in \(k) block\(k == 1 ? "" : "s")")
         add("grads", readers(of: "grads"), 4 * m * n, 0, "every objective's gradient copied in full")
         add("combined", givers(of: "combined"), 8 * n, 2 * Double(n), "a gradient from a plugin, and its copy")
+        add(
+            "gram_cross", readers(of: "gram_cross"), 4 * m * n, 2 * Double(m * m) * Double(n),
+            "the first half's gradients apart, and inner products with the second's")
+        let drifts =
+            ["drift2", "drift_dot", "initial"].flatMap(readers) + givers(of: "pull")
+            + objectives.flatMap { givers(of: "cotangent.\($0).drift") }
+        add(
+            "drift", drifts.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }, 4 * n, 3 * Double(n),
+            "a copy of the parameters at the start")
+        add("parameters", readers(of: "parameters"), 4 * n, 0, "the parameters copied in block order")
+        add("initial", readers(of: "initial"), 4 * n, 0, "those of the start copied in block order")
         return costs
     }
 

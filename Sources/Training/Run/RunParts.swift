@@ -92,7 +92,8 @@ struct RunParts {
             schedule: LearningRateSchedule(
                 kind: settings.schedule, base: settings.learningRate, warmupSteps: settings.warmupSteps,
                 decayStep: settings.decayStep, totalSteps: settings.steps),
-            parallel: parallel, batchSize: settings.batchSize, steps: settings.steps, encodePrompt: prompts.encode,
+            parallel: parallel, batchSize: settings.batchSize, steps: settings.steps,
+            absent: settings.absentValues, encodePrompt: prompts.encode,
             makeAnchor: {
                 try AnchorWeights(
                     model: model0, source: choice, folder: folderForAnchor, initial: initial,

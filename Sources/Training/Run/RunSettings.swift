@@ -120,6 +120,18 @@ public struct RunSettings: Codable, Sendable, Equatable {
 
     public static let defaultReadAhead = 2
 
+    /// Values that a run of this task never has, by name, each with the reason.
+    var absentValues: [String: String] {
+        switch task {
+        case .demonstrations:
+            let reason = "a batch of demonstrations has no questions; craft pretrain trains on questions"
+            return ["answer_logits": reason, "answer_ids": reason]
+        case .questions:
+            let reason = "a batch of questions has no actions; craft train trains on demonstrations"
+            return ["predicted_actions": reason, "target_actions": reason]
+        }
+    }
+
     public init() {}
 
     /// What the run makes of its model folder.

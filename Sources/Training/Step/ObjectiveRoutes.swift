@@ -28,7 +28,8 @@ struct ObjectiveRoutes {
         guard !cut.isEmpty else { return .everywhere }
         func isCut(_ groups: [ParameterGroup]) -> Bool { groups.allSatisfy { cut.contains($0.rawValue) } }
         let first: ForwardStage =
-            !isCut([.vision]) ? .vision : !isCut([.projector]) ? .projector : !isCut([.decoder, .queries]) ? .decoder : .policy
+            !isCut([.vision])
+            ? .vision : !isCut([.projector]) ? .projector : !isCut([.decoder, .queries]) ? .decoder : .policy
         return GradientRoute(
             firstStage: first.rawValue,
             excluded: parameters.parameters.map { parameter in

@@ -1,5 +1,6 @@
-public import enum PluginRuntime.BlockScope
 public import Tensors
+
+public import enum PluginRuntime.BlockScope
 
 extension BlockScope {
     /// What checkpoints call lists of layers.
