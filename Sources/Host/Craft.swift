@@ -15,7 +15,8 @@ struct Craft: ParsableCommand {
             """,
         version: "craft 0.1.0, plugin ABI \(PluginLibrary.hostABI)",
         subcommands: [
-            Train.self, Finetune.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Evaluate.self, Serve.self,
+            Train.self, Finetune.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Evaluate.self, Measure.self,
+            Serve.self,
             DataCommand.self,
             Bench.self, Plugins.self, Model.self, Wandb.self,
         ])
