@@ -166,8 +166,9 @@ struct RunParts {
         try average?.restore(from: checkpoint.averagePath)
         step.skippedSteps = state.skippedSteps
         step.multipliers = state.multipliers
-        try composition.loadState(state.plugins, of: kept)
-        try step.values.loadPrevious(state.previousValues)
+        let plugins = try PluginStates(of: checkpoint, format: state.format)
+        try composition.loadState(plugins.states, of: kept)
+        try step.values.loadPrevious(plugins.previousValues)
         return state
     }
 

@@ -201,14 +201,16 @@ public final class Trainer {
         try metrics.synchronize()
         let state = TrainerState(
             step: stepsDone, updates: step.optimizer.updates, skippedSteps: step.skippedSteps,
-            multipliers: step.multipliers, plugins: try step.composition.saveState(),
-            previousValues: try step.values.savePrevious(), dataCursor: source.cursor,
-            dataChoice: settings.dataChoice, modelHash: modelHash,
+            multipliers: step.multipliers, dataCursor: source.cursor, dataChoice: settings.dataChoice,
+            modelHash: modelHash,
             learningRateScales: settings.learningRateScales?.factors, average: settings.average)
+        let plugins = PluginStates(
+            states: try step.composition.saveState(), previousValues: try step.values.savePrevious())
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try saveModel(to: path)
             if let average { try saveModel(to: CheckpointFolders.average(in: path), weights: average.weights) }
             try MomentFile.write(step.optimizer, of: model.parameters, to: path + "/optimizer.safetensors")
+            try plugins.write(to: path)
             try state.write(to: path + "/trainer_state.json")
         }
         if let count = settings.keepCheckpoints { try run.checkpoints.prune(keepingLatest: count) }

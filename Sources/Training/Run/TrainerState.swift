@@ -5,7 +5,8 @@ internal import Tensors
 
 /// What a checkpoint holds besides the model's tensors and the optimizer's moments: `trainer_state.json`.
 struct TrainerState: Codable {
-    static let currentFormat = 1
+    /// 1 had the states of plugins in it, as base64.
+    static let currentFormat = 2
     var format = Self.currentFormat
     /// Steps done; the next one has this number.
     var step: Int
@@ -14,10 +15,6 @@ struct TrainerState: Codable {
     var skippedSteps: Int
     /// Multipliers by objective, as the next step will use them.
     var multipliers: [String: Double]
-    /// Each plugin instance's own state.
-    var plugins: [String: Data]
-    /// Values of the last step that hooks read as `name@prev`.
-    var previousValues: Data
     var dataCursor: String
     /// What the cursor is a position in; nil in checkpoints of a craft that could not change it.
     var dataChoice: RunSettings.DataChoice?
@@ -44,8 +41,8 @@ struct TrainerState: Codable {
         } catch {
             throw TrainingError("\(path): not a trainer's state: \(jsonReason(error, in: [UInt8](data)))")
         }
-        guard state.format == currentFormat else {
-            throw TrainingError("\(path): format \(state.format); this craft reads format \(currentFormat)")
+        guard (1...currentFormat).contains(state.format) else {
+            throw TrainingError("\(path): format \(state.format); this craft reads formats 1 to \(currentFormat)")
         }
         return state
     }
