@@ -1,6 +1,7 @@
 import ArgumentParser
 @preconcurrency import Foundation
 import PluginRuntime
+import Training
 
 @main
 struct Craft: ParsableCommand {
@@ -13,9 +14,10 @@ struct Craft: ParsableCommand {
 
             Exit codes: 0 success, 1 some runs of an ablation failed, 2 wrong input or a run that could not go on, 130 stopped by Ctrl-C after saving.
             """,
-        version: "craft 0.1.0, plugin ABI \(PluginLibrary.hostABI)",
+        version: "craft \(craftVersion), plugin ABI \(PluginLibrary.hostABI)",
         subcommands: [
-            Train.self, Finetune.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Evaluate.self, Serve.self,
+            Train.self, Finetune.self, Plan.self, Pretrain.self, Demo.self, Ablate.self, Evaluate.self, Measure.self,
+            Serve.self,
             DataCommand.self,
             Bench.self, Plugins.self, Model.self, Wandb.self,
         ])

@@ -61,6 +61,61 @@ extension HostTests {
             #expect(metrics.split(separator: "\n").count == 4, "one line a step, none twice:\n\(metrics)")
         }
 
+        /// Until craft wrote `plugins.safetensors`, the states were in `trainer_state.json`, as base64.
+        @Test func aCheckpointWithPluginStatesInItsJSONIsRead() throws {
+            let folder = try TemporaryFolder()
+            let (new, old) = (folder.path("new"), folder.path("old"))
+            var result = try CraftCommand.run(CraftCommand.trainArguments(Self.four, steps: 2, out: new))
+            #expect(result.status == 0, "\(result.output)")
+            try FileManager.default.copyItem(atPath: new, toPath: old)
+
+            let checkpoint = old + "/checkpoints/step-000002"
+            func object(_ name: String) throws -> [String: Any] {
+                let data = FileManager.default.contents(atPath: checkpoint + "/" + name) ?? Data()
+                return try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+            }
+            func write(_ object: [String: Any], _ name: String) throws -> Int {
+                let data = try JSONSerialization.data(withJSONObject: object, options: .sortedKeys)
+                try data.write(to: URL(fileURLWithPath: checkpoint + "/" + name))
+                return data.count
+            }
+            let file = try SafetensorsFile(path: checkpoint + "/plugins.safetensors")
+            func base64(_ name: String) throws -> String {
+                file.withBytes(try file.requiredEntry(name)) { Data($0) }.base64EncodedString()
+            }
+            var state = try object("trainer_state.json")
+            #expect(state["format"] as? Int == 2 && state["plugins"] == nil)
+            state["format"] = 1
+            let instances = file.names.filter { $0.hasPrefix("state.") }.map { String($0.dropFirst(6)) }
+            #expect(instances.sorted() == ["AnchorVariants", "BaselineL1", "CRaFTDual", "CRaFTProjection"])
+            state["plugins"] = Dictionary(
+                uniqueKeysWithValues: try instances.map { ($0, try base64("state." + $0)) })
+            state["previousValues"] = try base64("previous_values")
+            let size = try write(state, "trainer_state.json")
+            try FileManager.default.removeItem(atPath: checkpoint + "/plugins.safetensors")
+            var manifest = try object("manifest.json")
+            var files = try #require(manifest["files"] as? [String: Any])
+            files["trainer_state.json"] = size
+            files["plugins.safetensors"] = nil
+            manifest["files"] = files
+            _ = try write(manifest, "manifest.json")
+
+            for run in [new, old] {
+                result = try CraftCommand.run(["train", "--resume", run, "--steps", "4", "--quiet"])
+                #expect(result.status == 0, "\(result.output)")
+            }
+            let after = "/checkpoints/step-000004"
+            let names = try CraftCommand.files(in: new + after)
+            #expect(try CraftCommand.files(in: old + after) == names && names.contains("plugins.safetensors"))
+            for name in names {
+                let (one, two) = [new, old].map {
+                    FileManager.default.contents(atPath: $0 + after + "/" + name)
+                }
+                .pair
+                #expect(one == two, "\(name) differs")
+            }
+        }
+
         /// The policy is also measured with the images, and with the instructions, of other samples.
         @Test func reliesOnImagesAndInstructions() throws {
             let folder = try TemporaryFolder()

@@ -62,6 +62,7 @@ struct OutputsFolderTests {
             #expect(busy?.description.contains("in use by another process") == true)
         }
         #expect(try RunDirectory.resume(at: path).identity == identity)
+        #expect(identity.craft == craftVersion && identity.host != nil && identity.processor?.isEmpty == false)
         let again = #expect(throws: FileError.self) { try RunDirectory.create(at: path) }
         #expect(again?.description.contains("already holds a run") == true)
 
@@ -81,6 +82,8 @@ struct OutputsFolderTests {
         try write(#"{"format": 99, "id": "x", "created": "y"}"#, to: "\(path)/run.json")
         let newer = #expect(throws: FileError.self) { try RunDirectory.resume(at: path) }
         #expect(newer?.description.contains("has format 99") == true)
+        try write(#"{"format": 1, "id": "x", "created": "y"}"#, to: "\(path)/run.json")
+        #expect(try RunDirectory.resume(at: path).identity.craft == nil, "a run from before these were written")
         try write("{", to: "\(path)/run.json")
         #expect(throws: FileError.self) { try RunDirectory.resume(at: path) }
     }

@@ -34,7 +34,7 @@ import Training
             #define WHO_IN(X) X(i64_array, numel, "numel", "[k]") X(i64_array, group, "block_group", "[k]") \\
                 X(i64_array, layer, "block_layer", "[k]") X(i64_array, kind, "block_kind", "[k]") \\
                 X(i64_array, shape, "block_shape", "[k,two]")
-            #define WHO_OUT(X) X(f64, weight, "weight.action", "")
+            #define WHO_OUT(X) X(f64, weight, "lr_scale.policy", "")
             CRAFT_HOOK(who, WHO_IN, WHO_OUT) {
                 int64_t b, seen = 0, policies = 0;
                 for (b = 0; b < numel->shape[0]; b++) {
@@ -48,14 +48,14 @@ import Training
                         return craft_fail(error, "%lld queries", (long long)craft_read_i64(shape)[2 * b]);
                 }
                 if (seen != 63) return craft_fail(error, "groups %lld", (long long)seen);
-                *weight = (double)policies;
+                *weight = policies / 100000.0;
                 return CRAFT_OK;
             }
             """, [("plan", "who"), ("plan", "scope")])
         let fixture = try StepFixture()
         let step = try fixture.step("\(plugin),BaselineL1")
         let policy = fixture.model.parameters.parameters.filter { ParameterGroup(of: $0.name) == .policy }
-        #expect(step.multipliers["action"] == Double(policy.reduce(0) { $0 + $1.count }))
+        #expect(step.session.decisions.rateScales["policy"] == Double(policy.reduce(0) { $0 + $1.count }) / 100_000)
     }
 
     @Test func layersAndShapesAreThoseOfTheTensors() throws {
@@ -368,12 +368,18 @@ import Training
             #expect(whole > 0 && abs((metrics["halves"] ?? .nan) - whole) <= 1e-6 * whole)
             #expect((metrics["worst"] ?? .nan) <= 1e-6 * whole)
         }
-        // The trajectory is that of a run whose halves are not kept apart.
+        // The whole's gradient is that of a run whose halves are not kept apart.
         let plain = try StepFixture()
-        let plainStep = try plain.step("BaselineL1,AnchorVariants", settings: settings, batchSize: 2)
-        let same = Twice(RandomBatches(plain.model.config, batchSize: 2))
-        for index in 0..<2 { _ = try plainStep.run(step: index, from: same) }
-        #expect(zip(plain.allValues, fixture.allValues).allSatisfy { abs($0 - $1) <= 1e-6 })
+        let plainStep = try plain.step("BaselineL1", settings: settings, batchSize: 2)
+        let halved = try StepFixture()
+        let halvedStep = try halved.step("BaselineL1,\(cross)", settings: settings, batchSize: 2)
+        for (fixture, step) in [(plain, plainStep), (halved, halvedStep)] {
+            _ = try step.run(step: 0, from: RandomBatches(fixture.model.config, batchSize: 2))
+        }
+        let name = "language_model.model.layers.1.mlp.up_proj.weight"
+        let (want, got) = (plain.gradient(plainStep, "action", name), halved.gradient(halvedStep, "action", name))
+        let scale = want.map(abs).max() ?? 0
+        #expect(scale > 0 && zip(want, got).allSatisfy { abs($0 - $1) <= 1e-6 * scale })
     }
 
     @Test func halvesNeedAnEvenNumber() throws {
@@ -448,7 +454,7 @@ import Training
             #define OUT(X) X(optional_f64, stop, "stop", "")
             CRAFT_HOOK(after, IN, OUT) { if (step == 1) *stop = 3; return CRAFT_OK; }
             #define EVAL_IN(X) X(optional_f64, accuracy, "eval.held_out_answer_accuracy", "") X(i64, step, "step", "")
-            #define EVAL_OUT(X) X(optional_f64, stop, "stop", "") X(f64, seen, "metric.seen", "")
+            #define EVAL_OUT(X) X(optional_f64, stop, "stop", "") X(f64, seen, "metric.seen_{instance}", "")
             CRAFT_HOOK(measured, EVAL_IN, EVAL_OUT) {
                 *seen = accuracy ? *accuracy : -1;
                 if (accuracy && *accuracy < 0.5) *stop = 1;
@@ -464,8 +470,8 @@ import Training
         #expect(stop.description == "plugin a ended the run at its post_step hook, step 1 (stop = 3.0)")
         #expect(try step.session.evaluate(["held_out_answer_accuracy": 0.7], step: 2).stop == nil)
         let told = try step.session.evaluate(["held_out_answer_accuracy": 0.4], step: 3)
-        #expect(told.stop?.plugin == "a" && told.stop?.point == .evaluate && told.metrics["seen"] == 0.4)
-        #expect(try step.session.evaluate([:], step: 4).metrics["seen"] == -1)
+        #expect(told.stop?.plugin == "a" && told.stop?.point == .evaluate && told.metrics["seen_a"] == 0.4)
+        #expect(try step.session.evaluate([:], step: 4).metrics["seen_b"] == -1)
     }
 
     @Test func metricsByBlockHaveANumberForEach() throws {

@@ -6,7 +6,9 @@ import Training
 struct Model: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Look into model folders, compare them with PyTorch, and convert them.",
-        subcommands: [Info.self, Trace.self, Init.self, Merge.self, Export.self, Import.self, Tokenize.self])
+        subcommands: [
+            Info.self, Trace.self, Init.self, Merge.self, Blend.self, Export.self, Import.self, Tokenize.self,
+        ])
 
     /// Settings that a released configuration leaves open.
     struct FolderOptions: ParsableArguments {

@@ -109,6 +109,14 @@ public final class SafetensorsFile: Sendable {
         release(entry)
     }
 
+    /// Converts some of the elements of a floating-point tensor to float32 and stores them at `destination`.
+    func copyFloats(
+        _ entry: Entry, _ range: Range<Int>, into destination: UnsafeMutablePointer<Float>
+    ) throws(FileError) {
+        try checkFloating(entry)
+        convert(entry, range, into: destination)
+    }
+
     /// Whether every element of a floating-point tensor is a number; true for other types.
     public func isFinite(_ entry: Entry) -> Bool {
         guard let source = pointer(to: entry) else { return true }
@@ -130,7 +138,7 @@ public final class SafetensorsFile: Sendable {
     }
 
     /// Gives the pages of a large tensor back to the system: they are read again when they are touched again.
-    private func release(_ entry: Entry) {
+    func release(_ entry: Entry) {
         let page = 4096
         guard entry.byteRange.count > 16 * page, let base = mapping.baseAddress else { return }
         let start = (Int(bitPattern: base) + entry.byteRange.lowerBound + page - 1) & ~(page - 1)
@@ -191,14 +199,19 @@ public final class SafetensorsFile: Sendable {
         }
     }
 
-    private func convert(_ entry: Entry, into destination: UnsafeMutablePointer<Float>) {
-        guard let source = pointer(to: entry) else { return }
+    /// - Parameter range: of elements; nil is all of them.
+    private func convert(
+        _ entry: Entry, _ range: Range<Int>? = nil, into destination: UnsafeMutablePointer<Float>
+    ) {
+        let range = range ?? 0..<entry.count
+        guard let start = pointer(to: entry) else { return }
+        let source = start + range.lowerBound * entry.dtype.size
         switch entry.dtype {
-        case .f32: UnsafeMutableRawPointer(destination).copyMemory(from: source, byteCount: entry.byteRange.count)
-        case .bf16: convertHalves(source, entry.count, into: destination, ck_bf16_to_f32)
-        case .f16: convertHalves(source, entry.count, into: destination, ck_f16_to_f32)
+        case .f32: UnsafeMutableRawPointer(destination).copyMemory(from: source, byteCount: 4 * range.count)
+        case .bf16: convertHalves(source, range.count, into: destination, ck_bf16_to_f32)
+        case .f16: convertHalves(source, range.count, into: destination, ck_f16_to_f32)
         default:
-            for index in 0..<entry.count {
+            for index in 0..<range.count {
                 destination[index] = Float(source.loadUnaligned(fromByteOffset: 8 * index, as: Double.self))
             }
         }

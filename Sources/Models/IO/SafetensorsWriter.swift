@@ -14,6 +14,7 @@ public enum SafetensorsWriter {
             case integers([Int64])
             case bytes([UInt8])
             case deferred(() throws(FileError) -> [Float])
+            case pieces((Range<Int>, UnsafeMutablePointer<Float>) throws(FileError) -> Void)
             case stored(SafetensorsFile, SafetensorsFile.Entry)
         }
 
@@ -60,6 +61,16 @@ public enum SafetensorsWriter {
             (self.name, self.shape, dtype, source) = (name, shape, storage.dtype, .deferred(make))
         }
 
+        /// Row-major float32 elements that are made a piece at a time, first to last, when their turn to be written comes.
+        ///
+        /// - Parameter fill: stores the elements of a range at a pointer.
+        init(
+            _ name: String, shape: [Int], as storage: FloatStorage,
+            fill: @escaping (Range<Int>, UnsafeMutablePointer<Float>) throws(FileError) -> Void
+        ) {
+            (self.name, self.shape, dtype, source) = (name, shape, storage.dtype, .pieces(fill))
+        }
+
         /// A tensor of another file, byte for byte, or converted when its floats are to be stored as another type.
         public init(
             _ name: String, copying entry: SafetensorsFile.Entry, of file: SafetensorsFile,
@@ -91,7 +102,7 @@ public enum SafetensorsWriter {
             case .integers(let values): values.count
             case .bytes(let values): values.count
             // Checked when they are made; an entry of an open file has been checked.
-            case .deferred, .stored: nil
+            case .deferred, .pieces, .stored: nil
             }
         }
     }
@@ -193,6 +204,16 @@ public enum SafetensorsWriter {
         case .integers(let values): result = values.withUnsafeBytes { writeBytes($0, to: file) }
         case .bytes(let values): result = values.withUnsafeBytes { writeBytes($0, to: file) }
         case .stored(let source, let entry): result = source.withBytes(entry) { writeBytes($0, to: file) }
+        case .pieces(let fill):
+            let piece = 1 << 16
+            let buffer = UnsafeMutablePointer<Float>.allocate(capacity: piece)
+            defer { buffer.deallocate() }
+            for start in stride(from: 0, to: count, by: piece) {
+                let range = start..<min(count, start + piece)
+                try fill(range, buffer)
+                try writeFloats(buffer, range.count, as: tensor.dtype, to: file).get()
+            }
+            return
         case .deferred(let make):
             let values = try make()
             guard values.count == count else {

@@ -19,7 +19,7 @@ struct PolicySource {
                 "--checkpoint \(path): no such folder; expected a run, one of its checkpoints, or a model folder")
         }
         let model = CheckpointFolders.model(in: path)
-        let settings = try Self.runSettings(of: model)
+        let settings = try RunSettings.ofRun(with: model)
         if settings != nil, model == path, FileManager.default.fileExists(atPath: path + "/run.json") {
             throw ServingError(
                 "--checkpoint \(path): the run has no complete checkpoint yet; wait for its first save")
@@ -54,17 +54,6 @@ struct PolicySource {
         }
         // The released recipes augment; their evaluation crops.
         centreCrops = options.centreCrop ?? settings?.augments ?? true
-    }
-
-    /// The settings of the run that a checkpoint folder lies in, `RUN/checkpoints/step-000200` or its `average`; nil elsewhere.
-    private static func runSettings(of model: String) throws -> RunSettings? {
-        let url = URL(fileURLWithPath: model)
-        let above = url.deletingLastPathComponent().deletingLastPathComponent()
-        for run in [url, above, above.deletingLastPathComponent()]
-        where FileManager.default.fileExists(atPath: run.path + "/run.json") {
-            return try RunSettings.read(run.path + "/config.json")
-        }
-        return nil
     }
 
     private static func cameraNames(_ count: Int) -> [String] {

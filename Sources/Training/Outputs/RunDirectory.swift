@@ -15,7 +15,7 @@ public import Models
 /// While the object lives it holds a lock on `run.json`, so that two trainers cannot write to the same run. The lock
 /// goes away with the process, however it ends.
 public final class RunDirectory {
-    /// The content of `run.json`.
+    /// The content of `run.json`: what makes the folder a run, and where it began.
     public struct Identity: Codable, Sendable, Equatable {
         /// Version of the folder's layout.
         public var format: Int
@@ -23,6 +23,10 @@ public final class RunDirectory {
         public var id: String
         /// ISO 8601, UTC.
         public var created: String
+        /// The craft, the machine and its processor that began the run; nil in runs of a craft that did not write them.
+        public var craft: String?
+        public var host: String?
+        public var processor: String?
     }
 
     /// The version of the layout that this craft writes and reads.
@@ -64,7 +68,8 @@ public final class RunDirectory {
                     + "a new run needs an empty folder or one that does not exist yet")
         }
         let identity = Identity(
-            format: format, id: UUID().uuidString.lowercased(), created: ISO8601DateFormatter().string(from: Date()))
+            format: format, id: UUID().uuidString.lowercased(), created: ISO8601DateFormatter().string(from: Date()),
+            craft: craftVersion, host: Machine.host, processor: Machine.processor)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         let json: Data

@@ -5,20 +5,6 @@ internal import Models
 internal import PluginRuntime
 internal import Tensors
 
-/// Batches that measure a model, the same at every evaluation.
-struct EvaluationData {
-    /// Held-out samples that are kept.
-    static let maximumDemonstrations = 256
-
-    /// Questions asked at a time: as many pixels as 16 small images have.
-    static func questionsPerBatch(imageSize: Int) -> Int {
-        max(1, min(16, 16 * 64 * 64 / max(1, imageSize * imageSize)))
-    }
-
-    var demonstrations: [DemonstrationBatch] = []
-    var questions: VQABatches?
-}
-
 /// Everything a run is made of, built and checked before anything is written.
 struct RunParts {
     let folder: ModelFolder
@@ -180,42 +166,29 @@ struct RunParts {
         step.optimizer.resume(updates: state.updates, uneven: state.parameterUpdates ?? [:])
         try average?.restore(from: checkpoint.averagePath)
         step.skippedSteps = state.skippedSteps
-        try step.session.restore(state.session, of: kept)
+        let plugins = try PluginStates(of: checkpoint, format: state.format)
+        try step.session.restore(
+            HookSession.State(
+                multipliers: state.multipliers, plugins: plugins.states, previousValues: plugins.previousValues,
+                rateScales: state.pluginRateScales ?? [:]), of: kept)
         return state
     }
 
     private static func data(
         _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder
     ) throws -> (any BatchSource, [String: DatasetStatistics], EvaluationData) {
-        var evaluation = EvaluationData()
-        if !settings.questions.isEmpty {
-            let questions = try VQADataset(path: settings.questions, split: "test")
-            let batches = try questions.batches(
-                batchSize: EvaluationData.questionsPerBatch(imageSize: config.imageSize), imageSize: config.imageSize,
-                maximumQuestions: settings.questionLimit)
-            try batches.check()
-            evaluation.questions = batches
-        }
         switch settings.task {
         case .questions:
             let dataset = try VQADataset(path: settings.data, split: "train")
             let sampler = try VQASampler(
                 dataset, batchSize: settings.batchSize, imageSize: config.imageSize, seed: settings.seed,
                 augment: settings.augments)
+            let evaluation = try EvaluationData(settings, config: config, demonstrations: nil)
             return (QuestionSource(sampler, prompts: prompts), [:], evaluation)
         case .demonstrations:
             let parts = try DemonstrationParts.open(settings)
-            let sampler = try DemonstrationSampler(
-                parts,
-                options: SamplingOptions(
-                    batchSize: settings.batchSize, imageSize: config.imageSize, cameras: settings.cameras,
-                    augment: settings.augments, seed: settings.seed, chunk: config.chunk,
-                    holdOutEvery: settings.holdOutEvery, shots: settings.shots, shotsSeed: settings.shotsSeed,
-                    threads: settings.threads))
-            if settings.holdOutEvery > 0 {
-                evaluation.demonstrations = try sampler.heldOutBatches(
-                    maximumSamples: EvaluationData.maximumDemonstrations)
-            }
+            let sampler = try DemonstrationSampler(parts, settings, config: config)
+            let evaluation = try EvaluationData(settings, config: config, demonstrations: sampler)
             let reader = try DemonstrationReader(
                 sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead)
             let statistics = Dictionary(uniqueKeysWithValues: parts.map { ($0.dataset.name, $0.statistics) })

@@ -192,14 +192,15 @@ public final class Trainer {
         let optimizer = step.optimizer
         let state = TrainerState(
             step: stepsDone, updates: optimizer.updates, skippedSteps: step.skippedSteps,
-            multipliers: session.multipliers, plugins: session.plugins, previousValues: session.previousValues,
-            dataCursor: source.cursor, dataChoice: settings.dataChoice, modelHash: modelHash,
-            learningRateScales: settings.learningRateScales?.factors, average: settings.average,
+            multipliers: session.multipliers, dataCursor: source.cursor, dataChoice: settings.dataChoice,
+            modelHash: modelHash, learningRateScales: settings.learningRateScales?.factors, average: settings.average,
             pluginRateScales: session.rateScales, parameterUpdates: optimizer.unevenUpdates)
+        let plugins = PluginStates(states: session.plugins, previousValues: session.previousValues)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try saveModel(to: path)
             if let average { try saveModel(to: CheckpointFolders.average(in: path), weights: average.weights) }
             try MomentFile.write(step.optimizer, of: model.parameters, to: path + "/optimizer.safetensors")
+            try plugins.write(to: path)
             try state.write(to: path + "/trainer_state.json")
         }
         if let count = settings.keepCheckpoints { try run.checkpoints.prune(keepingLatest: count) }

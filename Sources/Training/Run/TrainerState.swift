@@ -1,12 +1,12 @@
 internal import Data
 internal import Foundation
 internal import Models
-internal import PluginRuntime
 internal import Tensors
 
 /// What a checkpoint holds besides the model's tensors and the optimizer's moments: `trainer_state.json`.
 struct TrainerState: Codable {
-    static let currentFormat = 1
+    /// 1 had the states of plugins in it, as base64.
+    static let currentFormat = 2
     var format = Self.currentFormat
     /// Steps done; the next one has this number.
     var step: Int
@@ -15,10 +15,6 @@ struct TrainerState: Codable {
     var skippedSteps: Int
     /// Multipliers by objective, as the next step will use them.
     var multipliers: [String: Double]
-    /// Each plugin instance's own state.
-    var plugins: [String: Data]
-    /// Values of the last step that hooks read as `name@prev`.
-    var previousValues: Data
     var dataCursor: String
     /// What the cursor is a position in; nil in checkpoints of a craft that could not change it.
     var dataChoice: RunSettings.DataChoice?
@@ -28,13 +24,6 @@ struct TrainerState: Codable {
     var learningRateScales: [String: Double]?
     /// The average whose values are in the checkpoint's `average` folder; nil when there is none.
     var average: AverageSettings?
-
-    /// What the conversation with the plugins carries on.
-    var session: HookSession.State {
-        HookSession.State(
-            multipliers: multipliers, plugins: plugins, previousValues: previousValues,
-            rateScales: pluginRateScales ?? [:])
-    }
 
     /// Factors on the learning rate by parameter group, as plugins set them last.
     var pluginRateScales: [String: Double]?
@@ -58,8 +47,8 @@ struct TrainerState: Codable {
         } catch {
             throw TrainingError("\(path): not a trainer's state: \(jsonReason(error, in: [UInt8](data)))")
         }
-        guard state.format == currentFormat else {
-            throw TrainingError("\(path): format \(state.format); this craft reads format \(currentFormat)")
+        guard (1...currentFormat).contains(state.format) else {
+            throw TrainingError("\(path): format \(state.format); this craft reads formats 1 to \(currentFormat)")
         }
         return state
     }
