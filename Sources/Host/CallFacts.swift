@@ -24,12 +24,12 @@ struct CallFacts {
         let gram = try reader.gram()
         let given = try reader.numbers("losses")
         let named = reader.namedRows
+        let own = try reader.scalars("loss")
         let counts = [
             gram?.size, try reader.rows("grads")?.count, reader.width("weights"), given?.count,
-            named.isEmpty ? nil : named.count,
+            named.isEmpty ? nil : named.count, own.isEmpty ? nil : own.count,
         ]
         multipliers = try reader.scalars("lambda")
-        let own = try reader.scalars("loss")
         guard let count = counts.compactMap(\.self).first else { return }
         let rows = reader.places(count)
         objectives = (0..<count).map { row in rows.first { $0.value == row }?.key ?? "objective-\(row)" }

@@ -144,7 +144,9 @@ import Training
                     $0 == 0
                 })
         }
-        #expect(gradients[0] == gradients[1] && gradients[0].contains { $0 != 0 })
+        // Cotangents may be added in another order.
+        let scale = gradients[0].map(abs).max() ?? 0
+        #expect(scale > 0 && zip(gradients[0], gradients[1]).allSatisfy { abs($0 - $1) <= 1e-5 * scale })
     }
 
     @Test func aFactorScalesAGroup() throws {
