@@ -118,7 +118,7 @@ public struct HookBenchmark: Encodable {
         guard let axes = match.type.axes else {
             guard values.double(name) == nil, values.integer(name) == nil else { return }
             if match.type.element == .i64 {
-                values.set(name, name == "index.retention" ? 1 : Int64(0))
+                values.set(name, name == "index.retention" ? 1 : name == "objectives" ? 2 : Int64(0))
             } else {
                 values.set(name, 0.3)
             }
@@ -134,8 +134,13 @@ public struct HookBenchmark: Encodable {
         switch match.type.element {
         case .f32: for index in 0..<memory.bytes / 4 { memory.store(Float(index % 7) - 3, index) }
         // As a Gram matrix of two objectives in conflict.
-        case .f64: for index in 0..<memory.bytes / 8 { memory.store([1, -0.25, -0.25, 1][index % 4], index) }
-        case .i64: for index in 0..<memory.bytes / 8 { memory.store(Int64(index % 5 + 1), index) }
+        case .f64:
+            let pattern = name == "losses" ? [0.3, 0.2] : [1, -0.25, -0.25, 1]
+            for index in 0..<memory.bytes / 8 { memory.store(pattern[index % pattern.count], index) }
+        case .i64:
+            for index in 0..<memory.bytes / 8 {
+                memory.store(name == "rows" ? Int64(index) : Int64(index % 5 + 1), index)
+            }
         }
         values.set(
             name, ArrayView(pointer: memory.pointer, element: match.type.element, shape: shape, owner: memory))
