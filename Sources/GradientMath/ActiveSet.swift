@@ -5,8 +5,9 @@ import PluginKit
 public enum ActiveSet {
     /// Beyond this the number of supports, 2^m, is no longer small.
     static let largestProblem = 14
-    /// A violation that is no longer rounding: nearly dependent gradients come to the square root of it.
-    static let largestViolation = 0x1p-26
+    /// A violation that is no longer rounding: where a distance between directions is lost in the cosine, the violation is
+    /// the distance, the square root of what is lost.
+    static let largestViolation = 0x1p-20
 
     /// - Parameters:
     ///   - solve: the stationary point with this support and by how much it violates the optimality conditions, in
