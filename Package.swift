@@ -114,7 +114,7 @@ let package = Package(
             // MARK: - Tests (never link a plugin: they are opened from the build folder, as a user's host would)
             .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
             tests("PluginRuntime", ["PluginRuntime", "PluginAPI"]),
-            tests("Plugins", ["PluginRuntime", "PluginAPI", "Training"]),
+            tests("Plugins", ["PluginRuntime", "PluginAPI", "Training", "GradientMath"]),
             tests("Kernels", ["Kernels"]),
             tests("Tensors", ["Tensors", "Kernels"]),
             tests("Models", ["Models", "Tensors"]),

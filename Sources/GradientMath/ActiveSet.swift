@@ -5,8 +5,9 @@ import PluginKit
 public enum ActiveSet {
     /// Beyond this the number of supports, 2^m, is no longer small.
     static let largestProblem = 14
-    /// A violation that is no longer rounding: nearly dependent gradients come to the square root of it.
-    static let largestViolation = 0x1p-26
+    /// A violation that is no longer rounding: where a distance between directions is lost in the cosine, the violation is
+    /// the distance, the square root of what is lost.
+    static let largestViolation = 0x1p-20
 
     /// - Parameters:
     ///   - solve: the stationary point with this support and by how much it violates the optimality conditions, in
@@ -95,6 +96,7 @@ extension Gram {
         let n = rows.count
         let shortest = norms.min() ?? 1
         let inverse = norms.map { shortest / $0 }
+        if let found = nearestPoint(inverse) { return zip(found, inverse).map { $0 * $1 } }
         let found = try ActiveSet.solution(of: "the shortest vector in the gradients' hull", among: Array(0..<n)) {
             support in
             guard !support.isEmpty else { return nil }
@@ -112,6 +114,47 @@ extension Gram {
             return (s.map { max($0, 0) }, violation / s.reduce(1, max))
         }
         return zip(found, inverse).map { $0 * $1 }
+    }
+
+    /// Wolfe's algorithm (1976): from the shortest gradient on, the one that is furthest behind the plane of the others joins
+    /// them, and whatever would get a negative weight leaves. Coefficients of unit gradients; `nil` where the supports it
+    /// goes through do not lead to a solution to rounding.
+    private func nearestPoint(_ inverse: [Double]) -> [Double]? {
+        let n = rows.count
+        var support = [inverse.indices.max { inverse[$0] < inverse[$1] } ?? 0]
+        var s = [Double](repeating: 0, count: n)
+        s[support[0]] = 1 / inverse[support[0]]
+        for _ in 0..<8 * n {
+            let count = support.count
+            var system = support.map { i in support.map { j in cosines[i, j] } + [-inverse[i]] }
+            system.append(support.map { inverse[$0] } + [0])
+            guard let solved = LinearSystem.solve(system, [Double](repeating: 0, count: count) + [1]) else {
+                return nil
+            }
+            // As far towards it as all weights stay positive.
+            var length = 1.0
+            for (position, row) in support.enumerated() where solved[position] < 0 {
+                length = min(length, s[row] / (s[row] - solved[position]))
+            }
+            for (position, row) in support.enumerated() {
+                s[row] = max(s[row] + length * (solved[position] - s[row]), 0)
+                if length < 1, solved[position] < 0, s[row] <= 0x1p-50 * abs(solved[position]) { s[row] = 0 }
+            }
+            guard length == 1 else {
+                let remaining = support.filter { s[$0] > 0 }
+                guard remaining.count < count, !remaining.isEmpty else { return nil }
+                support = remaining
+                continue
+            }
+            let products = cosines.times(s)
+            let behind = (0..<n).map { solved[count] * inverse[$0] - products[$0] }
+            guard let furthest = behind.indices.max(by: { behind[$0] < behind[$1] }),
+                behind[furthest] > cosineTolerance * s.reduce(1, max)
+            else { return s }
+            guard !support.contains(furthest) else { return nil }
+            support = (support + [furthest]).sorted()
+        }
+        return nil
     }
 
     /// What is rounding of a Gram matrix given with 53 bits, beside cosines, per gradient.

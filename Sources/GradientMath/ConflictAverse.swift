@@ -103,6 +103,7 @@ extension Gram {
         }
         if let found, found.violation < 0x1p-30 { return found.solution }
         guard try isStationary() else {
+            if let found, found.violation <= ActiveSet.largestViolation { return found.solution }
             throw PluginError(
                 "the step whose worst objective improves most was not found: the gradients nearly depend on each other. "
                     + "Use another scope, or another strategy")

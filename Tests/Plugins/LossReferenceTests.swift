@@ -1,4 +1,5 @@
 import Foundation
+import GradientMath
 import PluginRuntime
 import TestSupport
 import Testing
@@ -18,9 +19,16 @@ import Testing
         let combined: [[Double]]
     }
 
+    private struct CrossCase: Decodable {
+        let matrices: [[[Double]]]
+        let modo: [[Double]]
+        let sdmgrad: [[Double]]
+    }
+
     private struct File: Decodable {
         let cases: [Case]
         let tracked: [TrackedCase]
+        let cross: [CrossCase]
     }
 
     private func file() throws -> File {
@@ -71,6 +79,37 @@ import Testing
         // Tracked in single precision.
         #expect(worst <= 5e-7)
         print("worst relative error of MoCo: \(worst)")
+    }
+
+    /// Rules on the products of two batches' gradients, which no host gives yet.
+    @Test func crossProducts() throws {
+        var (worst, count) = (0.0, 0)
+        for item in try file().cross {
+            let size = item.matrices[0].count
+            let even = [Double](repeating: 1 / Double(size), count: size)
+            var (modo, kept) = (even, even)
+            for (step, matrix) in item.matrices.enumerated() {
+                let cross = CrossGram(size: size) { matrix[$0][$1] }
+                modo = cross.moDo(modo, rate: 1e-7, rho: 1e5)
+                let sdmgrad = cross.directionOriented(kept, preference: even)
+                kept = sdmgrad.kept
+                worst = max(
+                    worst, relativeError(modo, item.modo[step]), relativeError(sdmgrad.weights, item.sdmgrad[step]))
+                count += 1
+            }
+        }
+        #expect(count == 24 && worst <= 1e-11)
+        print("worst relative error of MoDo and SDMGrad in \(count) cases: \(worst)")
+        // Without a positive product there is no scale, and the weights stay.
+        let opposed = CrossGram(size: 2) { $0 == $1 ? -1 : 0 }
+        #expect(opposed.directionOriented([0.25, 0.75], preference: [0.5, 0.5]).kept == [0.25, 0.75])
+    }
+
+    @Test func simplexProjection() {
+        #expect(projectOntoSimplex([0.25, 0.75]) == [0.25, 0.75])
+        #expect(projectOntoSimplex([3, 0, 1]) == [1, 0, 0])
+        #expect(projectOntoSimplex([0, 0, 0, 0]) == [0.25, 0.25, 0.25, 0.25])
+        #expect(projectOntoSimplex([1, 0.5, -4]) == [0.75, 0.25, 0])
     }
 
     @Test func geometricMeanOfZero() throws {

@@ -62,6 +62,27 @@ import Testing
         #expect(try Strategy(plugin).weights([1, -1, -1, 1], [0.5, 0.5]) == [0.5, 0.5])
     }
 
+    /// Directions whose distance is about what a cosine loses: whichever way it is taken, there is a step, and it conflicts
+    /// with nothing by more than that distance.
+    @Test(arguments: ["UPGrad", "DualProj", "MGDA", "CAGrad:c=1", "IMTLG", "ConFIG", "NashMTL", "FairGrad:alpha=0.1"])
+    func distancesThatCosinesLose(plugin: String) throws {
+        var numbers = TestNumbers(seed: 17)
+        for trial in 0..<200 {
+            let size = 2 + trial % 4
+            var rows = (0..<size).map { _ in numbers.array(6) }
+            let distance = pow(10, -7 - 2 * abs(numbers.next()))
+            let scale = trial.isMultiple(of: 2) ? -3.0 : 3
+            rows[1] = zip(rows[0], rows[1]).map { scale * $0 + distance * $1 }
+            let weights = try Strategy(plugin).weights(of: rows)
+            let step = combine(weights, rows)
+            let isFinite = weights.allSatisfy { $0.isFinite }
+            #expect(isFinite)
+            guard ["UPGrad", "DualProj", "MGDA", "CAGrad:c=1"].contains(plugin) else { continue }
+            let reach = rows.map(norm).max() ?? 1
+            for row in rows { #expect(dot(row, step) >= -1e-6 * norm(row) * max(reach, norm(step)), "\(rows)") }
+        }
+    }
+
     /// 1 - cos is 2^-40: the weights are those of these numbers, not of the rounded cosine.
     @Test func nearlyOpposedGradients() throws {
         let cosine = 1 - 0x1p-40

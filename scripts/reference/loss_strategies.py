@@ -4,7 +4,7 @@
     python scripts/reference/loss_strategies.py [FILE]
 
 STCH, GeometricMean and IMTLL are TorchJD's scalarizers, differentiated by autograd; IMTLL's scales are learned with SGD.
-MoCo is written out after LibMTL (weighting/MoCo.py, without its 1e-8 under the gradients' lengths) and after the paper. Needs
+MoDo and SDMGrad are its weightings, on matrices so large that its epsilon is nothing beside them. MoCo is written out after LibMTL (weighting/MoCo.py, without its 1e-8 under the gradients' lengths) and after the paper. Needs
 torch and torchjd==0.18.0.
 """
 
@@ -13,6 +13,7 @@ import pathlib
 import sys
 
 import torch
+from torchjd.aggregation import MoDoWeighting, SDMGradWeighting
 from torchjd.aggregation._utils.simplex import project_onto_simplex
 from torchjd.scalarization import IMTLL, STCH, GeometricMean
 
@@ -74,8 +75,19 @@ def main():
         ]:
             tracked.append({"plugin": plugin, "gradients": [g.tolist() for g in gradients], "losses": losses,
                             "combined": moco(gradients, losses, **settings)})
+    cross = []
+    for m in range(1, 9):
+        modo, sdmgrad = MoDoWeighting(gamma=1e-7, rho=1e5), SDMGradWeighting()
+        matrices, found = [], {"modo": [], "sdmgrad": []}
+        for _ in range(3):
+            common = torch.randn(m, 12, generator=generator)
+            first, second = (1e3 * (common + torch.randn(m, 12, generator=generator)) for _ in range(2))
+            matrices.append((first @ second.T).tolist())
+            found["modo"].append(modo(first @ second.T).tolist())
+            found["sdmgrad"].append(sdmgrad(first @ second.T).tolist())
+        cross.append({"matrices": matrices, **found})
     path = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else FILE
-    path.write_text(json.dumps({"cases": cases, "tracked": tracked}, separators=(",", ":")) + "\n")
+    path.write_text(json.dumps({"cases": cases, "tracked": tracked, "cross": cross}, separators=(",", ":")) + "\n")
     print(f"{len(cases)} and {len(tracked)} cases, {path.stat().st_size} bytes")
 
 
