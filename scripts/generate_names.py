@@ -207,7 +207,7 @@ def cpp_codes(registry):
 def rust_codes(registry):
     lines = [
         f"//! The integers that stand for a choice in the plugin interface: {NOTE}.", "//!",
-        "//! `BlockScope::Layer as i64` is the code.",
+        "//! `BlockScope::Layer as i64` is the code; an `Out<i64>` takes the choice itself.",
     ]
     for name, table in registry["codes"].items():
         lines += ["", f"/// {table['doc']}"]
@@ -220,7 +220,8 @@ def rust_codes(registry):
         lines += ["#[derive(Clone, Copy, Debug, PartialEq, Eq)]", "#[repr(i64)]", f"pub enum {camel(name, True)} {{"]
         for v in table["values"]:
             lines += [f"    /// {v['doc']}", f"    {camel(v['name'], True)} = {v['code']},"]
-        lines += ["}"]
+        lines += ["}", "", f"impl From<{camel(name, True)}> for i64 {{", f"    fn from(value: {camel(name, True)}) -> i64 {{",
+                  "        value as i64", "    }", "}"]
     return "\n".join(lines + [""])
 
 

@@ -85,10 +85,34 @@ final class ArrayCell {
             capacity = bytes
         }
         let data = memory ?? empty
-        point(to: data, shape: shape, flags: 0)
+        point(to: data, shape: shape, flags: UInt64(CRAFT_ARRAY_UNWRITTEN))
         // All bits set is a NaN in both floating-point types.
         memset(data, element == .i64 ? 0 : 0xff, bytes)
         return true
+    }
+
+    /// Whether a result is as ``allocate(shape:isRead:)`` left it. Integers of a plugin that asked where to write them never are.
+    var isUntouched: Bool {
+        let indices = 0..<count
+        switch element {
+        case .i64:
+            guard view.pointee.flags & UInt64(CRAFT_ARRAY_UNWRITTEN) != 0, let data = view.pointee.data else {
+                return false
+            }
+            let values = data.assumingMemoryBound(to: Int64.self)
+            return !indices.isEmpty && indices.allSatisfy { values[$0] == 0 }
+        case .f32, .f64: return !indices.isEmpty && indices.allSatisfy(isUnwritten)
+        }
+    }
+
+    /// Whether a floating-point element is as ``allocate(shape:isRead:)`` left it.
+    func isUnwritten(_ index: Int) -> Bool {
+        guard let data = view.pointee.data else { return false }
+        return switch element {
+        case .i64: false
+        case .f32: data.assumingMemoryBound(to: UInt32.self)[index] == .max
+        case .f64: data.assumingMemoryBound(to: UInt64.self)[index] == .max
+        }
     }
 
     /// Index of the first element that is infinite or not a number; integers always pass.

@@ -43,7 +43,7 @@ final class BoundHook {
 
     /// Left in a scalar result before a call; still there afterwards means that the plugin did not write it. A NaN with
     /// a payload no computation produces.
-    private static let unwritten: UInt64 = 0x7ff8_c4af_7dea_d0b1
+    private static let unwritten = UInt64(CRAFT_UNWRITTEN)
 
     private enum Axis {
         case fixed(Int)
@@ -234,10 +234,20 @@ final class BoundHook {
         for (offset, result) in results.enumerated() {
             let index = inputs.count + offset
             if result.type.isArray {
-                guard !keepsNonFinite, frame.slots[index].array_result != nil, let cell = arrays[index] else {
+                guard frame.slots[index].array_result != nil, let cell = arrays[index] else { continue }
+                if result.isOptional, cell.isUntouched {
+                    frame.slots[index].array_result = nil
                     continue
                 }
-                if let position = cell.firstNonFinite() {
+                if !keepsNonFinite, let position = cell.firstNonFinite() {
+                    guard !cell.isUnwritten(position) else {
+                        throw failure(
+                            step,
+                            cell.isUntouched
+                                ? "it did not write its result '\(result.name)'"
+                                : "it wrote only a part of its result '\(result.name)': not element \(position) of \(cell.shape)"
+                        )
+                    }
                     throw failure(
                         step, "its result '\(result.name)' is not finite at element \(position) of \(cell.shape)",
                         .nonFinite(result.name))
@@ -261,7 +271,8 @@ final class BoundHook {
             if result.type.isArray {
                 if frame.slots[index].array_result != nil, let view = arrays[index]?.arrayView {
                     values.set(name, view)
-                } else {
+                } else if !reads(name) {
+                    // A chained value that is left out stays what the hook was given.
                     values.remove(name)
                 }
             } else if isUnwritten(index) {

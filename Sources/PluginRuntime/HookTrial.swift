@@ -158,7 +158,7 @@ package final class HookTrial {
             let index = inputs.count + offset
             guard let axes = result.type.axes else {
                 let memory = try guarded(8, side, "result '\(result.name)'")
-                memory.data.storeBytes(of: Self.unwritten, as: UInt64.self)
+                memory.data.storeBytes(of: CRAFT_UNWRITTEN, as: Int64.self)
                 frame.slots[index].f64_result = memory.data.assumingMemoryBound(to: Double.self)
                 written.append((memory, []))
                 continue
@@ -274,7 +274,7 @@ package final class HookTrial {
                 }
             case .f64, .i64:
                 let value = place.loadUnaligned(as: UInt64.self)
-                if value == unwritten {
+                if value == (result.type.isArray ? unwritten : UInt64(CRAFT_UNWRITTEN)) {
                     outcome.unwritten.append(index)
                 } else if result.type.element == .f64, !Double(bitPattern: value).isFinite {
                     outcome.nonFinite.append(index)

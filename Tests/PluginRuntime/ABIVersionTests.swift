@@ -6,8 +6,8 @@ import Testing
 
 /// Plugins and hosts of different minors, with libraries compiled against the header of each.
 ///
-/// `Tests/Fixtures/abi/craft_plugin-1.0.h` is the header of ABI 1.0 as it was published: it never changes. The header of a
-/// later minor is made from it here, with members appended to every struct a plugin fills.
+/// `Tests/Fixtures/abi/craft_plugin-1.N.h` is the header of ABI 1.N as it was published: it never changes. The header of a
+/// later minor than the host's is made from that of 1.0 here, with members appended to every struct a plugin fills.
 @Suite struct ABIVersionTests {
     let plugins: CPlugin
     private static let published = BuildFolder.fixture("abi/craft_plugin-1.0.h")
@@ -91,6 +91,58 @@ import Testing
     @Test func oldPluginOnNewHost() throws {
         let path = try build("Old", header: header(ofLaterMinor: false), needs: 0)
         for host in [old, new, .current] { #expect(try run(path, host: host) == 3) }
+    }
+
+    /// Plugins compiled against every published header give this host what one compiled against its own header gives: scalars and
+    /// arrays, written and left out, integers partly written, with state.
+    @Test(arguments: ["1.0", "1.1"]) func publishedHeaders(_ version: String) throws {
+        let header = try String(contentsOf: BuildFolder.fixture("abi/craft_plugin-\(version).h"), encoding: .utf8)
+        let source = """
+            #include <craft_plugin.h>
+            #define IN(X) X(f64_array, m, "matrix", "[r,c]") X(optional_f64, x, "x", "") X(i64_array, ids, "ids", "[r]")
+            #define OUT(X) X(f64_array, twice, "like.matrix", "[r,c]") X(optional_f64, some, "out.some", "") \\
+                X(optional_f64, none, "out.none", "") X(optional_i64, zero, "count.zero", "") X(i64_array, list, "list.a", "[r]") \\
+                X(optional_i64_array, left, "list.left", "[r]")
+            CRAFT_HOOK(every, IN, OUT) {
+                int64_t i;
+                for (i = 0; i < craft_count(m); i++) craft_write_f64(twice)[i] = 2 * craft_read_f64(m)[i];
+                craft_write_i64(list)[1] = craft_read_i64(ids)[1];
+                *some = x ? *x : -1;
+                *zero = 0;
+                (void)none; (void)left;
+                return CRAFT_OK;
+            }
+            static craft_hook hooks[] = {CRAFT_HOOK_ENTRY("pre_backward", every)};
+            static const craft_plugin plugin = {CRAFT_PLUGIN_HEADER(0), "org.example.published", "1.0.0", "A test.",
+                CRAFT_NO_TABLE(craft_parameter), CRAFT_TABLE(hooks), NULL, NULL, NULL, NULL, NULL, NULL};
+            CRAFT_PLUGIN_ENTRY(plugin, hooks)
+            """
+        let current = try String(contentsOfFile: CPlugin.include + "/craft_plugin.h", encoding: .utf8)
+        for (name, header) in [("Published", header), ("Now", current)] {
+            for form in ["", "-DCRAFT_CALL_FRAMES"] {
+                let folder = plugins.folder.url.appendingPathComponent("\(name)\(form)")
+                try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+                try Data(header.utf8).write(to: folder.appendingPathComponent("craft_plugin.h"))
+                try Data(source.utf8).write(to: folder.appendingPathComponent("plugin.c"))
+                let path = folder.appendingPathComponent("lib\(name).so").path
+                let built = try Command.run(
+                    ["cc", "-std=c99", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-I."]
+                        + (form.isEmpty ? [] : [form]) + ["plugin.c", "-o", path], in: folder)
+                try #require(built.status == 0, "\(built.output)")
+                let matrix = TestArray<Double>([1, 2, 3, 4], shape: [2, 2])
+                let ids = TestArray<Int64>([5, 6], shape: [2])
+                let values = ValueStore()
+                values.set("matrix", matrix.view)
+                values.set("ids", ids.view)
+                values.set("x", 3.0)
+                try plugins.compose(path).run(.preBackward, values: values, step: 0)
+                #expect(values.array("like.matrix")?.doubles.map { $0 } == [2, 4, 6, 8])
+                #expect(values.double("out.some") == 3 && values.double("out.none") == nil)
+                #expect(values.integer("count.zero") == 0)
+                #expect(values.array("list.a")?.integers.map { $0 } == [0, 6])
+                #expect(values.array("list.left") == nil)
+            }
+        }
     }
 
     /// A plugin compiled against a later header runs on an old host as long as it needs nothing of what is new.

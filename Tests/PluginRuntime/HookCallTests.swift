@@ -166,6 +166,15 @@ import Testing
         return error
     }
 
+    /// What is there after a hook that succeeds.
+    private func results(_ source: String, set: (ValueStore) -> Void) throws -> ValueStore {
+        try plugins.build("Good", CPlugin.source(source, table: "CRAFT_HOOK_ENTRY(\"pre_backward\", bad)"))
+        let values = ValueStore()
+        set(values)
+        try plugins.compose("Good").run(.preBackward, values: values, step: 0)
+        return values
+    }
+
     private static let scalar = """
         #define IN(X) X(f64, x, "x", "")
         #define OUT(X) X(f64, y, "out.y", "")
@@ -234,16 +243,70 @@ import Testing
         }
         """
 
-    /// An element that is not written counts as not finite: result arrays are filled with NaN before the call.
-    @Test func arrayElementNotWritten() throws {
+    /// Result arrays are filled with a NaN that nothing computes: what still holds it was not written.
+    @Test(
+        arguments: [
+            ("", "it did not write its result 'like.matrix'"),
+            ("*y0 = 1;", "it wrote only a part of its result 'like.matrix': not element 1 of [2, 2]"),
+            (
+                "for (i = 0; i < 3; i++) y0[i] = 1;",
+                "it wrote only a part of its result 'like.matrix': not element 3 of [2, 2]"
+            ),
+            (
+                "for (i = 0; i < 4; i++) y0[i] = i == 2 ? 0.0 / 0.0 * x : 1;",
+                "its result 'like.matrix' is not finite at element 2 of [2, 2]"
+            ),
+        ], [false, true]) func arrayElementsNotWritten(_ write: (String, String), isOptional: Bool) throws
+    {
         let matrix = TestArray<Double>([1, 2, 3, 4], shape: [2, 2])
-        let row = TestArray<Float>([1, 2], shape: [2])
-        let error = try failure(Self.array) {
-            $0.set("matrix", matrix.view)
-            $0.set("row", row.view)
+        let kind = isOptional ? "optional_f64_array" : "f64_array"
+        let source = """
+            #define IN(X) X(f64_array, m, "matrix", "[r,c]")
+            #define OUT(X) X(\(kind), y, "like.matrix", "[r,c]")
+            CRAFT_HOOK(bad, IN, OUT) {
+                double *y0 = craft_write_f64(y), x = *craft_read_f64(m);
+                int i = 0;
+                (void)y0; (void)x; (void)i;
+                \(write.0)
+                return CRAFT_OK;
+            }
+            """
+        if isOptional, write.0.isEmpty {
+            let values = try results(source) { $0.set("matrix", matrix.view) }
+            #expect(values.array("like.matrix") == nil)
+            return
         }
-        #expect(error.kind == .nonFinite("like.matrix"))
-        #expect(error.message == "its result 'like.matrix' is not finite at element 3 of [2, 2]")
+        let error = try failure(source) { $0.set("matrix", matrix.view) }
+        #expect(error.kind == (write.1.contains("not finite") ? .nonFinite("like.matrix") : .error))
+        #expect(error.message == write.1)
+    }
+
+    /// Integers have no value to spare: an optional array counts as left out when the plugin never asked where to write it.
+    @Test(arguments: [
+        ("(void)list;", false), ("(void)craft_write_i64(list);", true), ("craft_write_i64(list)[1] = 0;", true),
+    ])
+    func optionalIntegersNotWritten(_ body: String, _ isGiven: Bool) throws {
+        let ids = TestArray<Int64>([1, 2], shape: [2])
+        let values = try results(
+            """
+            #define IN(X) X(i64_array, ids, "ids", "[r]")
+            #define OUT(X) X(optional_i64_array, list, "list.a", "[r]")
+            CRAFT_HOOK(bad, IN, OUT) { (void)ids; \(body) return CRAFT_OK; }
+            """
+        ) { $0.set("ids", ids.view) }
+        #expect(values.array("list.a")?.integers.map { $0 } == (isGiven ? [0, 0] : nil))
+    }
+
+    /// An optional integer that is given as 0 is given.
+    @Test(arguments: [("", Int64?.none), ("*count = 0;", 0), ("*count = CRAFT_UNWRITTEN;", nil)])
+    func optionalIntegers(_ body: String, _ expected: Int64?) throws {
+        let values = try results(
+            """
+            #define OUT(X) X(optional_i64, count, "count.a", "")
+            CRAFT_HOOK(bad, CRAFT_NONE, OUT) { \(body) return CRAFT_OK; }
+            """
+        ) { $0.set("count.a", Int64(7)) }
+        #expect(values.integer("count.a") == expected)
     }
 
     @Test func sizesThatDisagree() throws {

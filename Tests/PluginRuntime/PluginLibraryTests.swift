@@ -73,8 +73,8 @@ import Testing
         """
 
     @Test(arguments: [
-        ("plugin.abi_major = 2;", PluginLoadError.Cause.abiMajor, "built for plugin ABI 2, this host speaks ABI 1.1"),
-        ("plugin.abi_min_minor = 7;", .abiMinor, "needs plugin ABI 1.7 or later, this host speaks ABI 1.1"),
+        ("plugin.abi_major = 2;", PluginLoadError.Cause.abiMajor, "built for plugin ABI 2, this host speaks ABI 1.2"),
+        ("plugin.abi_min_minor = 7;", .abiMinor, "needs plugin ABI 1.7 or later, this host speaks ABI 1.2"),
         ("plugin.struct_size = 16;", .structSize, "its table says it has 16 bytes"),
         ("plugin.hook_size = 8;", .structSize, "its hook rows have 8 bytes"),
         ("plugin.id = NULL;", .table, "lacks 'id'"),

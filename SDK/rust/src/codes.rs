@@ -1,6 +1,6 @@
 //! The integers that stand for a choice in the plugin interface: generated from Sources/PluginAPI/names.json by scripts/generate_names.py.
 //!
-//! `BlockScope::Layer as i64` is the code.
+//! `BlockScope::Layer as i64` is the code; an `Out<i64>` takes the choice itself.
 
 /// What one block of the Gram matrices is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,12 @@ pub enum BlockScope {
     Module = 2,
     /// All parameters.
     Global = 3,
+}
+
+impl From<BlockScope> for i64 {
+    fn from(value: BlockScope) -> i64 {
+        value as i64
+    }
 }
 
 /// Which hidden state a tap takes; any other value is an index.
@@ -40,6 +46,12 @@ pub enum TapTokens {
     All = 4,
 }
 
+impl From<TapTokens> for i64 {
+    fn from(value: TapTokens) -> i64 {
+        value as i64
+    }
+}
+
 /// How a tap reduces its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
@@ -52,6 +64,12 @@ pub enum TapPooling {
     Max = 2,
 }
 
+impl From<TapPooling> for i64 {
+    fn from(value: TapPooling) -> i64 {
+        value as i64
+    }
+}
+
 /// What is put around a probe's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
@@ -62,6 +80,12 @@ pub enum ProbeTemplate {
     Action = 1,
     /// Nothing.
     None = 2,
+}
+
+impl From<ProbeTemplate> for i64 {
+    fn from(value: ProbeTemplate) -> i64 {
+        value as i64
+    }
 }
 
 /// The parameter group a block belongs to.
@@ -80,6 +104,12 @@ pub enum BlockGroup {
     Policy = 4,
     /// The projector of the proprioception.
     Proprio = 5,
+}
+
+impl From<BlockGroup> for i64 {
+    fn from(value: BlockGroup) -> i64 {
+        value as i64
+    }
 }
 
 /// What a block's parameters are.
@@ -102,4 +132,10 @@ pub enum BlockKind {
     Query = 6,
     /// Several tensors of different kinds.
     Mixed = 7,
+}
+
+impl From<BlockKind> for i64 {
+    fn from(value: BlockKind) -> i64 {
+        value as i64
+    }
 }

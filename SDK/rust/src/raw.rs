@@ -10,6 +10,10 @@ pub const FAILED: i32 = 1;
 pub const MESSAGE_CAPACITY: usize = 1024;
 pub const CALL_FRAME: i32 = 1;
 
+pub const ARRAY_UNWRITTEN: u64 = 2;
+/// What a scalar result holds until it is written.
+pub const UNWRITTEN: i64 = 0x7ff8c4af7dead0b1;
+
 pub const I64: i32 = 0;
 pub const F64: i32 = 1;
 pub const BOOL: i32 = 2;

@@ -36,6 +36,8 @@ pub trait Scalar: Element {
     unsafe fn read(slot: &raw::Slot) -> Self;
     #[doc(hidden)]
     unsafe fn read_optional(slot: &raw::Slot) -> Option<Self>;
+    #[doc(hidden)]
+    fn bits(self) -> i64;
 }
 
 impl Scalar for f64 {
@@ -46,6 +48,9 @@ impl Scalar for f64 {
     unsafe fn read_optional(slot: &raw::Slot) -> Option<f64> {
         slot.optional_f64.as_ref().copied()
     }
+    fn bits(self) -> i64 {
+        self.to_bits() as i64
+    }
 }
 
 impl Scalar for i64 {
@@ -55,6 +60,9 @@ impl Scalar for i64 {
     }
     unsafe fn read_optional(slot: &raw::Slot) -> Option<i64> {
         slot.optional_i64.as_ref().copied()
+    }
+    fn bits(self) -> i64 {
+        self
     }
 }
 
@@ -97,16 +105,20 @@ impl<T: Element, const N: usize> Index<[usize; N]> for Array<'_, T> {
     }
 }
 
-/// A result array, allocated by the host. Valid until the hook returns; every element must be written.
+/// A result array, allocated by the host. Valid until the hook returns; every element must be written, or in an
+/// optional one none.
 pub struct ArrayMut<'a, T: Element> {
+    view: *mut raw::Array,
     shape: &'a [i64],
     elements: &'a mut [T],
 }
 
 impl<'a, T: Element> ArrayMut<'a, T> {
-    unsafe fn new(view: &'a raw::Array) -> Self {
+    unsafe fn new(pointer: *mut raw::Array) -> Self {
+        let view: &'a raw::Array = &*pointer;
         let shape = shape(view);
         Self {
+            view: pointer,
             shape,
             elements: if view.data.is_null() {
                 &mut []
@@ -121,8 +133,10 @@ impl<'a, T: Element> ArrayMut<'a, T> {
         self.shape[axis] as usize
     }
 
-    /// The elements in row-major order.
+    /// The elements in row-major order. Asking for them says that the array is given.
     pub fn elements(&mut self) -> &mut [T] {
+        // SAFETY: the host's view, which nothing else writes to during the call. The shape lies elsewhere.
+        unsafe { (*self.view).flags &= !raw::ARRAY_UNWRITTEN }
         self.elements
     }
 }
@@ -134,8 +148,9 @@ impl ArrayMut<'_, i64> {
             return Err(format!("{:?} does not fit row {} of an array of shape {:?}", text, row, self.shape).into());
         }
         let width = self.shape(1);
+        let elements = self.elements();
         let bytes = text.bytes().map(i64::from).chain(std::iter::repeat(0));
-        for (element, byte) in self.elements[row * width..(row + 1) * width].iter_mut().zip(bytes) {
+        for (element, byte) in elements[row * width..(row + 1) * width].iter_mut().zip(bytes) {
             *element = byte;
         }
         Ok(())
@@ -152,7 +167,8 @@ impl<T: Element, const N: usize> Index<[usize; N]> for ArrayMut<'_, T> {
 
 impl<T: Element, const N: usize> IndexMut<[usize; N]> for ArrayMut<'_, T> {
     fn index_mut(&mut self, indices: [usize; N]) -> &mut T {
-        &mut self.elements[flat(self.shape, &indices)]
+        let position = flat(self.shape, &indices);
+        &mut self.elements()[position]
     }
 }
 
@@ -178,15 +194,16 @@ fn flat(shape: &[i64], indices: &[usize]) -> usize {
 
 /// Where a hook puts a number: `Out<f64>`, `Out<i64>`, or `Out<Option<f64>>` for one that need not be set.
 pub struct Out<'a, T: OutValue> {
-    target: *mut T::Number,
-    lifetime: PhantomData<&'a mut T::Number>,
+    target: *mut i64,
+    lifetime: PhantomData<&'a mut T>,
 }
 
 impl<T: OutValue> Out<'_, T> {
-    /// Gives the result; the last call counts.
-    pub fn set(&mut self, value: T::Number) {
-        // SAFETY: the host's storage for the result, which nothing else refers to during the call.
-        unsafe { self.target.write(value) }
+    /// Gives the result; the last call counts. An `Out<Option<f64>>` takes a number, `Some` of one, or `None`, which leaves
+    /// the result out; an `Out<i64>` also takes a choice such as `BlockScope::Layer`.
+    pub fn set(&mut self, value: impl Into<T>) {
+        // SAFETY: the host's 8 bytes for the result, which nothing else refers to during the call.
+        unsafe { self.target.write(value.into().bits()) }
     }
 }
 
@@ -196,16 +213,24 @@ pub trait OutValue {
     type Number: Scalar;
     #[doc(hidden)]
     const OPTIONAL: bool;
+    #[doc(hidden)]
+    fn bits(self) -> i64;
 }
 
 impl<T: Scalar> OutValue for T {
     type Number = T;
     const OPTIONAL: bool = false;
+    fn bits(self) -> i64 {
+        Scalar::bits(self)
+    }
 }
 
 impl<T: Scalar> OutValue for Option<T> {
     type Number = T;
     const OPTIONAL: bool = true;
+    fn bits(self) -> i64 {
+        self.map_or(raw::UNWRITTEN, Scalar::bits)
+    }
 }
 
 /// A type that a hook can read: `f64`, `i64`, `Array<f32>`, `Array<f64>`, `Array<i64>`, or an `Option` of one for a value
@@ -273,20 +298,24 @@ impl<'a, T: OutValue> Output<'a> for Out<'a, T> {
     };
     unsafe fn open(slot: &'a raw::Slot) -> Self {
         // The union's members are all pointers of one size here: the number's type is T::Number by the code above.
-        Out { target: slot.f64_result.cast(), lifetime: PhantomData }
+        Out { target: slot.i64_result, lifetime: PhantomData }
     }
 }
 
 impl<'a, T: Element> Output<'a> for ArrayMut<'a, T> {
     const TYPE: Type = Type { element: T::NAME, code: 'Z', is_array: true, is_optional: false };
     unsafe fn open(slot: &'a raw::Slot) -> Self {
-        ArrayMut::new(&*slot.array_result)
+        ArrayMut::new(slot.array_result)
     }
 }
 
 impl<'a, T: Element> Output<'a> for Option<ArrayMut<'a, T>> {
     const TYPE: Type = Type { element: T::NAME, code: 'Z', is_array: true, is_optional: true };
     unsafe fn open(slot: &'a raw::Slot) -> Self {
-        slot.array_result.as_ref().map(|view| ArrayMut::new(view))
+        if slot.array_result.is_null() {
+            None
+        } else {
+            Some(ArrayMut::new(slot.array_result))
+        }
     }
 }

@@ -1,4 +1,4 @@
-/* craft_plugin.h - the craft plugin ABI, version 1.1.
+/* craft_plugin.h - the craft plugin ABI, version 1.2.
  *
  * A plugin is a shared library that exports one C function, craft_plugin_entry, which returns a static table: who the
  * plugin is, the settings it takes, the hooks it offers, and how to create and destroy an instance. A hook declares its
@@ -23,15 +23,17 @@
  *     input  f64, i64         by value                  input  f64?, i64?     const double *, const int64_t *; NULL = absent
  *     input  array            const craft_array *       input  array?         const craft_array *; NULL = absent
  *     result f64, i64         double *, int64_t *       result f64?, i64?     the same; leaving it unwritten is allowed
- *     result array            craft_array *             result array?         NULL when an absent input leaves an axis unknown
+ *     result array            craft_array *             result array?         the same, to be written whole or not at all; NULL
+ *                                                                             when an absent input leaves an axis unknown
  *
  * A hook is not called in a step that has no value for one of its inputs without "?", and has none on purpose: that of a
  * probe which does not run, or of a hook that was not called for this reason. Its results are absent then; multipliers
  * stay what they were.
  *
- * Tags on every function:  [main]  called on the thread that runs training, never concurrently with another call into
- * the same instance;  [any] any thread, any time, as all that this header itself defines.  {load} before any instance
- * exists;  {idle} between training steps;  {step} inside one.  Lifetimes: "static" = valid until the process ends; "call" = valid until the function returns.
+ * Tags on every function:  [main]  one thread at a time for each instance: never concurrently with another call into the same
+ * instance, but not always on the same thread, and other instances may be called meanwhile;  [any] any thread, any time, as all that
+ * this header itself defines.  {load} before any instance exists;  {idle} between training steps;  {step} inside one.
+ * Lifetimes: "static" = valid until the process ends; "call" = valid until the function returns.
  *
  * Requirements, and what enforces each: "compile" this header's macros and the SDKs; "load" the host when it opens the
  * file; "compose" the host before the first step; "call" the host at every call, naming the plugin; "check X" the check X
@@ -50,7 +52,8 @@
  *   R9   reads what somebody gives; gives what nobody else does, chained and shared        compose
  *        names apart; makes no cycle
  *   R10  gets and gives arrays whose equal axis names have equal sizes                     call
- *   R11  writes every required result, and all of it                                       call; check results
+ *   R11  writes every required result, and all of it; of an optional array all or          call; check results
+ *        nothing
  *   R12  gives finite numbers, from 1e-300 to 1e150, or an error                           call; check random, zero, tiny, huge
  *   R13  says why when it fails: a status other than 0 and a message                       check random
  *   R14  does not write to inputs                                                          check read-only
@@ -91,7 +94,7 @@ extern "C" {
 
 /* A host with major M and minor N runs every plugin with the same major that needs minor N or less. Minors only append. */
 #define CRAFT_ABI_MAJOR 1u
-#define CRAFT_ABI_MINOR 1u
+#define CRAFT_ABI_MINOR 2u
 
 /* Bytes of the structs that a plugin fills, in ABI 1.0. */
 #define CRAFT_PLUGIN_SIZE_1_0 120u
@@ -152,7 +155,7 @@ typedef struct craft_array {
     int64_t *shape;   /* [ndim] */
     int64_t *strides; /* [ndim], in elements */
     uint64_t byte_offset;
-    uint64_t flags; /* CRAFT_ARRAY_READ_ONLY */
+    uint64_t flags; /* CRAFT_ARRAY_READ_ONLY, CRAFT_ARRAY_UNWRITTEN */
 } craft_array;
 
 #if defined(__GNUC__)
@@ -176,9 +179,18 @@ CRAFT_UNUSED static inline const float *craft_read_f32(const craft_array *a) {
 CRAFT_UNUSED static inline const int64_t *craft_read_i64(const craft_array *a) {
     return craft_array_is(a, CRAFT_TYPE_INT, 64) ? (const int64_t *)a->data : NULL;
 }
-CRAFT_UNUSED static inline double *craft_write_f64(craft_array *a) { return (double *)craft_read_f64(a); }
-CRAFT_UNUSED static inline float *craft_write_f32(craft_array *a) { return (float *)craft_read_f32(a); }
-CRAFT_UNUSED static inline int64_t *craft_write_i64(craft_array *a) { return (int64_t *)craft_read_i64(a); }
+CRAFT_UNUSED static inline double *craft_write_f64(craft_array *a) {
+    if (a) a->flags &= ~(uint64_t)CRAFT_ARRAY_UNWRITTEN;
+    return (double *)craft_read_f64(a);
+}
+CRAFT_UNUSED static inline float *craft_write_f32(craft_array *a) {
+    if (a) a->flags &= ~(uint64_t)CRAFT_ARRAY_UNWRITTEN;
+    return (float *)craft_read_f32(a);
+}
+CRAFT_UNUSED static inline int64_t *craft_write_i64(craft_array *a) {
+    if (a) a->flags &= ~(uint64_t)CRAFT_ARRAY_UNWRITTEN;
+    return (int64_t *)craft_read_i64(a);
+}
 
 /* Puts a text into row `row` of an i64 array [rows, bytes]: its UTF-8 bytes, one an element, and zeros after them. Fails
  * when there is no such row or the text is longer than one. */
@@ -272,6 +284,72 @@ typedef struct craft_input {
     void *context;
     int64_t (*read)(void *context, void *data, uint64_t size); /* [main] inside load only */
 } craft_input;
+
+/* Saving and loading for `save` and `load`: a number takes 8 bytes; an array and a text a count of 8 bytes and their elements.
+ * All little-endian, as every SDK writes them. Each returns a status and says in `error` what went wrong, so that a function can
+ * end with
+ *     return craft_save_f64(output, rule->mean, error) || craft_save_f32s(output, rule->history, n, error);
+ * Load everything before anything is assigned: after a failure the instance must be as it was. */
+CRAFT_UNUSED static inline int32_t craft_save_bytes(
+    const craft_output *output, const void *data, uint64_t size, craft_error *error) {
+    if (size == 0 || output->write(output->context, data, size) == (int64_t)size) return CRAFT_OK;
+    return craft_fail(error, "the host could not take the plugin's state");
+}
+CRAFT_UNUSED static inline int32_t craft_save_f64(const craft_output *output, double value, craft_error *error) {
+    return craft_save_bytes(output, &value, sizeof value, error);
+}
+CRAFT_UNUSED static inline int32_t craft_save_i64(const craft_output *output, int64_t value, craft_error *error) {
+    return craft_save_bytes(output, &value, sizeof value, error);
+}
+CRAFT_UNUSED static inline int32_t craft_save_array_(
+    const craft_output *output, const void *data, int64_t count, uint64_t size, craft_error *error) {
+    return craft_save_i64(output, count, error) || craft_save_bytes(output, data, (uint64_t)count * size, error);
+}
+CRAFT_UNUSED static inline int32_t craft_save_f64s(
+    const craft_output *output, const double *values, int64_t count, craft_error *error) {
+    return craft_save_array_(output, values, count, sizeof *values, error);
+}
+CRAFT_UNUSED static inline int32_t craft_save_f32s(
+    const craft_output *output, const float *values, int64_t count, craft_error *error) {
+    return craft_save_array_(output, values, count, sizeof *values, error);
+}
+CRAFT_UNUSED static inline int32_t craft_save_i64s(
+    const craft_output *output, const int64_t *values, int64_t count, craft_error *error) {
+    return craft_save_array_(output, values, count, sizeof *values, error);
+}
+CRAFT_UNUSED static inline int32_t craft_save_text(const craft_output *output, const char *text, craft_error *error) {
+    return craft_save_array_(output, text, (int64_t)strlen(text), 1, error);
+}
+/* Reads all of `size` bytes, in as many pieces as the host makes of them. */
+CRAFT_UNUSED static inline int32_t craft_load_bytes(
+    const craft_input *input, void *data, uint64_t size, craft_error *error) {
+    uint64_t filled = 0;
+    while (filled < size) {
+        int64_t count = input->read(input->context, (char *)data + filled, size - filled);
+        if (count <= 0 || (uint64_t)count > size - filled) return craft_fail(error, "the saved state ends too early");
+        filled += (uint64_t)count;
+    }
+    return CRAFT_OK;
+}
+CRAFT_UNUSED static inline int32_t craft_load_f64(const craft_input *input, double *value, craft_error *error) {
+    return craft_load_bytes(input, value, sizeof *value, error);
+}
+CRAFT_UNUSED static inline int32_t craft_load_i64(const craft_input *input, int64_t *value, craft_error *error) {
+    return craft_load_bytes(input, value, sizeof *value, error);
+}
+/* The count of an array or a text, from 0 to `limit`: what a damaged count can make the plugin allocate. Its elements follow,
+ * for craft_load_bytes. */
+CRAFT_UNUSED static inline int32_t craft_load_count(
+    const craft_input *input, int64_t limit, int64_t *count, craft_error *error) {
+    int64_t read = 0;
+    *count = 0;
+    if (craft_load_i64(input, &read, error)) return CRAFT_FAILED;
+    if (read < 0 || read > limit) {
+        return craft_fail(error, "the saved state is damaged: %lld values in a list of at most %lld", (long long)read,
+                          (long long)limit);
+    }
+    return *count = read, CRAFT_OK;
+}
 
 /* ---- Hooks --------------------------------------------------------------------------------------------------------- */
 
@@ -847,6 +925,9 @@ enum {
 /* names: end */
 
 /* The ABI passes every argument in 8 bytes and counts on IEEE-754. A platform that differs must not compile. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "craft's ABI is little-endian"
+#endif
 typedef char craft_check_f64_[sizeof(double) == 8 ? 1 : -1];
 typedef char craft_check_f32_[sizeof(float) == 4 ? 1 : -1];
 typedef char craft_check_pointer_[sizeof(void *) == 8 ? 1 : -1];

@@ -74,7 +74,11 @@ class array {
 public:
     explicit array(const craft_array &view) : view_(&view) {}
 
-    T *data() const { return static_cast<T *>(view_->data); }
+    /* Of a result, asking for it says that the array is given. */
+    T *data() const {
+        if constexpr (std::same_as<T, std::int64_t>) const_cast<craft_array *>(view_)->flags &= ~std::uint64_t{CRAFT_ARRAY_UNWRITTEN};
+        return static_cast<T *>(view_->data);
+    }
     std::size_t size() const { return static_cast<std::size_t>(craft_count(view_)); }
     std::size_t rank() const { return static_cast<std::size_t>(view_->ndim); }
     std::size_t shape(std::size_t axis) const { return static_cast<std::size_t>(view_->shape[axis]); }
@@ -263,57 +267,78 @@ private:
  * for probes. One with state has `static constexpr std::uint32_t state_version` (1 or more), `void save(craft::writer &) const`,
  * `void load(craft::reader &, std::uint32_t version)` and `void reset()`. If load throws, the instance is what it was. */
 
-/* Little-endian values of 8 bytes, in the order they are read back; bit patterns are kept. */
+/* Little-endian values in the order they are read back; bit patterns are kept. */
 class writer {
 public:
     explicit writer(const craft_output &output) : output_(&output) {}
 
-    void f64(double value) { bits(std::bit_cast<std::uint64_t>(value)); }
-    void i64(std::int64_t value) { bits(std::bit_cast<std::uint64_t>(value)); }
+    void f64(double value) { bytes(&value, sizeof value); }
+    void i64(std::int64_t value) { bytes(&value, sizeof value); }
     /* A count, then the values. */
-    void f64s(std::span<const double> values) {
-        i64(static_cast<std::int64_t>(values.size()));
-        for (double value : values) f64(value);
-    }
+    void f64s(std::span<const double> values) { list(values); }
+    void f32s(std::span<const float> values) { list(values); }
+    void i64s(std::span<const std::int64_t> values) { list(values); }
+    void text(std::string_view value) { list(std::span(value)); }
 
 private:
-    void bits(std::uint64_t value) {
-        unsigned char bytes[8];
-        for (unsigned i = 0; i < 8; i++) bytes[i] = static_cast<unsigned char>(value >> (8 * i));
-        if (output_->write(output_->context, bytes, 8) != 8) throw error("the host could not take the plugin's state");
+    template <class T>
+    void list(std::span<const T> values) {
+        i64(static_cast<std::int64_t>(values.size()));
+        bytes(values.data(), values.size_bytes());
+    }
+    void bytes(const void *data, std::size_t size) {
+        if (size > 0 && output_->write(output_->context, data, size) != static_cast<std::int64_t>(size)) {
+            throw error("the host could not take the plugin's state");
+        }
     }
     const craft_output *output_;
 };
 
-/* Every read throws when the state ends early. */
+/* Every read throws when the state ends early. `limit` bounds what a damaged count can make the plugin allocate. */
 class reader {
 public:
     explicit reader(const craft_input &input) : input_(&input) {}
 
-    double f64() { return std::bit_cast<double>(bits()); }
-    std::int64_t i64() { return std::bit_cast<std::int64_t>(bits()); }
-    /* A count, then the values. `limit` bounds what a damaged count can make the plugin allocate. */
-    std::vector<double> f64s(std::int64_t limit = 1 << 24) {
-        const std::int64_t count = i64();
-        if (count < 0 || count > limit) {
-            throw error("the saved state is damaged: " + std::to_string(count) + " values in a list");
-        }
-        std::vector<double> values;
-        for (std::int64_t i = 0; i < count; i++) values.push_back(f64());
-        return values;
-    }
+    double f64() { return number<double>(); }
+    std::int64_t i64() { return number<std::int64_t>(); }
+    /* A count, then the values. */
+    std::vector<double> f64s(std::int64_t limit = 1 << 24) { return list<std::vector<double>>(limit); }
+    std::vector<float> f32s(std::int64_t limit = 1 << 24) { return list<std::vector<float>>(limit); }
+    std::vector<std::int64_t> i64s(std::int64_t limit = 1 << 24) { return list<std::vector<std::int64_t>>(limit); }
+    std::string text(std::int64_t limit = 1 << 16) { return list<std::string>(limit); }
 
 private:
-    std::uint64_t bits() {
-        unsigned char bytes[8];
-        for (std::uint64_t filled = 0; filled < 8;) { /* the host may give fewer bytes than asked for */
-            const std::int64_t count = input_->read(input_->context, bytes + filled, 8 - filled);
-            if (count <= 0 || count > static_cast<std::int64_t>(8 - filled)) throw error("the saved state ends too early");
-            filled += static_cast<std::uint64_t>(count);
-        }
-        std::uint64_t value = 0;
-        for (unsigned i = 0; i < 8; i++) value |= std::uint64_t{bytes[i]} << (8 * i);
+    template <class T>
+    T number() {
+        T value;
+        bytes(&value, sizeof value);
         return value;
+    }
+    template <class List>
+    List list(std::int64_t limit) {
+        const std::int64_t count = i64();
+        if (count < 0 || count > limit) {
+            throw error("the saved state is damaged: " + std::to_string(count) + " values in a list of at most "
+                + std::to_string(limit));
+        }
+        List values;
+        /* In pieces: a damaged count costs no more memory than there is state. */
+        for (std::size_t left = static_cast<std::size_t>(count); left > 0;) {
+            const std::size_t start = values.size(), piece = std::min<std::size_t>(left, 1 << 16);
+            values.resize(start + piece);
+            bytes(values.data() + start, piece * sizeof values[0]);
+            left -= piece;
+        }
+        return values;
+    }
+    void bytes(void *data, std::size_t size) {
+        for (std::size_t filled = 0; filled < size;) { /* the host may give fewer bytes than asked for */
+            const std::int64_t count = input_->read(input_->context, static_cast<char *>(data) + filled, size - filled);
+            if (count <= 0 || static_cast<std::uint64_t>(count) > size - filled) {
+                throw error("the saved state ends too early");
+            }
+            filled += static_cast<std::size_t>(count);
+        }
     }
     const craft_input *input_;
 };
@@ -395,9 +420,9 @@ struct argument<T &> : traits<std::same_as<T, double> ? 'x' : 'y', true, false, 
 template <class T>
     requires std::same_as<T, double> || std::same_as<T, std::int64_t>
 struct argument<std::optional<T> &> : traits<std::same_as<T, double> ? 'x' : 'y', true, false, true, T> {
-    std::optional<T> value;
+    std::optional<T> value{T{}}; /* then emptied: without a first value gcc warns of one that is not there */
     T *target;
-    explicit argument(const craft_slot &slot) : target(scalar_result<T>(slot)) {}
+    explicit argument(const craft_slot &slot) : target(scalar_result<T>(slot)) { value.reset(); }
     std::optional<T> &get() { return value; }
     void finish() { if (value) *target = *value; }
 };
