@@ -12,7 +12,7 @@ public struct EpisodeSelection: Equatable, Sendable {
     ///   - shots: episodes of each instruction to train on; nil takes all. Instructions with fewer give what they have.
     ///   - shotsSeed: draws these at random from the seed; nil takes the first ones in stored order.
     public init(_ episodes: [Episode], holdOutEvery: Int = 0, shots: Int? = nil, shotsSeed: UInt64? = nil) {
-        let usable = episodes.indices.filter { !episodes[$0].instruction.isEmpty }
+        let usable = episodes.indices.filter { episodes[$0].isLabelled }
         let isHeldOut = { (rank: Int) in holdOutEvery > 0 && rank % holdOutEvery == holdOutEvery - 1 }
         let open = usable.enumerated().filter { !isHeldOut($0.offset) }.map(\.element)
         heldOut = usable.enumerated().filter { isHeldOut($0.offset) }.map(\.element)
