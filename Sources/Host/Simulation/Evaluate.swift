@@ -47,11 +47,25 @@ struct Evaluate: ParsableCommand {
     @Option(help: ArgumentHelp("Results. Default: CHECKPOINT/eval-SUITE.json, or eval-SUITE.json.", valueName: "file"))
     var out: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "What tells the policy at --address from others, where its server does not say (craft's does): results are continued under the same only.",
+            valueName: "text"))
+    var identity: String?
+
+    @Option(help: ArgumentHelp("Seconds that an answer of the server may take. Default: 120.", valueName: "seconds"))
+    var timeout: Double?
+
+    @OptionGroup var setUp: SimulationSetUp
+
     func run() throws {
         let selection = try SimulationTasks(
             suite: suite, tasks: tasks, episodes: trials, option: "--trials", firstInit: firstInit)
         if let execute, !(1...1000).contains(execute) {
             throw TrainingError("--execute \(execute): expected a number of actions from 1 to 1000")
+        }
+        if let timeout, !(timeout > 0 && timeout <= 86_400) {
+            throw TrainingError("--timeout \(timeout): expected a number of seconds above 0, at most 86400")
         }
         let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
         guard (1...256).contains(workers) else {
@@ -72,7 +86,7 @@ struct Evaluate: ParsableCommand {
         }
         let environment = try SimulationEnvironment()
         Interruption.install()
-        try environment.prepare()
+        try environment.prepare(isAgreed: setUp.yes)
         // One checkpoint for all of it, under its own name: a run grows, and results of another are not to be continued.
         let served = checkpoint.map(CheckpointFolders.model(in:))
         let server = try served.map(ServeProcess.init(checkpoint:))
@@ -84,6 +98,8 @@ struct Evaluate: ParsableCommand {
                 "--out", out ?? (checkpoint.map { $0 + "/" } ?? "") + "eval-\(suite).json",
             ]
         if let execute { arguments += ["--execute", "\(execute)"] }
+        if let identity { arguments += ["--identity", identity] }
+        if let timeout { arguments += ["--limit", "\(timeout)"] }
         if let video { arguments += ["--video", video] }
         let status = try environment.run(script: "evaluate.py", arguments)
         if status != 0 {
