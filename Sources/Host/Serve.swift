@@ -18,6 +18,11 @@ struct Serve: ParsableCommand {
             valueName: "folder"))
     var checkpoint: String
 
+    @Option(
+        help: ArgumentHelp(
+            "Folder of the base model of an adapter. Default: the one that training began with.", valueName: "folder"))
+    var base: String?
+
     @Option(help: "Address to listen at; 0.0.0.0 for all. There is no authentication.")
     var host = "127.0.0.1"
 
@@ -65,6 +70,7 @@ struct Serve: ParsableCommand {
     func run() throws {
         var policy = PolicyOptions()
         policy.dataset = dataset
+        policy.base = base
         policy.centreCrop = centerCrop
         policy.compresses = jpeg
         if let threads {

@@ -125,9 +125,10 @@ struct FinetuneTranslation {
         try finish()
         run = FinetuneRunName.folder(arguments, model: model.path)
         if FileManager.default.fileExists(atPath: run + "/run.json") {
-            problems.append(
-                "\(run): there is a run of this name already; go on with --resume True --resume_step N, or give the new one "
-                    + "another name with --run_id_note")
+            notes.append(
+                "\(run): there is a run of this name already, which the original would write over; it is renamed, \(run).earlier-N. "
+                    + "--resume True --resume_step N goes on with it, --run_id_note gives the new one a name of its own"
+            )
         }
         line.add("--out", run, from: given("run_root_dir") ?? given("run_id_override") ?? given("run_id_note"))
     }

@@ -51,6 +51,7 @@ struct RunParts {
         composition = try Composition(settings.plugins, search: search, registry: .training)
         folder = try ModelFolder(path: settings.model, choices: settings.modelChoices)
         try settings.checkPolicy(of: folder)
+        try MemoryFloor(settings, folder).check()
         parallel = Parallel(
             threads: settings.threads, products: settings.matmulPrecision == .bf16 ? try BFloat16Products() : nil)
         prompts = try PromptEncoder(folder: folder)
@@ -76,6 +77,7 @@ struct RunParts {
         fresh = absent
 
         (source, statistics, evaluationData) = try Self.data(settings, config: folder.config, prompts: prompts)
+        try Self.check(folder.config, against: statistics, of: settings.model)
 
         var initial: SafetensorsFile?
         if let resuming {
@@ -156,7 +158,7 @@ struct RunParts {
                 "\(run.configPath) has other learning rates by parameter group (learningRateScales) than "
                     + "\(checkpoint.path); put the old ones back or start a new run with --out")
         }
-        let absent = try ModelFolder(path: checkpoint.path).load(into: model).filter { name in
+        let absent = try ModelFolder(path: checkpoint.path).load(into: model, needsBase: false).filter { name in
             // A low-rank run keeps its frozen base in the model folder, a question run has no head to keep.
             model.parameters.id(of: name).map { model.parameters[$0].isTrainable && !model.isHeadParameter(name) }
                 ?? true
@@ -209,6 +211,22 @@ struct RunParts {
                 sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead)
             let statistics = Dictionary(uniqueKeysWithValues: parts.map { ($0.dataset.name, $0.statistics) })
             return (DemonstrationSource(reader, prompts: prompts), statistics, evaluation)
+        }
+    }
+}
+
+extension RunParts {
+    /// Compares the sizes of actions and states that the model is made for with the data's.
+    static func check(_ config: ModelConfig, against statistics: [String: DatasetStatistics], of model: String) throws {
+        for (name, found) in statistics.sorted(by: { $0.key < $1.key }) {
+            let data = found.embodiment
+            guard config.actionDim == data.actionWidth, config.proprioDim == data.stateWidth || !config.usesProprio
+            else {
+                throw TrainingError(
+                    "\(model) is made for \(config.actionDim) action and \(config.proprioDim) state numbers, the data set "
+                        + "'\(name)' has \(data.summary); take a model with an action head of that size, or one without a head"
+                )
+            }
         }
     }
 }

@@ -56,11 +56,13 @@ public final class Trainer {
     public var profiledSteps: Range<Int>?
 
     /// Starts a run in a new folder.
-    public convenience init(settings: RunSettings, at path: String) throws {
+    ///
+    /// - Parameter isFresh: whether `path` is a suggestion: where it is taken, a number is put behind it.
+    public convenience init(settings: RunSettings, at path: String, isFresh: Bool = false) throws {
         try settings.check()
         // Everything that can be wrong with the input is found before the folder is made.
         let parts = try RunParts(settings: settings, resuming: nil)
-        let run = try RunDirectory.create(at: path)
+        let run = try isFresh ? RunDirectory.createFresh(at: path) : RunDirectory.create(at: path)
         try settings.write(to: run.configPath)
         try parts.writeStart(to: run)
         try self.init(settings: settings, run: run, parts: parts, stepsDone: 0)
@@ -138,7 +140,7 @@ public final class Trainer {
         if let dataChange { report(.note("changed data: \(dataChange)")) }
         var evaluations: [String: Double] = [:]
         if stepsDone == 0 { _ = try evaluate("before", into: &evaluations, shouldStop, report) }
-        let first = stepsDone
+        let (first, skippedBefore) = (stepsDone, step.skippedSteps)
         let start = Date()
         var reports: [StepReport] = []
         var times: [Double] = []
@@ -166,6 +168,10 @@ public final class Trainer {
             let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
             if isDue || stepsDone == settings.steps || wasStopped { try save(report) }
             if wasStopped { break }
+        }
+        let skipped = step.skippedSteps - skippedBefore
+        if skipped > 0 {
+            report(.note("\(skipped) of \(stepsDone - first) steps were skipped, as something in them was not finite"))
         }
         step.profile = nil
         if profiledSteps != nil { try TraceFile.write(profile, to: run.profilePath) }
