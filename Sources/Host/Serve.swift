@@ -94,6 +94,7 @@ struct Serve: ParsableCommand {
 
         Interruption.install()
         let server = try PolicyServer(checkpoint: checkpoint, policy: policy, options: options)
+        for note in server.notes { FileHandle.standardError.write(Data("note: \(note)\n".utf8)) }
         let address = server.host.contains(":") ? "[\(server.host)]" : server.host
         print("listening on ws://\(address):\(server.port)")
         while !Interruption.isRequested { usleep(50_000) }

@@ -358,10 +358,14 @@ import Testing
     @Test func valuesThatAreNotFiniteAreFound() throws {
         let fixture = try ModelFixture("one-tower-qwen2-base")
         try fixture.rewrite("model.safetensors") { file, entry in
-            var values = try file.floats(entry.name)
-            if entry.name == Self.embedding { values[3] = .nan }
-            return .init(entry.name, shape: entry.shape, floats: values, as: .bf16)
+            .init(entry.name, shape: entry.shape, floats: try file.floats(entry.name), as: .bf16)
         }
+        // Such a file is not written, so it is made.
+        let path = fixture.file("model.safetensors")
+        let place = try SafetensorsFile(path: path).requiredEntry(Self.embedding).byteRange.lowerBound
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        bytes.replaceSubrange(place + 6..<place + 8, with: [0xc0, 0x7f])
+        try bytes.write(to: URL(fileURLWithPath: path))
         let folder = try ModelFolder(path: fixture.path)
         let complaint = folder.nonFiniteTensor(of: VLAModel(config: folder.config, fineTuning: .full))?.description
         #expect(complaint?.contains("model.safetensors: tensor '\(Self.embedding)'") == true)

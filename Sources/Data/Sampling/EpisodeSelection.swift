@@ -3,6 +3,8 @@ public struct EpisodeSelection: Equatable, Sendable {
     /// Indices into the data set's episodes, in stored order.
     public let training: [Int]
     public let heldOut: [Int]
+    /// Instructions that have fewer episodes than were asked for, and how many they have.
+    public let short: [String: Int]
 
     /// Episodes without an instruction are in neither part. The hold-out is taken first, so that few-shot training never
     /// shrinks it.
@@ -17,11 +19,12 @@ public struct EpisodeSelection: Equatable, Sendable {
         let open = usable.enumerated().filter { !isHeldOut($0.offset) }.map(\.element)
         heldOut = usable.enumerated().filter { isHeldOut($0.offset) }.map(\.element)
         guard let shots else {
-            training = open
+            (training, short) = (open, [:])
             return
         }
         var byInstruction: [String: [Int]] = [:]
         for index in open { byInstruction[episodes[index].instruction, default: []].append(index) }
+        short = byInstruction.mapValues(\.count).filter { $0.value < shots }
         training = byInstruction.flatMap { instruction, indices -> ArraySlice<Int> in
             var order = indices
             if let shotsSeed {

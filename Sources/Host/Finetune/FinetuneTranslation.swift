@@ -247,6 +247,12 @@ struct FinetuneTranslation {
             images = config.cameras
             notes.append("num_images_in_input is \(images), as the model's config.json says")
         }
+        if images != 2 {
+            notes.append(
+                "num_images_in_input is \(images): VLA-Adapter's action head parts visual tokens from queries after 512 positions, which "
+                    + "is right for two images; craft parts them where they part, so a head trained by one gives other actions in the "
+                    + "other (docs/FINETUNE.md, What differs)")
+        }
         switch images {
         case 1: line.add("--cameras", "image", from: given("num_images_in_input"))
         case 2: line.add("--cameras", "image,wrist_image", from: given("num_images_in_input"))

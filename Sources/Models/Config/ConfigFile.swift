@@ -103,7 +103,7 @@ struct ConfigFile: Decodable {
     init(_ data: Data, path: String) throws(ModelError) {
         let data = PythonJSON.conforming(data)
         guard let object = Self.object(data) else {
-            throw ModelError("\(path): \(PythonJSON.fault(in: data) ?? "is not a JSON object")")
+            throw ModelError("\(path): is not a JSON object: \(PythonJSON.fault(in: data) ?? "expected { at the top")")
         }
         if object["text_config"] == nil, let name = ConfigKeys.foreignName(object) {
             throw ModelError(

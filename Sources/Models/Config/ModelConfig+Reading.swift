@@ -150,7 +150,7 @@ extension ModelConfig.Decoder {
         guard let defaults = Defaults.byModelType[type] else {
             throw fail("model_type is \(type); expected qwen2, llama or mistral")
         }
-        if let activation = text.hiddenAct, activation != "silu" {
+        if let activation = text.hiddenAct, activation != "silu", activation != "swish" {
             throw fail("hidden_act is \(activation); expected silu")
         }
         // transformers' Qwen2 and Mistral have no such key.

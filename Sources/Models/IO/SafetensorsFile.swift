@@ -262,6 +262,11 @@ public final class SafetensorsFile: Sendable {
     private static func header(
         of mapping: UnsafeRawBufferPointer, path: String
     ) throws(FileError) -> (header: SafetensorsHeader, dataStart: Int) {
+        guard !mapping.starts(with: "version https://git-lfs".utf8) else {
+            throw FileError(
+                path: path,
+                "is a pointer of Git LFS, not the file itself; get it with git lfs pull, or with hf download")
+        }
         let length = UInt64(littleEndian: mapping.loadUnaligned(as: UInt64.self))
         guard length <= UInt64(SafetensorsHeader.maximumLength) else {
             throw FileError(

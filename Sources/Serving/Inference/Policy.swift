@@ -48,6 +48,8 @@ package final class Policy {
     static let maximumInstruction = 2_000
 
     package let summary: Summary
+    /// What whoever serves it should know.
+    package let notes: [String]
     private let model: VLAModel
     private let prompts: PromptEncoder
     private let tape: Tape
@@ -61,6 +63,7 @@ package final class Policy {
         let source = try PolicySource(path: checkpoint, options: options)
         folder = source.folder
         statistics = source.statistics
+        notes = source.notes
         let config = folder.config
         guard config.actionDim == statistics.embodiment.actionWidth,
             config.proprioDim == statistics.embodiment.stateWidth || !config.usesProprio

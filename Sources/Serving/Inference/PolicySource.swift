@@ -12,6 +12,8 @@ struct PolicySource {
     let centreCrops: Bool
     /// Tells the policy from others by its files.
     let identity: String
+    /// What whoever serves it should know.
+    let notes: [String]
 
     /// - Parameter path: a run folder (its last checkpoint is taken), one checkpoint of a run, or a model folder with
     ///   `dataset_statistics.json` in it.
@@ -55,6 +57,14 @@ struct PolicySource {
         }
         // The released recipes augment; their evaluation crops.
         centreCrops = options.centreCrop ?? settings?.augments ?? true
+        let visual = folder.config.patchesPerImage * cameras.count
+        notes =
+            settings == nil && visual != 512
+            ? [
+                "\(model) has \(visual) visual tokens. VLA-Adapter's own action head takes the first 512 positions for them whatever "
+                    + "their number, craft takes \(visual): if that code trained this head, its actions are others here "
+                    + "(docs/FINETUNE.md, What differs)"
+            ] : []
         identity = try ContentIdentity().model(model, base: folder.backbone?.files.map(\.path) ?? [])
     }
 

@@ -84,7 +84,9 @@ struct MemoryFloor {
         }
         for resource in [RLIMIT_AS, RLIMIT_DATA] {
             var limit = rlimit()
-            if getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0, limit.rlim_cur < UInt64(Int.max) { limits.append(Int(limit.rlim_cur)) }
+            if getrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0, limit.rlim_cur < UInt64(Int.max) {
+                limits.append(Int(limit.rlim_cur))
+            }
         }
         if let text = try? String(contentsOfFile: "/sys/fs/cgroup/memory.max", encoding: .utf8),
             let bytes = Int(text.trimmingCharacters(in: .whitespacesAndNewlines))

@@ -28,6 +28,8 @@ struct RunParts {
     let source: any BatchSource
     /// By data set; empty for questions.
     let statistics: [String: DatasetStatistics]
+    /// What the user should know of the data.
+    let dataNotes: [String]
     let evaluationData: EvaluationData
     let composition: Composition
     let step: TrainingStep
@@ -76,7 +78,8 @@ struct RunParts {
         absent = absent.filter { !model.isHeadParameter($0) }
         fresh = absent
 
-        (source, statistics, evaluationData) = try Self.data(settings, config: folder.config, prompts: prompts)
+        (source, statistics, evaluationData, dataNotes) = try Self.data(
+            settings, config: folder.config, prompts: prompts)
         try Self.check(folder.config, against: statistics, of: settings.model)
 
         var initial: SafetensorsFile?
@@ -177,7 +180,7 @@ struct RunParts {
 
     private static func data(
         _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder
-    ) throws -> (any BatchSource, [String: DatasetStatistics], EvaluationData) {
+    ) throws -> (any BatchSource, [String: DatasetStatistics], EvaluationData, [String]) {
         var evaluation = EvaluationData()
         if !settings.questions.isEmpty {
             let questions = try VQADataset(path: settings.questions, split: "test")
@@ -193,7 +196,7 @@ struct RunParts {
             let sampler = try VQASampler(
                 dataset, batchSize: settings.batchSize, imageSize: config.imageSize, seed: settings.seed,
                 augment: settings.augments)
-            return (QuestionSource(sampler, prompts: prompts), [:], evaluation)
+            return (QuestionSource(sampler, prompts: prompts), [:], evaluation, [])
         case .demonstrations:
             let parts = try DemonstrationParts.open(settings)
             let sampler = try DemonstrationSampler(
@@ -210,7 +213,15 @@ struct RunParts {
             let reader = try DemonstrationReader(
                 sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead)
             let statistics = Dictionary(uniqueKeysWithValues: parts.map { ($0.dataset.name, $0.statistics) })
-            return (DemonstrationSource(reader, prompts: prompts), statistics, evaluation)
+            let notes = zip(parts, sampler.selections).flatMap { part, selection in
+                selection.short.isEmpty
+                    ? []
+                    : [
+                        "\(part.dataset.name): \(selection.short.count) of its instructions have fewer than the \(settings.shots ?? 0) "
+                            + "episodes of --shots; the fewest are \(selection.short.values.min() ?? 0)"
+                    ]
+            }
+            return (DemonstrationSource(reader, prompts: prompts), statistics, evaluation, notes)
         }
     }
 }

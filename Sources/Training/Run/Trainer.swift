@@ -48,6 +48,7 @@ public final class Trainer {
     private let modelHash: String
     private let pluginChanges: [String]
     private let dataChange: String?
+    private let dataNotes: [String]
     private let metrics: MetricsLog
     private let board: TensorBoardWriter
     /// Steps done.
@@ -121,6 +122,7 @@ public final class Trainer {
         modelHash = parts.modelHash
         pluginChanges = parts.pluginChanges
         dataChange = parts.dataChange
+        dataNotes = parts.dataNotes
         evaluationData = parts.evaluationData
         evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
         metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
@@ -138,6 +140,7 @@ public final class Trainer {
     ) throws -> RunSummary {
         for change in pluginChanges { report(.note("changed plugins: \(change)")) }
         if let dataChange { report(.note("changed data: \(dataChange)")) }
+        for note in dataNotes { report(.note("note: \(note)")) }
         var evaluations: [String: Double] = [:]
         if stepsDone == 0 { _ = try evaluate("before", into: &evaluations, shouldStop, report) }
         let (first, skippedBefore) = (stepsDone, step.skippedSteps)
