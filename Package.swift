@@ -41,6 +41,16 @@ func plugin(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
         swiftSettings: strict, linkerSettings: pluginLink)
 }
 
+/// `scripts/campaign.sh` builds it, with libFuzzer's own main.
+let fuzzers: [Target] =
+    Context.environment["CRAFT_FUZZ"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "craft-fuzz", dependencies: ["Data", "Models"], path: "Tests/Fuzz",
+            swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])])
+    ]
+
 func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {
     .systemLibrary(
         name: name, path: "Sources/CLibraries/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
@@ -122,5 +132,5 @@ let package = Package(
             tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),
             tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
             tests("Host", ["Data", "Models"], exclude: ["BadPlugins"]),
-        ]
+        ] + fuzzers
 )
