@@ -4,12 +4,13 @@
 # make format   format the Swift sources in place
 # make lint     check that they are formatted
 # make bench    a training step of craft and of PyTorch, timed in turns (bench/README.md)
+# make campaign fuzz every reader of foreign files with libFuzzer and AddressSanitizer, for two hours (scripts/campaign.sh)
 # make clean    remove builds and Python environments
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run test build format lint bench clean
+.PHONY: run test build format lint bench campaign clean
 
 SWIFT_SOURCES := Package.swift Plugins Sources Tests
 
@@ -39,5 +40,8 @@ bench: build .venv-bench/requirements.txt
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	cp $< $@
 
+campaign:
+	scripts/campaign.sh
+
 clean:
-	rm -rf .build .venv .venv-bench
+	rm -rf .build .build-fuzz .venv .venv-bench

@@ -43,6 +43,16 @@ func plugin(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
         swiftSettings: strict, linkerSettings: pluginLink)
 }
 
+/// `scripts/campaign.sh` builds it, with libFuzzer's own main.
+let fuzzers: [Target] =
+    Context.environment["CRAFT_FUZZ"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "craft-fuzz", dependencies: ["Data", "Models"], path: "Tests/Fuzz",
+            swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])])
+    ]
+
 func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {
     .systemLibrary(
         name: name, path: "Sources/CLibraries/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
@@ -71,8 +81,9 @@ let package = Package(
         .target(name: "Kernels", cSettings: kernelC),
         systemLibrary("COpenBLAS", pkgConfig: "openblas", apt: "libopenblas-dev"),
         systemLibrary("CFFI", pkgConfig: "libffi", apt: "libffi-dev"),
-        systemLibrary("CTurboJPEG", pkgConfig: "libturbojpeg", apt: "libturbojpeg0-dev"),
+        systemLibrary("CJPEG", pkgConfig: "libjpeg", apt: "libjpeg-dev"),
         systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
+        .target(name: "ImageCodecs", dependencies: ["CJPEG", "CPNG"]),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         .systemLibrary(name: "CMemoryMap", path: "Sources/CLibraries/CMemoryMap"),
         systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
@@ -86,9 +97,10 @@ let package = Package(
         + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer
             .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
-            .target(name: "Models", dependencies: ["Tensors", "Kernels"], swiftSettings: strict),
+            .target(name: "Formats", swiftSettings: strict),
+            .target(name: "Models", dependencies: ["Formats", "Tensors", "Kernels"], swiftSettings: strict),
             .target(
-                name: "Data", dependencies: ["Kernels", "CTurboJPEG", "CPNG", "CCrypto"],
+                name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "CCrypto"],
                 swiftSettings: strict),
             .target(
                 name: "Training", dependencies: ["PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
@@ -122,5 +134,5 @@ let package = Package(
             tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),
             tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
             tests("Host", ["Data", "Models"], exclude: ["BadPlugins"]),
-        ]
+        ] + fuzzers
 )

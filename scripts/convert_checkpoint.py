@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""convert_checkpoint.py SOURCE OUT [--vision FILE | --back]: PyTorch checkpoints of VLAs to the safetensors that craft
+"""convert_checkpoint.py SOURCE OUT [--vision FILE... | --back]: PyTorch checkpoints of VLAs to the safetensors that craft
 reads, and back.
 
 SOURCE is one of
   a Prismatic checkpoint     checkpoints/*.pt of a pretrained VLM, whose "model" has the groups projector, llm_backbone and
                              sometimes vision_backbone. Writes OUT/model.safetensors under the released names. The
-                             trainer saves what it trained: when the towers are not in the file, --vision gives them
-                             (a safetensors file or .pt with timm's names, prefixed featurizer. and fused_featurizer.).
+                             trainer saves what it trained: when the towers are not in the file, --vision gives them.
+                             That is timm's own file of each tower, DINOv2 first (model.safetensors of
+                             timm/vit_large_patch14_reg4_dinov2.lvd142m and timm/vit_so400m_patch14_siglip_224.webli on the Hugging Face
+                             Hub), or one file whose names begin with featurizer. and fused_featurizer..
                              Put the model's config.json beside the result.
   a fine-tuned folder        action_head--*checkpoint.pt and proprio_projector--*checkpoint.pt of VLA-Adapter. Writes each
                              as .safetensors into OUT, and copies the folder's other files that craft reads.
@@ -23,8 +25,12 @@ import shutil
 import sys
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save_file
+try:
+    import torch
+    from safetensors.torch import load_file, save_file
+except ModuleNotFoundError as missing:
+    if not {"-h", "--help"} & set(sys.argv):
+        sys.exit(f"this script needs torch and safetensors, and {missing.name} is not there: pip install torch safetensors")
 
 # In order: the first prefix that fits is replaced.
 PRISMATIC_NAMES = [
@@ -65,6 +71,28 @@ def flatten(model):
     return {f"{group}.{name}": tensor for group, state in model.items() for name, tensor in state.items()}
 
 
+def towers(files):
+    """The tensors of one file with both towers, or of timm's own file of each, under their names in the backbone."""
+    prefixes = ["vision_backbone.featurizer.", "vision_backbone.fused_featurizer."]
+    if len(files) > len(prefixes):
+        sys.exit(f"--vision takes one file of both towers, or one of each: at most {len(prefixes)}, found {len(files)}")
+    tensors = {}
+    for path, prefix in zip(files, prefixes):
+        state = load(path)
+        state = state.get("model", state) if isinstance(state.get("model"), dict) else state
+        names = {name: name.removeprefix("vision_backbone.") for name in state}
+        if any(name.split(".")[0].endswith("featurizer") for name in names.values()):
+            tensors |= {f"vision_backbone.{new}": state[old] for old, new in names.items()}
+        elif "patch_embed.proj.weight" in state:
+            # A classifier's head is no part of a tower.
+            tensors |= {prefix + old: state[old] for old in state if not old.startswith(("head.", "fc_norm."))}
+        else:
+            sys.exit(
+                f"{path}: neither timm's file of a vision transformer (no patch_embed.proj.weight in it) nor one with "
+                "featurizer. in front of its names")
+    return tensors
+
+
 def convert_prismatic(model, out, vision):
     for group in ("projector", "llm_backbone"):
         if group not in model:
@@ -72,7 +100,7 @@ def convert_prismatic(model, out, vision):
     tensors, left_out = {}, []
     source = flatten(model)
     if vision:
-        source |= {f"vision_backbone.{name.removeprefix('vision_backbone.')}": t for name, t in load(vision).items()}
+        source |= towers(vision)
     for name, tensor in source.items():
         new = released_name(name)
         if new is None:
@@ -84,7 +112,12 @@ def convert_prismatic(model, out, vision):
     if embeddings is not None and head is not None and torch.equal(embeddings, head):
         del tensors["language_model.lm_head.weight"]  # tied
     if not any(name.startswith("vision_backbone.") for name in tensors):
-        print("note: the checkpoint has no vision towers; give timm's with --vision")
+        sys.exit(
+            "the checkpoint has no vision towers: its training left them as timm has them. Give timm's files with --vision, "
+            "DINOv2's first. For dinosiglip-vit-so-224px:\n"
+            "  hf download timm/vit_large_patch14_reg4_dinov2.lvd142m model.safetensors --local-dir dino\n"
+            "  hf download timm/vit_so400m_patch14_siglip_224.webli model.safetensors --local-dir siglip\n"
+            "  convert_checkpoint.py SOURCE OUT --vision dino/model.safetensors siglip/model.safetensors")
     if left_out:
         print(f"note: {len(left_out)} tensors have no place in the released layout, the first being {left_out[0]}")
     write(tensors, out / "model.safetensors")
@@ -130,7 +163,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, metavar="SOURCE")
     parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--vision", type=Path, metavar="FILE", help="towers that the checkpoint lacks")
+    parser.add_argument("--vision", type=Path, metavar="FILE", nargs="+", help="towers that the checkpoint lacks")
     parser.add_argument("--back", action="store_true", help="from craft's folder to VLA-Adapter's")
     arguments = parser.parse_args()
     if arguments.back and not arguments.source.is_dir():

@@ -16,7 +16,7 @@ fail() {
 libraries=(
   openblas:libopenblas-dev
   libffi:libffi-dev
-  libturbojpeg:libturbojpeg0-dev
+  libjpeg:libjpeg-dev
   libpng:libpng-dev
   libcrypto:libssl-dev
 )

@@ -6,6 +6,7 @@ Trial k of a task starts from its init state FIRST_INIT + k. The file is written
 command goes on where an earlier one ended. Pictures are rendered once per action chunk.
 """
 import argparse
+import hashlib
 import math
 import os
 import pathlib
@@ -15,10 +16,12 @@ import time
 
 import parent
 import pool
-from files import fail, make_folder, read_object, write_json
+from files import fail, hold, make_folder, read_object, write_json
 from suites import SUITES, check_init_states, indices
 
 STEP_SECONDS = 0.05
+UNASKED = object()  # stands for what only the server knows
+SIMULATOR = ("environment", "episode", "evaluate", "suites")  # the modules that decide what an episode is
 EPISODE = {"task", "instruction", "init", "success"}  # what every episode in the results has
 
 
@@ -79,6 +82,20 @@ def summary(episodes):
     }
 
 
+def simulator_version():
+    """Changes with what decides how an episode goes: results of two are not to be mixed."""
+    folder = pathlib.Path(__file__).parent
+    files = [folder / f"{name}.py" for name in SIMULATOR] + [folder / "requirements.txt"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.exists())).hexdigest()[:12]
+
+
+def served_identity(options):
+    """What tells the policy from others: the server's word, else --identity; None when neither says."""
+    from openpi import PolicyClient
+
+    return PolicyClient(options.address, options.limit).identity or options.identity
+
+
 def earlier_episodes(path, settings):
     """The episodes of the results file, which is to be one with these settings; none when there is no file."""
     if not os.path.exists(path):
@@ -89,8 +106,12 @@ def earlier_episodes(path, settings):
     if not isinstance(episodes, list) or not all(isinstance(e, dict) and EPISODE <= e.keys() for e in episodes):
         fail(f"{path}: expected {expected}, found no list of 'episodes' with {', '.join(sorted(EPISODE))}; {remedy}")
     for name, value in settings.items():
-        if earlier.get(name) != value:
+        if value is not UNASKED and earlier.get(name) != value:
             fail(f"{path} is of {name} {earlier.get(name)!r}, not {value!r}; {remedy}")
+    if episodes and settings["identity"] is None:
+        fail(
+            f"{path} has episodes of a policy at {settings['policy']}, and the server does not say whether it serves the same: "
+            f"{remedy}, or name the policy with --identity")
     return episodes
 
 
@@ -107,35 +128,60 @@ class PolicyFailed(Exception):
     """The server is at fault, not the policy: no episode is counted."""
 
 
+def is_physics(error):
+    """Whether MuJoCo gave up on a state: numbers that grew beyond bounds."""
+    return "mujoco" in type(error).__name__.lower() or any(
+        text in str(error) for text in ("QACC", "QPOS", "QVEL", "Nan, Inf or huge value"))
+
+
 def evaluator(options):
     """For a worker process: gives the function from (task, init state) to the episode's entry in the results.
 
-    An entry with "fatal" is no result: the server does not answer, or the simulator does not start.
+    An entry with "fatal" is no result: the server does not answer as it should, or the simulator fails for reasons of its own.
     """
     from environment import Task
     from openpi import PolicyClient, PolicyError
 
     policy = task = current = None
 
+    def attempt(index, init, frames):
+        nonlocal policy, task, current
+        if policy is None:
+            policy = PolicyClient(options.address, options.limit)
+            found = policy.identity or options.identity
+            if found != options.known_identity:
+                raise PolicyError(f"{options.address} serves another policy now ({found}, at first {options.known_identity})")
+        if current != index:
+            if task is not None:
+                task.close()
+            current = None
+            task, current = Task(options.suite, index), index
+        return run_episode(task, init, policy, options.execute, frames)
+
     def perform(job):
         nonlocal policy, task, current
         index, init = job
         frames = [] if options.video else None
         begun, problem = time.monotonic(), None
-        try:
-            policy = policy or PolicyClient(options.address)
-            if current != index:
-                if task is not None:
-                    task.close()
-                task, current = Task(options.suite, index), index
-            success, steps = run_episode(task, init, policy, options.execute, frames)
-        except PolicyError as error:
-            return {"fatal": str(error)}
-        except Exception as error:  # the official evaluation counts these as failures
-            problem = f"{type(error).__name__}: {error}"
-            if current != index:
-                return {"fatal": f"{options.suite} task {index}: {problem}"}
-            success, steps = False, 0
+        for retries in (1, 0):
+            try:
+                success, steps = attempt(index, init, frames)
+                break
+            except PolicyError as error:
+                policy = None
+                return {"fatal": str(error)}
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+                # The official evaluation counts a simulation that the policy's actions broke as a failure.
+                if current == index and is_physics(error):
+                    success, steps = False, 0
+                    break
+                if not retries:
+                    return {"fatal": f"{options.suite} task {index} init {init}: the simulator failed twice: {problem}"}
+                # A renderer without memory, for instance: nothing that the policy did. Once more, from the start.
+                problem, task, current = None, None, None
+                if frames:
+                    frames.clear()
         seconds = time.monotonic() - begun
         if frames:
             name = f"{options.suite}_{index:02d}_{init:02d}_{'success' if success else 'failure'}.gif"
@@ -182,6 +228,8 @@ def main():
     parser.add_argument("--address", required=True)
     parser.add_argument("--processes", type=int, default=1, help="episodes at a time")
     parser.add_argument("--policy", default="", help="name of the policy, kept in the file")
+    parser.add_argument("--identity", help="tells the policy from others, where the server does not")
+    parser.add_argument("--limit", type=float, default=120, help="seconds that an answer of the server may take")
     parser.add_argument("--execute", type=int, help="actions executed of each chunk; default all")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--video", type=pathlib.Path)
@@ -190,11 +238,22 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parent.watch()
 
-    settings = {"suite": options.suite, "policy": options.policy or options.address, "execute": options.execute}
-    episodes = earlier_episodes(options.out, settings)
     make_folder(options.out.parent, "give another --out")
     if options.video:
         make_folder(options.video, "give another --video")
+    lock = hold(options.out, "give another --out")  # until the process ends
+    settings = {
+        "suite": options.suite, "policy": options.policy or options.address, "execute": options.execute,
+        "simulator": simulator_version(),
+    }
+    # What needs no server is found before one is asked.
+    earlier_episodes(options.out, {**settings, "identity": UNASKED})
+    try:
+        options.known_identity = settings["identity"] = served_identity(options)
+    except Exception as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    episodes = earlier_episodes(options.out, settings)
     code = 0
     try:
         evaluate(options, episodes, settings)

@@ -1,5 +1,6 @@
 """Files and folders the scripts are given, and how they end over one they can do nothing with."""
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -28,9 +29,29 @@ def read_object(path, expected, remedy):
 
 def write_json(path, value):
     """By rename: whoever stops the process leaves the old file or the new one."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
+    with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=path.name + ".", suffix=".partial", delete=False) as file:
+        try:
+            file.write(json.dumps(value, indent=2) + "\n")
+            file.close()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def hold(path, remedy):
+    """Keeps a file for this process alone until it ends; another that wants it ends with a sentence. Returns the lock."""
+    lock = path.parent / f".{path.name or 'results'}.lock"
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fail(f"{path} is in use by another process that adds to it; wait for it, or {remedy}")
+    except OSError as error:
+        fail(f"{lock}: cannot be locked: {error.strerror}; {remedy}")
+    return descriptor
 
 
 def make_folder(path, remedy):

@@ -37,8 +37,10 @@ def decode(data):
 
 
 class PolicyClient:
-    def __init__(self, address):
-        self.address = address
+    """- `limit`: seconds that an answer may take."""
+
+    def __init__(self, address, limit=120):
+        self.address, self.limit = address, limit
         try:
             # Entered by hand: the connection lasts as long as the client.
             self.socket = connect(
@@ -49,12 +51,25 @@ class PolicyClient:
 
     def receive(self):
         try:
-            message = self.socket.recv()
+            message = self.socket.recv(timeout=self.limit)
         except ConnectionClosed as error:
             raise PolicyError(f"{self.address}: the policy server closed the connection: {error}") from error
+        except TimeoutError as error:
+            raise PolicyError(f"{self.address}: the policy server has not answered for {self.limit:g} s") from error
         if isinstance(message, str):
             raise PolicyError(f"{self.address}: the policy server reports: {message.strip()}")
-        return decode(message)
+        try:
+            return decode(message)
+        except Exception as error:  # whatever bytes can do to a decoder
+            raise PolicyError(
+                f"{self.address}: the answer is no MessagePack of the openpi protocol: {type(error).__name__}: {error}"
+            ) from error
+
+    @property
+    def identity(self):
+        """What tells the served policy from others; None when the server does not say."""
+        told = self.metadata.get("checkpoint_id") if isinstance(self.metadata, dict) else None
+        return told if isinstance(told, str) and told else None
 
     def actions(self, image, wrist_image, state, instruction):
         """A chunk of actions [H, 7] in the environment's convention, gripper -1 open, 1 close."""
@@ -66,12 +81,15 @@ class PolicyClient:
         }
         try:
             self.socket.send(encode(observation))
-        except ConnectionClosed as error:
+        except (ConnectionClosed, OSError) as error:
             raise PolicyError(f"{self.address}: the policy server closed the connection: {error}") from error
         reply = self.receive()
         if not isinstance(reply, dict) or "actions" not in reply:
             raise PolicyError(f"{self.address}: the reply has no 'actions'")
-        actions = np.asarray(reply["actions"], np.float64)
+        try:
+            actions = np.asarray(reply["actions"], np.float64)
+        except (TypeError, ValueError) as error:
+            raise PolicyError(f"{self.address}: 'actions' are no numbers: {error}") from error
         if actions.ndim != 2 or actions.shape[1] != 7 or not len(actions) or not np.isfinite(actions).all():
             raise PolicyError(f"{self.address}: expected finite actions [H, 7], found shape {list(actions.shape)}")
         return actions

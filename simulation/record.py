@@ -19,7 +19,7 @@ import numpy as np
 import parent
 import pool
 import write_rlds
-from files import fail, make_folder, read_object, write_json
+from files import fail, hold, make_folder, read_object, write_json
 from suites import SUITES, check_init_states, indices
 
 EXPERT_MODULES = (
@@ -211,6 +211,8 @@ def main():
     parent.watch()
 
     refuse_unknown_tasks(options.suite, options.tasks)
+    make_folder(options.out, "give another --out")
+    lock = hold(options.out / "recording", "give another --out")  # until the process ends
     code = record(options)
     # The main process may be stopped while it writes: the data set appears by rename.
     episodes = write_rlds.saved_episodes(options.out / ".episodes")

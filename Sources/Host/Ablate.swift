@@ -12,7 +12,7 @@ struct Ablate: ParsableCommand {
             craft ablate --combos "BaselineL1; BaselineL1+AnchorVariants" --seeds 0,1,2 --out runs/quick -- --steps 50
 
             Shows first what will run and how long. The same command takes up where a kill left it and never runs again what \
-            is done; a run that fails is listed and the others go on. What stands after -- goes to every craft train. The \
+            is done with the same craft, plugins, model and data; a run that fails is listed and the others go on. What stands after -- goes to every craft train. The \
             table, with differences to the first row seed by seed, is printed and kept as table.txt, table.csv and table.tex.
 
             Exit codes: 0 all done, 1 some runs failed, 2 wrong input, 130 stopped by Ctrl-C.
@@ -158,6 +158,14 @@ final class AblationSession {
             let estimate = runner.estimate(row, seeds: seeds)
             let each = estimate.map { "\(Self.duration($0)) each" } ?? "not yet known how long"
             let title = row.title + String(repeating: " ", count: width - row.title.count)
+            for seed in seeds {
+                let changes = runner.changes(row, seed)
+                if !changes.isEmpty {
+                    print(
+                        "  \(row.title), seed \(seed): runs again, as these changed: \(changes.joined(separator: ", "))"
+                    )
+                }
+            }
             print(
                 "  \(title)  \(seeds.count - left)/\(seeds.count) done, \(left) to run" + (left > 0 ? ", \(each)" : ""))
         }

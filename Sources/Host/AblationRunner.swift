@@ -1,3 +1,4 @@
+import ArgumentParser
 import Foundation
 import Glibc
 import Training
@@ -6,6 +7,7 @@ import Training
 ///
 ///     OUT/<row>/seed-<n>/run            an ordinary run folder
 ///     OUT/<row>/seed-<n>/log.txt        what craft train printed
+///     OUT/<row>/seed-<n>/inputs.json    hashes of what the run depends on
 ///     OUT/<row>/seed-<n>/result.json    written last: the run is done
 ///     OUT/<row>/trial.json              seconds of a short trial, for the estimate
 final class AblationRunner {
@@ -18,6 +20,8 @@ final class AblationRunner {
         /// Whether one process did it all, so that `seconds` tells what another such run takes.
         var isWhole: Bool
         var measures: [String: Double]
+        /// Hashes of what the run depended on, by name; nil in results of before they were kept.
+        var inputs: [String: String]?
     }
 
     enum Outcome {
@@ -33,6 +37,9 @@ final class AblationRunner {
     let folder: String
     private let lock: Int32
     private let files = FileManager.default
+    private let identity = ContentIdentity()
+    /// By row folder; nil where they cannot be found, and then training says why.
+    private var inputs: [String: [String: String]?] = [:]
 
     init(folder: String) throws {
         self.folder = folder
@@ -53,10 +60,34 @@ final class AblationRunner {
 
     func place(_ row: AblationGrid.Row, _ seed: UInt64) -> String { "\(folder)/\(row.folder)/seed-\(seed)" }
 
-    /// The result of an earlier run with the same arguments.
+    /// The result of an earlier run with the same arguments, program, plugins, model and data.
     func result(_ row: AblationGrid.Row, _ seed: UInt64) -> Result? {
+        guard let result = stored(row, seed), let current = inputs(of: row), result.inputs == current else {
+            return nil
+        }
+        return result
+    }
+
+    /// What is not as it was when the stored result was made; empty when there is none, or it is still good.
+    func changes(_ row: AblationGrid.Row, _ seed: UInt64) -> [String] {
+        guard let result = stored(row, seed), let current = inputs(of: row), result.inputs != current else { return [] }
+        let earlier = result.inputs ?? [:]
+        return Set(earlier.keys).union(current.keys).sorted().filter { earlier[$0] != current[$0] }
+    }
+
+    private func stored(_ row: AblationGrid.Row, _ seed: UInt64) -> Result? {
         guard let data = files.contents(atPath: place(row, seed) + "/result.json") else { return nil }
         return try? JSONDecoder().decode(Result.self, from: data)
+    }
+
+    /// Hashes of everything that the row's runs depend on.
+    private func inputs(of row: AblationGrid.Row) -> [String: String]? {
+        if let known = inputs[row.folder] { return known }
+        let found = try? identity.inputs(
+            of: Train.parse(row.arguments).options.settings(over: TrainingOptions.trainDefaults),
+            executable: Installation.executable)
+        inputs[row.folder] = .some(found)
+        return found
     }
 
     // MARK: - Estimates
@@ -98,8 +129,17 @@ final class AblationRunner {
         let target = place + "/run"
         try files.createDirectory(atPath: place, withIntermediateDirectories: true)
         let reached = lastCheckpoint(of: target)
-        let continues = reached > 0 && reached < row.steps
-        if !continues { try? files.removeItem(atPath: target) }
+        let current = inputs(of: row)
+        let begun = files.contents(atPath: place + "/inputs.json").flatMap {
+            try? JSONDecoder().decode([String: String].self, from: $0)
+        }
+        // What is half done by another program, plugin or data begins anew.
+        let continues = reached > 0 && reached < row.steps && begun != nil && begun == current
+        if !continues {
+            try? files.removeItem(atPath: target)
+            try JSONEncoder().encode(current ?? [:]).write(
+                to: URL(fileURLWithPath: place + "/inputs.json"), options: .atomic)
+        }
         let start = Date()
         let arguments =
             continues
@@ -110,7 +150,7 @@ final class AblationRunner {
         guard status == 0 else { return .failed(reason(place + "/log.txt", status)) }
         let result = Result(
             arguments: row.arguments, seed: seed, seconds: Date().timeIntervalSince(start), isWhole: !continues,
-            measures: try RunMeasures.read(target + "/metrics.jsonl"))
+            measures: try RunMeasures.read(target + "/metrics.jsonl"), inputs: current)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         // By rename, and last: a kill at any moment leaves the run either done or to be done.

@@ -23,7 +23,7 @@ struct Demo: ParsableCommand {
     func run() throws {
         var (settings, others) = try options.settings(
             over: TrainingOptions.trainDefaults, and: [PluginRequest.parseList(craft)])
-        let folder = out ?? RunNames.fresh("demo")
+        let folder = try out ?? RunDirectory.claimFolder(RunNames.fresh("demo"))
         let rows: [(name: String, plugins: [PluginRequest])] = [
             ("baseline", settings.plugins), ("craft", others[0]),
         ]

@@ -33,7 +33,7 @@ struct Pretrain: ParsableCommand {
     func run() throws {
         let trainer: Trainer
         if let resume {
-            try options.checkForResume()
+            try ResumedSettings(run: resume).check(options, allowsData: false)
             trainer = try Trainer(resuming: resume, steps: options.steps, revise: options.revisePlugins)
         } else {
             var defaults = RunSettings()
@@ -55,7 +55,9 @@ struct Pretrain: ParsableCommand {
                     "--data is missing; give a folder in easy-VQA's layout (pip download easy-vqa has one)")
             }
             if options.questions == nil { settings.questions = settings.data }
-            trainer = try Trainer(settings: settings, at: out ?? RunNames.fresh("pretrain"))
+            trainer = try Trainer(
+                settings: settings, at: out ?? RunNames.fresh("pretrain"),
+                isFresh: out == nil)
         }
         let summary = try Session.train(trainer, quiet: quiet)
         Session.printSummary(summary)

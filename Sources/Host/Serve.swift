@@ -22,6 +22,11 @@ struct Serve: ParsableCommand {
     @Flag(help: "Serve the moving average of the weights, which a run with --ema saves beside them.")
     var average = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Folder of the base model of an adapter. Default: the one that training began with.", valueName: "folder"))
+    var base: String?
+
     @Option(help: "Address to listen at; 0.0.0.0 for all. There is no authentication.")
     var host = "127.0.0.1"
 
@@ -69,6 +74,7 @@ struct Serve: ParsableCommand {
     func run() throws {
         var policy = PolicyOptions()
         policy.dataset = dataset
+        policy.base = base
         policy.centreCrop = centerCrop
         policy.compresses = jpeg
         if let threads {
@@ -96,6 +102,7 @@ struct Serve: ParsableCommand {
             print("note: serving the weights of the last step; --average serves their moving average")
         }
         let server = try PolicyServer(checkpoint: average ? model : checkpoint, policy: policy, options: options)
+        for note in server.notes { FileHandle.standardError.write(Data("note: \(note)\n".utf8)) }
         let address = server.host.contains(":") ? "[\(server.host)]" : server.host
         print("listening on ws://\(address):\(server.port)")
         while !Interruption.isRequested { usleep(50_000) }

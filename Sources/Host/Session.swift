@@ -34,7 +34,11 @@ private struct ProgressLog {
 
 /// Runs a trainer with progress on the terminal.
 enum Session {
-    static func train(_ trainer: Trainer, quiet: Bool, progressEvery: Int? = nil) throws -> RunSummary {
+    /// - Parameter saved: called when a checkpoint is saved, with its path and step.
+    static func train(
+        _ trainer: Trainer, quiet: Bool, progressEvery: Int? = nil,
+        saved: @escaping (String, Int) throws -> Void = { _, _ in }
+    ) throws -> RunSummary {
         Interruption.install()
         CrashReport.install(
             advice:
@@ -69,9 +73,10 @@ enum Session {
                 log.append(line)
                 clearLine(isTerminal)
                 print(line)
-            case .saved(let path, _):
+            case .saved(let path, let step):
                 clearLine(isTerminal)
                 print("saved \(path)")
+                do { try saved(path, step) } catch { print("note: \(error)") }
             case .note(let text):
                 clearLine(isTerminal)
                 print(text)

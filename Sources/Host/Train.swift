@@ -28,6 +28,11 @@ struct Train: ParsableCommand {
             "Continue from the checkpoint of this step instead; later ones are set aside.", valueName: "step"))
     var resumeStep: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Where the model that the run began with is now, for --resume from another place.", valueName: "folder"))
+    var base: String?
+
     @Flag(help: "Let --resume go on with other plugins, settings of plugins or plugin files than the run began with.")
     var allowPluginChanges = false
 
@@ -45,7 +50,10 @@ struct Train: ParsableCommand {
         ))
     var profile = false
 
-    func run() throws {
+    func run() throws { try run { _, _ in } }
+
+    /// - Parameter saved: called when a checkpoint is saved, with its path and step.
+    func run(saved: @escaping (String, Int) throws -> Void) throws {
         let trainer: Trainer
         guard progressEvery.map({ $0 >= 1 }) ?? true else {
             throw TrainingError("--progress-every is \(progressEvery ?? 0); expected at least 1")
@@ -53,24 +61,29 @@ struct Train: ParsableCommand {
         guard resume != nil || resumeStep == nil else {
             throw TrainingError("--resume-step is given without --resume; name the run too")
         }
+        guard resume != nil || base == nil else {
+            throw TrainingError("--base is for --resume; a new run's model is --model")
+        }
         guard resume != nil || !allowPluginChanges else {
             throw TrainingError("--allow-plugin-changes is for --resume; a new run has nothing to change")
         }
         if let resume {
             guard out == nil else { throw TrainingError("--resume continues in the run's own folder; leave --out out") }
-            try options.checkForResume(allowsData: true)
+            try ResumedSettings(run: resume).check(options, allowsData: true)
             trainer = try Trainer(
                 resuming: resume, from: resumeStep, steps: options.steps, allowsPluginChanges: allowPluginChanges,
                 revise: { settings in
                     try options.revisePlugins(of: &settings)
                     options.reviseData(of: &settings)
+                    if let base { settings.model = base }
                 })
         } else {
             trainer = try Trainer(
-                settings: try options.settings(over: TrainingOptions.trainDefaults), at: out ?? RunNames.fresh("train"))
+                settings: try options.settings(over: TrainingOptions.trainDefaults), at: out ?? RunNames.fresh("train"),
+                isFresh: out == nil)
         }
         if profile { trainer.profiledSteps = 3..<13 }
-        let summary = try Session.train(trainer, quiet: quiet, progressEvery: progressEvery)
+        let summary = try Session.train(trainer, quiet: quiet, progressEvery: progressEvery, saved: saved)
         Session.printSummary(summary)
         if profile { Session.printProfile(trainer) }
         if summary.wasStopped { throw ExitCode(130) }

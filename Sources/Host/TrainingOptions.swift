@@ -268,11 +268,14 @@ struct TrainingOptions: ParsableArguments {
             throw TrainingError("--ema-warmup is given without --ema; give the decay of the average too")
         }
         if let clip { settings.clipNorm = clip }
-        if let loraRank {
-            settings.adapter = AdapterSettings(
-                rank: loraRank, alpha: loraAlpha ?? Double(2 * max(0, min(loraRank, 1 << 20))))
-        } else if loraAlpha != nil {
-            throw TrainingError("--lora-alpha is given without --lora-rank; give the rank of the adapters too")
+        if let loraRank, settings.adapter?.rank != loraRank {
+            settings.adapter = AdapterSettings(rank: loraRank, alpha: Double(2 * max(0, min(loraRank, 1 << 20))))
+        }
+        if let loraAlpha {
+            guard settings.adapter != nil else {
+                throw TrainingError("--lora-alpha is given without --lora-rank; give the rank of the adapters too")
+            }
+            settings.adapter?.alpha = loraAlpha
         }
         if let policy {
             guard ["pro", "base"].contains(policy) else {
@@ -314,30 +317,14 @@ struct TrainingOptions: ParsableArguments {
         return settings
     }
 
-    /// Refuses settings beside `--resume`: a run goes on with those it began with. Plugins and their settings may be named;
-    /// whether they are the run's is found when it is opened.
-    ///
-    /// - Parameter allowsData: whether other data may be named as well.
-    func checkForResume(allowsData: Bool = false) throws {
-        var untouched = RunSettings()
-        if allowsData { reviseData(of: &untouched) }
-        untouched.pluginPath = Installation.pluginPath(pluginPath)
-        if let plugins { untouched.plugins = try PluginRequest.parseList(plugins) }
-        if let steps { untouched.steps = steps }
-        guard try settings(over: untouched, isAssigning: false) == untouched else {
-            throw TrainingError(
-                "--resume continues with the settings in the run's config.json; give --steps, "
-                    + (allowsData ? "--data and --dataset for other data, " : "")
-                    + "and --plugins or --set to change plugins, leave the other settings out, or start a new run with "
-                    + "--out")
-        }
-    }
-
     /// Puts what is said about the data into `settings`.
     func reviseData(of settings: inout RunSettings) {
         if let data {
-            settings.data = data
-            settings.dataset = ""
+            let isOther =
+                URL(fileURLWithPath: data).standardizedFileURL
+                != URL(fileURLWithPath: settings.data).standardizedFileURL
+            // A name of the data set goes with its folder.
+            if isOther || settings.data.isEmpty { (settings.data, settings.dataset) = (data, "") }
         }
         if let dataset { settings.dataset = dataset }
     }

@@ -37,6 +37,34 @@ void ck_gelu_backward(const float *dy, const float *x, size_t n, float *dx, int 
     }
 }
 
+// ---- x sigmoid(a x + b x^3): SiLU, and what stands in for GELU ---------------------------------------------------
+
+CK_DISPATCH
+void ck_gated(const float *x, size_t n, float a, float b, float *y) {
+    CK_INDEPENDENT
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * ck_sigmoid(x[i] * (a + b * x[i] * x[i]));
+}
+
+// With s = sigmoid(a x + b x^3): s + x s (1 - s) (a + 3 b x^2).
+CK_INLINE void gated_backward(const float *dy, const float *x, size_t n, float a, float b, float *dx, int accumulate) {
+    CK_INDEPENDENT
+    for (size_t i = 0; i < n; i++) {
+        float square = x[i] * x[i];
+        float s = ck_sigmoid(x[i] * (a + b * square));
+        float d = dy[i] * (s + x[i] * s * (1.0f - s) * (a + 3.0f * b * square));
+        dx[i] = accumulate ? dx[i] + d : d;
+    }
+}
+
+CK_DISPATCH
+void ck_gated_backward(const float *dy, const float *x, size_t n, float a, float b, float *dx, int accumulate) {
+    if (accumulate) {
+        gated_backward(dy, x, n, a, b, dx, 1);
+    } else {
+        gated_backward(dy, x, n, a, b, dx, 0);
+    }
+}
+
 // ---- ReLU ------------------------------------------------------------------------------------------------------
 
 CK_DISPATCH

@@ -121,7 +121,8 @@ public final class VLAModel {
                 positions: max(visual, config.queries + 1, config.chunk),
                 headDim: config.policy.dim / config.policy.heads, base: 10_000) : nil
         rotary = RotaryTable(
-            positions: visual + config.queries + 64, headDim: config.decoder.headDim, base: config.decoder.ropeTheta)
+            positions: visual + config.queries + 64, headDim: config.decoder.headDim, base: config.decoder.ropeTheta,
+            scaling: config.decoder.ropeScaling)
     }
 
     /// Parameter ids of the vision-language model, queries and adapters included: what an anchor keeps.
@@ -156,7 +157,8 @@ public final class VLAModel {
         )
         if layout.tokens > rotary.positions {
             rotary = RotaryTable(
-                positions: layout.tokens + 64, headDim: config.decoder.headDim, base: config.decoder.ropeTheta)
+                positions: layout.tokens + 64, headDim: config.decoder.headDim, base: config.decoder.ropeTheta,
+                scaling: config.decoder.ropeScaling)
         }
 
         tape.stage = ForwardStage.vision.rawValue
@@ -221,7 +223,7 @@ public final class VLAModel {
     ) -> Tensor {
         let tape = run.tape
         let batch = layout.batch
-        precondition(action.proprio.count == batch * config.proprioDim)
+        precondition(!config.usesProprio || action.proprio.count == batch * config.proprioDim)
         precondition(action.policyInput.isEmpty || action.policyInput.count == policyInputCount)
         let state = tape.constant(rows: batch, columns: config.proprioDim)
         if config.usesProprio {

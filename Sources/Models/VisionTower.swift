@@ -64,7 +64,8 @@ struct VisionTower {
             x = tape.segment(
                 x,
                 BlockPass(
-                    block: block, shape: shape, width: config.dim, epsilon: epsilon, usesAdapters: run.usesAdapters))
+                    block: block, shape: shape, width: config.dim, epsilon: epsilon,
+                    activation: config.activation ?? .gelu, usesAdapters: run.usesAdapters))
         }
         guard config.prefixTokens > 0 else { return x }
         let rows = tape.list(images * patches) { index in
@@ -80,6 +81,7 @@ struct VisionTower {
         let shape: AttentionShape
         let width: Int
         let epsilon: Float
+        let activation: ActivationFunction
         let usesAdapters: Bool
 
         func callAsFunction(_ x: Tensor, on tape: Tape) -> Tensor {
@@ -93,7 +95,8 @@ struct VisionTower {
             let hidden = block.fc1(
                 tape.layerNorm(attended, weight: block.norm2.weight, bias: block.norm2.bias, epsilon: epsilon),
                 on: run)
-            return residual(attended, through: block.fc2, of: tape.gelu(hidden), scale: block.scale2, on: run)
+            return residual(
+                attended, through: block.fc2, of: tape.activation(hidden, activation), scale: block.scale2, on: run)
         }
 
         private func residual(

@@ -2,14 +2,38 @@ internal import Kernels
 
 private let elementGrain = 32_768
 
+/// Elementwise nonlinearities, by the names that timm and transformers give them.
+public enum ActivationFunction: String, Codable, Sendable, CaseIterable {
+    /// With the exact Gaussian distribution function (Hendrycks & Gimpel 2016).
+    case gelu
+    /// GELU's approximation by tanh.
+    case geluTanh = "gelu_tanh"
+    /// x sigmoid(1.702 x), of the first CLIP models.
+    case quickGELU = "quick_gelu"
+    /// x sigmoid(x).
+    case silu
+    /// max(0, x).
+    case relu
+
+    /// a, b of x sigmoid(a x + b x^3); nil for the others.
+    fileprivate var gate: (a: Float, b: Float)? {
+        switch self {
+        case .gelu, .relu: nil
+        case .geluTanh: (1.5957691, 0.07135482)
+        case .quickGELU: (1.702, 0)
+        case .silu: (1, 0)
+        }
+    }
+}
+
 extension Tape {
-    /// GELU with the exact Gaussian distribution function (Hendrycks & Gimpel 2016), elementwise.
+    /// ``ActivationFunction/gelu``.
     public func gelu(_ x: Tensor) -> Tensor { activation(x, .gelu) }
 
-    /// max(0, x), elementwise.
+    /// ``ActivationFunction/relu``.
     public func relu(_ x: Tensor) -> Tensor { activation(x, .relu) }
 
-    private func activation(_ x: Tensor, _ kind: Activation.Kind) -> Tensor {
+    public func activation(_ x: Tensor, _ kind: ActivationFunction) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("activation", .forward, from: start) } }
         let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: x.needsGradient)
@@ -18,6 +42,9 @@ extension Tape {
             switch kind {
             case .gelu: ck_gelu(x.values + start, range.count, y.values + start)
             case .relu: ck_relu(x.values + start, range.count, y.values + start)
+            case .geluTanh, .quickGELU, .silu:
+                guard let (a, b) = kind.gate else { return }
+                ck_gated(x.values + start, range.count, a, b, y.values + start)
             }
         }
         record(Activation(output: y, x: x, kind: kind))
@@ -73,10 +100,9 @@ extension Tape {
 
 private struct Activation: Operation {
     let name: StaticString = "activation"
-    enum Kind { case gelu, relu }
     let output: Tensor
     let x: Tensor
-    let kind: Kind
+    let kind: ActivationFunction
 
     func backward(_ dy: UnsafeMutablePointer<Float>, _ pass: BackwardPass) {
         let active = pass.activeRows(of: output)
@@ -89,6 +115,9 @@ private struct Activation: Operation {
                 switch kind {
                 case .gelu: ck_gelu_backward(dy + start, x.values + start, count, dx + start, add)
                 case .relu: ck_relu_backward(dy + start, output.values + start, count, dx + start, add)
+                case .geluTanh, .quickGELU, .silu:
+                    guard let (a, b) = kind.gate else { return }
+                    ck_gated_backward(dy + start, x.values + start, count, a, b, dx + start, add)
                 }
             }
         }

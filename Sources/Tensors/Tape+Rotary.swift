@@ -9,8 +9,31 @@ public enum RotaryPairing: Sendable {
     case interleaved
 }
 
+/// How the frequencies of rotary positions are stretched for longer texts than a model was trained on first.
+public enum RotaryScaling: Equatable, Sendable {
+    case none
+    /// Positions divided by a factor.
+    case linear(factor: Double)
+    /// Llama 3.1: wavelengths above `original / low` are divided by `factor`, those below `original / high` kept, with a ramp
+    /// between the two.
+    case llama3(factor: Double, low: Double, high: Double, original: Double)
+
+    package func scaled(_ frequency: Double) -> Double {
+        switch self {
+        case .none: return frequency
+        case .linear(let factor): return frequency / factor
+        case .llama3(let factor, let low, let high, let original):
+            let turns = original * frequency / (2 * .pi)
+            if turns < low { return frequency / factor }
+            if turns > high { return frequency }
+            let smooth = (turns - low) / (high - low)
+            return (1 - smooth) * frequency / factor + smooth * frequency
+        }
+    }
+}
+
 /// Cosine and sine tables of a rotary position embedding (Su et al. 2021), [positions, headDim] each, in split-half
-/// order: column c has the angle `position * base^(-2 (c mod d/2) / d)`.
+/// order: column c has the angle `position * base^(-2 (c mod d/2) / d)`, its frequency scaled.
 ///
 /// With ``RotaryPairing/interleaved`` this is the table of VLA-Adapter's Pro policy, in which the two members of a pair
 /// turn by different angles; released weights depend on it.
@@ -19,14 +42,14 @@ public struct RotaryTable: Sendable {
     let sine: [Float]
     let headDim: Int
 
-    public init(positions: Int, headDim: Int, base: Double) {
+    public init(positions: Int, headDim: Int, base: Double, scaling: RotaryScaling = .none) {
         self.headDim = headDim
         var cosine = [Float](repeating: 0, count: positions * headDim)
         var sine = cosine
         for position in 0..<positions {
             for column in 0..<headDim {
                 let exponent = -2 * Double(column % (headDim / 2)) / Double(headDim)
-                let angle = Double(position) * pow(base, exponent)
+                let angle = Double(position) * scaling.scaled(pow(base, exponent))
                 cosine[position * headDim + column] = Float(cos(angle))
                 sine[position * headDim + column] = Float(sin(angle))
             }

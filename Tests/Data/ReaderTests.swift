@@ -71,7 +71,7 @@ import Testing
         try SyntheticDataset(root: folder.url, name: "d").write(shards: [
             [
                 SyntheticDataset.example(.init(length: 12)),
-                SyntheticDataset.example(.init(length: 12, images: [0xff, 0xd8, 1, 2])),
+                SyntheticDataset.example(.init(length: 12, images: Array(SyntheticDataset.jpeg.dropLast(900)))),
             ]
         ])
         let dataset = try DemonstrationDataset(root: folder.url.path)

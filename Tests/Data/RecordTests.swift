@@ -116,18 +116,18 @@ import Testing
             try message("steps/action", Wire.floats([1, 2])).contains(
                 "'steps/action' has 2 values, expected 14 (2 steps of 7)"))
         #expect(
-            try message("steps/action", Wire.integers([1])).contains(
-                "'steps/action' is stored as int64_list, expected float_list"))
+            try message("steps/action", Wire.bytes([[1]])).contains(
+                "'steps/action' is stored as bytes_list, expected float_list or int64_list"))
+        #expect(try message("steps/action", Wire.integers([Int64](repeating: 1, count: 14))) == "no error")
         let infinite = [Float](repeating: 0, count: 9) + [.infinity] + [Float](repeating: 0, count: 6)
         #expect(try message("steps/observation/state", Wire.floats(infinite)).contains("is inf at step 1, element 1"))
         #expect(
             try message("steps/observation/image", Wire.bytes([[1]])).contains(
                 "'steps/observation/image' has 1 entries, expected 2"))
-        #expect(
-            try message("steps/language_instruction", Wire.bytes([[65], [66]])).contains(
-                "changes at step 1 from 'A' to 'B'"))
+        #expect(try message("steps/language_instruction", Wire.bytes([[65], [66]])) == "no error")
         #expect(try message("steps/language_instruction", Wire.bytes([[0xff], [0xff]])).contains("not valid UTF-8"))
-        #expect(try message("steps/is_last", Wire.integers([])).contains("has no steps"))
+        #expect(try message("steps/language_instruction", Wire.bytes([])).contains("has no steps"))
+        #expect(try message("steps/is_last", nil) == "no error", "training does not read it")
     }
 
     /// Every mutation keeps its checksums right, so that the parser sees it.

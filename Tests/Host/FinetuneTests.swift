@@ -293,10 +293,25 @@ extension HostTests {
             let sync = try #require(
                 result.standardOutput.split(separator: "\n").first { $0.hasPrefix("wandb sync ") })
             #expect(sync.contains("/wandb/offline-run-"))
-            // The same command again is no new run.
-            CraftCommand.expectRefusal(
-                try CraftCommand.run(["finetune"] + Self.shipped + Self.small + ["--max_steps", "3"], in: one.url),
-                "already", "--resume True")
+            // The same command again, as after a baseline or Ctrl-C: the earlier run is kept under another name.
+            let rerun = try CraftCommand.run(
+                ["finetune"] + Self.shipped + Self.small + ["--max_steps", "2", "--save_freq", "1"], in: one.url)
+            #expect(rerun.status == 0, "\(rerun.output)")
+            #expect(rerun.standardError.contains("there is a run of this name already"))
+            #expect(try Self.losses(one.path(Self.name)).count == 2)
+            #expect(try Self.losses(one.path(Self.name + ".earlier-1")) == losses)
+            let names = try FileManager.default.contentsOfDirectory(atPath: one.url.appendingPathComponent("runs").path)
+            let last = FinetuneRunNames.last(Self.name)
+            #expect(
+                names.filter { $0.hasSuffix("_chkpt") }.sorted()
+                    == ["\(last)--1_chkpt", "\(last)--2_chkpt", "\(last).earlier-1--3_chkpt"].sorted(), "\(names)")
+            for name in names {
+                #expect(CraftCommand.exists(one.path("runs/" + name)), "\(name) leads nowhere")
+            }
+        }
+
+        private enum FinetuneRunNames {
+            static func last(_ path: String) -> String { URL(fileURLWithPath: path).lastPathComponent }
         }
 
         @Test func resumingGivesTheRunThatWasNeverStopped() throws {

@@ -48,8 +48,8 @@ extension HostTests {
             let result = try CraftCommand.run(CraftCommand.trainArguments("BaselineL1", steps: 1, out: run, more))
             #expect(result.status == 0, "\(result.output)")
             CraftCommand.expectRefusal(
-                try CraftCommand.run(["train", "--resume", run, "--steps", "2", "--quiet"] + more),
-                "--resume continues with the settings in the run's config.json")
+                try CraftCommand.run(["train", "--resume", run, "--steps", "2", "--quiet", "--lr-scale", "vision=0.4"]),
+                "--lr-scale is 0.4, but the run has 0.5")
             let config = run + "/config.json"
             let text = try String(contentsOfFile: config, encoding: .utf8)
             #expect(text.contains("\"vision\" : 0.5"), "\(text)")

@@ -116,6 +116,82 @@ extension HostTests {
             }
         }
 
+        /// What is given is compared with the run, not with what a new run would have.
+        @Test func resumingComparesFlagsWithTheRun() throws {
+            let folder = try TemporaryFolder()
+            let run = folder.path("run")
+            let result = try CraftCommand.run([
+                "train", "--batch-size", "2", "--seed", "5", "--accumulation", "2", "--no-augment", "--lr", "0.001",
+                "--schedule",
+                "cosine", "--warmup", "1", "--clip", "1", "--questions", "none", "--hold-out-every", "4", "--threads",
+                "1",
+                "--lora-rank", "4", "--steps", "1", "--quiet", "--out", run,
+            ])
+            #expect(result.status == 0, "\(result.output)")
+            let resume = ["train", "--resume", run, "--steps", "1", "--quiet"]
+            for (flag, value) in [
+                ("--batch-size", "8"), ("--seed", "0"), ("--accumulation", "1"), ("--augment", nil),
+                ("--schedule", "constant"),
+                ("--warmup", "0"), ("--clip", "0"), ("--hold-out-every", "0"), ("--threads", "2"), ("--lora-rank", "8"),
+                ("--lora-alpha", "4"), ("--no-proprio", nil), ("--read-ahead", "0"), ("--statistics", "selected"),
+                ("--model", folder.url.path), ("--questions", "/nowhere"), ("--matmul-precision", "bf16"),
+            ] {
+                let name = flag == "--no-proprio" ? "--proprio" : flag
+                CraftCommand.expectRefusal(
+                    try CraftCommand.run(resume + [flag] + (value.map { [$0] } ?? [])), "\(name) is", "but the run has")
+            }
+            let same = try CraftCommand.run(
+                resume + [
+                    "--batch-size", "2", "--seed", "5", "--accumulation", "2", "--no-augment", "--lr", "1e-3",
+                    "--schedule",
+                    "cosine", "--warmup", "1", "--clip", "1.0", "--questions", "none", "--threads", "1", "--lora-rank",
+                    "4",
+                    "--read-ahead", "2", "--statistics", "all", "--proprio", "--matmul-precision", "float32",
+                    "--model", CraftCommand.assets + "/../Assets/small-vlm", "--data",
+                    CraftCommand.assets + "/libero-sample",
+                ])
+            #expect(same.status == 0, "\(same.output)")
+        }
+
+        /// In the same second, and into the same folder.
+        @Test func runsThatBeginTogetherDoNotMix() throws {
+            let folder = try TemporaryFolder()
+            func start(_ out: [String]) throws -> Process {
+                let process = try CraftCommand.start(
+                    [
+                        "train", "--steps", "1", "--threads", "1", "--batch-size", "1", "--questions", "none",
+                        "--hold-out-every", "0",
+                        "--quiet",
+                    ] + out)
+                return process
+            }
+            for round in 0..<3 {
+                let out = folder.path("run-\(round)")
+                let pair = [try start(["--out", out]), try start(["--out", out])]
+                for process in pair { process.waitUntilExit() }
+                #expect(pair.map(\.terminationStatus).sorted() == [0, 2])
+                let lines = try String(contentsOfFile: out + "/metrics.jsonl", encoding: .utf8).split(separator: "\n")
+                #expect(lines.count == 1, "\(lines)")
+            }
+        }
+
+        @Test func weightsThatAreNotFiniteAreNotSaved() throws {
+            let folder = try TemporaryFolder()
+            let run = folder.path("run")
+            let result = try CraftCommand.run([
+                "train", "--lr", "10", "--on-non-finite", "skip", "--steps", "6", "--batch-size", "2", "--questions",
+                "none",
+                "--threads", "1", "--hold-out-every", "0", "--quiet", "--out", run,
+            ])
+            guard result.status != 0 else {
+                // The rate may leave the weights finite on another processor; then there must be numbers.
+                #expect(try CraftCommand.run(["serve", "--checkpoint", run, "--port", "-1"]).status == 2)
+                return
+            }
+            #expect(result.standardError.contains("is not written: tensor"), "\(result.output)")
+            #expect(try CraftCommand.files(in: run + "/checkpoints").filter { $0.hasSuffix(".safetensors") }.isEmpty)
+        }
+
         /// The policy is also measured with the images, and with the instructions, of other samples.
         @Test func reliesOnImagesAndInstructions() throws {
             let folder = try TemporaryFolder()

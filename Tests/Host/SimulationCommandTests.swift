@@ -173,7 +173,106 @@ extension HostTests {
             }
             #expect(dataset.cameras.map(\.name) == ["image", "wrist_image"])
             #expect(dataset.cameras.allSatisfy { $0.width == 96 && $0.height == 96 })
-            #expect(try dataset.image(episode: 0, step: 0, camera: 1) == dataset.image(episode: 0, step: 1, camera: 0))
+            let (one, two) = (
+                try dataset.image(episode: 0, step: 0, camera: 1), try dataset.image(episode: 0, step: 1, camera: 0)
+            )
+            #expect(one != nil && one == two)
+        }
+
+        /// simulation/evaluate.py with a simulator and a server's client that play parts: what is counted, and for whom.
+        @Test func resultsAreOfOnePolicyAndOfNothingElse() throws {
+            let folder = try TemporaryFolder()
+            let scripts = folder.path("simulation")
+            try FileManager.default.copyItem(atPath: Self.scripts, toPath: scripts)
+            try write(
+                """
+                import os
+                class PolicyError(Exception): pass
+                class PolicyClient:
+                    def __init__(self, address, limit): self.identity = os.environ.get("POLICY")
+                    def actions(self, *observation):
+                        if os.environ.get("BROKEN"): raise PolicyError("the server broke")
+                        return [[0.0] * 7] * 3
+                """, to: "simulation/openpi.py", in: folder)
+            try write(
+                """
+                import os, pathlib
+                import numpy as np
+                class MujocoException(Exception): pass
+                class Env:
+                    def step(self, action):
+                        self.steps += 1
+                        if os.environ.get("FAULT") == "once" and not pathlib.Path("fault").exists():
+                            pathlib.Path("fault").touch()
+                            raise RuntimeError("EGL_BAD_ALLOC")
+                        if os.environ.get("FAULT") == "always": raise RuntimeError("EGL_BAD_ALLOC")
+                        if os.environ.get("FAULT") == "physics": raise MujocoException("Nan, Inf or huge value in QACC")
+                        return {}, 0, self.steps == 2, {}
+                class Task:
+                    def __init__(self, suite, index):
+                        self.instruction, self.step_limit, self.env = f"task {index}", 6, Env()
+                    def reset(self, init):
+                        self.env.steps = 0
+                        return {}
+                    def images(self): return np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
+                    def close(self): pass
+                def state(observation): return np.zeros(8, np.float32)
+                """, to: "simulation/environment.py", in: folder)
+            func run(_ out: String, _ environment: [String: String], _ more: [String] = []) throws -> Command.Result {
+                let arguments = [
+                    Self.python, scripts + "/evaluate.py", "--suite", "libero_spatial", "--tasks", "3", "--trials", "2",
+                    "--address", "ws://127.0.0.1:1", "--out", out,
+                ]
+                return try Command.run(arguments + more, in: folder.url, environment: environment)
+            }
+            func episodes(_ out: String) throws -> [[String: Any]] {
+                let object = try JSONSerialization.jsonObject(
+                    with: Data(contentsOf: URL(fileURLWithPath: folder.path(out))))
+                return (object as? [String: Any])?["episodes"] as? [[String: Any]] ?? []
+            }
+            var result = try run("a.json", ["POLICY": "one"])
+            #expect(result.status == 0 && result.output.contains("2/2"), "\(result.output)")
+            result = try run("a.json", ["POLICY": "one"])
+            #expect(result.status == 0 && result.output.contains("2 done before"), "\(result.output)")
+            result = try run("a.json", ["POLICY": "two"])
+            #expect(result.status == 2 && result.output.contains("is of identity 'one', not 'two'"), "\(result.output)")
+            result = try run("a.json", [:])
+            #expect(result.status == 2 && !result.output.contains("Overall"), "\(result.output)")
+            result = try run("named.json", [:], ["--identity", "mine"])
+            #expect(result.status == 0, "\(result.output)")
+            result = try run("named.json", [:], ["--identity", "mine"])
+            #expect(result.status == 0 && result.output.contains("2 done before"), "\(result.output)")
+
+            result = try run("broken.json", ["POLICY": "one", "BROKEN": "1"])
+            #expect(result.status == 2 && result.output.contains("the server broke"), "\(result.output)")
+            #expect(!CraftCommand.exists(folder.path("broken.json")))
+            result = try run("once.json", ["POLICY": "one", "FAULT": "once"])
+            #expect(result.status == 0, "\(result.output)")
+            #expect(try episodes("once.json").allSatisfy { $0["success"] as? Bool == true && $0["error"] == nil })
+            result = try run("always.json", ["POLICY": "one", "FAULT": "always"])
+            #expect(result.status == 2 && result.output.contains("the simulator failed twice"), "\(result.output)")
+            #expect(!CraftCommand.exists(folder.path("always.json")))
+            // What the policy's actions did to the simulation is the policy's failure, as in the official evaluation.
+            result = try run("physics.json", ["POLICY": "one", "FAULT": "physics"])
+            #expect(result.status == 0 && result.output.contains("0/2"), "\(result.output)")
+        }
+
+        @Test func resultsAreHeldByOneProcess() throws {
+            let folder = try TemporaryFolder()
+            let script = """
+                import pathlib, subprocess, sys
+                sys.path.insert(0, "\(Self.scripts)")
+                from files import hold
+                lock = hold(pathlib.Path("results.json"), "give another --out")
+                if len(sys.argv) == 1:
+                    sys.exit(subprocess.run([sys.executable, __file__, "again"]).returncode)
+                """
+            let file = folder.url.appendingPathComponent("held.py")
+            try script.write(to: file, atomically: true, encoding: .utf8)
+            let result = try Command.run([Self.python, file.path], in: folder.url)
+            #expect(
+                result.status == 2 && result.output.contains("results.json is in use by another process"),
+                "\(result.output)")
         }
 
         /// Jobs of simulation/pool.py whose worker is killed: always, once, and all of them.

@@ -30,6 +30,19 @@ private let activations = [
         forward: { ck_gelu($0[0], $1, $2) },
         backward: { ck_gelu_backward($0, $1[0], $3, $4[0], $5) }),
     Activation(
+        testDescription: "quick gelu", inputs: 1, function: { $0[0] * sigmoid(1.702 * $0[0]) },
+        tolerance: Tolerance(relative: 2e-6, absolute: 1e-7),
+        backwardTolerance: Tolerance(relative: 2e-6, absolute: 2e-6),
+        forward: { ck_gated($0[0], $1, 1.702, 0, $2) },
+        backward: { ck_gated_backward($0, $1[0], $3, 1.702, 0, $4[0], $5) }),
+    Activation(
+        testDescription: "gelu by tanh", inputs: 1,
+        function: { 0.5 * $0[0] * (1 + tanh((2 / Double.pi).squareRoot() * ($0[0] + 0.044715 * pow($0[0], 3)))) },
+        tolerance: Tolerance(relative: 4e-6, absolute: 1e-6),
+        backwardTolerance: Tolerance(relative: 4e-6, absolute: 4e-6),
+        forward: { ck_gated($0[0], $1, 1.5957691, 0.07135482, $2) },
+        backward: { ck_gated_backward($0, $1[0], $3, 1.5957691, 0.07135482, $4[0], $5) }),
+    Activation(
         testDescription: "relu", inputs: 1, function: { max($0[0], 0) },
         tolerance: .exact, backwardTolerance: .rounding,
         forward: { ck_relu($0[0], $1, $2) },

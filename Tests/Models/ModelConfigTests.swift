@@ -92,10 +92,13 @@ import Testing
         ("\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"", ["gpt2", "qwen2, llama or mistral"]),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", ["hidden_act", "gelu", "silu"]),
         ("\"mlp_bias\": false", "\"mlp_bias\": true", ["mlp_bias"]),
-        ("\"attention_bias\": false", "\"rope_scaling\": {\"rope_type\": \"llama3\"}", ["rope_scaling", "llama3"]),
+        (
+            "\"attention_bias\": false", "\"rope_scaling\": {\"rope_type\": \"llama3\"}",
+            ["rope_scaling.low_freq_factor is missing"]
+        ),
         ("\"projector_dims\": [\n      9,", "\"projector_dims\": [\n      10,", ["projector_dims", "9"]),
         ("\"output_block\": 1", "\"output_block\": 3", ["output_block 3"]),
-        ("\"patch_size\": 4", "\"patch_size\": 3", ["image_size 8", "patch_size 3"]),
+        ("\"patch_size\": 4", "\"patch_size\": 9", ["image_size 8", "patch_size 9"]),
         ("\"cameras\": 3", "\"cameras\": 0", ["cameras", "0"]),
         ("\"prefix\": \"featurizer\"", "\"prefix\": \"tower\"", ["tower", "featurizer"]),
         ("\"craft_small\"", "\"craft_tiny\"", ["timm_model_ids", "craft_small"]),

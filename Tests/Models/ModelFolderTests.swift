@@ -265,16 +265,80 @@ import Testing
 
     @Test(arguments: [
         ("\"use_dora\": false", "\"use_dora\": true", "use_dora"),
-        ("\"bias\": \"none\"", "\"bias\": \"all\"", "bias all"),
+        ("\"bias\": \"none\"", "\"bias\": \"all\"", "bias = all"),
         ("\"r\": 2", "\"r\": 0", "r is 0"), ("\"r\": 2", "\"r\": 3", "[3, "),
         ("\"rank_pattern\": {}", "\"rank_pattern\": {\"qkv\": 4}", "rank_pattern"),
-        ("\"r\": 2", "\"x\": 2", "r is missing"),
+        ("\"r\": 2", "\"x\": 2", "has x = 2"), ("\"r\": 2,", "", "r is missing"),
+        ("\"lora_alpha\": 4", "\"lora_alpha\": null", "lora_alpha is missing"),
     ])
     func adapterConfigurationsThatAreNotPlainLoRA(_ text: String, _ other: String, _ says: String) throws {
         let fixture = try ModelFixture(Self.fused)
         try fixture.replace(text, with: other, in: "lora_adapter/adapter_config.json")
         let complaint = fixture.complaint()
         #expect(complaint.contains(says) && complaint.contains("lora_adapter/adapter_"), "\(complaint)")
+    }
+
+    struct AdapterCase: Decodable {
+        var name: String
+        var config: String
+        /// Of PEFT's merged weights from W + alpha / r B A, relative; nil where PEFT did not make them.
+        var deviation: Double?
+    }
+
+    /// scripts/reference/adapter_cases.py asked PEFT. What it computes otherwise is refused by the key's name; an adapter that is
+    /// plain is read.
+    @Test func adaptersAreReadWherePEFTComputesPlainLoRA() throws {
+        let data = try Data(contentsOf: BuildFolder.fixture("configs/adapter-cases.json"))
+        let cases = try JSONDecoder().decode([AdapterCase].self, from: data)
+        #expect(cases.count > 20)
+        // Of these only alpha and the like differ from plain ones; the message names the key.
+        let cautious: Set = ["lora_ga", "qalora", "bias", "exclude", "layers", "modules to save"]
+        for item in cases {
+            let folder = try TemporaryFolder()
+            let path = folder.path("adapter_config.json")
+            try item.config.write(toFile: path, atomically: true, encoding: .utf8)
+            let isPlain = item.deviation.map { $0 < 1e-4 } ?? false
+            do {
+                let found = try AdapterConfiguration(path)
+                #expect(isPlain, "\(item.name) is read, but PEFT's weights differ by \(item.deviation ?? .nan)")
+                #expect(found.rank == 2 && found.alpha == 6 && found.isRankStabilised == (item.name == "rslora"))
+                #expect(
+                    found.targets("layers.0.q_proj") && (item.name == "all-linear" || !found.targets("layers.0.o_proj"))
+                )
+            } catch {
+                #expect(!isPlain || cautious.contains(item.name), "\(item.name): \(error)")
+            }
+        }
+    }
+
+    @Test func keysThatAreNotKnownAreRefused() throws {
+        let fixture = try ModelFixture(Self.fused)
+        try fixture.replace(
+            "\"r\": 2", with: "\"next_years_variant\": true, \"r\": 2", in: "lora_adapter/adapter_config.json")
+        #expect(fixture.complaint().contains("next_years_variant"), "\(fixture.complaint())")
+    }
+
+    /// transformers reads what the shards hold; an index that lists more is out of date.
+    @Test func staleIndicesAreRead() throws {
+        let fixture = try ModelFixture("one-tower-qwen2-base")
+        var options = ModelExporter.Options()
+        options.shardBytes = 4000
+        let out = fixture.path + "-sharded"
+        _ = try ModelExporter(try ModelFolder(path: fixture.path), options: options, parallel: Parallel(threads: 1))
+            .write(to: out)
+        let index = out + "/model.safetensors.index.json"
+        let text = try String(contentsOfFile: index, encoding: .utf8)
+        let first = try #require(try TensorFiles.open(in: out)?.names.first)
+        let changed = text.replacingOccurrences(
+            of: "\"weight_map\" : {", with: "\"weight_map\" : {\"gone.inv_freq\": \"model-00001-of-00002.safetensors\","
+        )
+        .replacingOccurrences(of: "\"\(first)\"", with: "\"no.\(first)\"")
+        #expect(changed != text)
+        let shards = try #require(try TensorFiles.open(in: out)?.files.count)
+        try changed.replacingOccurrences(of: "of-00002", with: String(format: "of-%05d", shards)).write(
+            toFile: index, atomically: true, encoding: .utf8)
+        let files = try #require(try TensorFiles.open(in: out))
+        #expect(files.entry("gone.inv_freq") == nil && files.entry(first) != nil)
     }
 
     @Test func anAdapterWithoutItsWeights() throws {
@@ -294,10 +358,14 @@ import Testing
     @Test func valuesThatAreNotFiniteAreFound() throws {
         let fixture = try ModelFixture("one-tower-qwen2-base")
         try fixture.rewrite("model.safetensors") { file, entry in
-            var values = try file.floats(entry.name)
-            if entry.name == Self.embedding { values[3] = .nan }
-            return .init(entry.name, shape: entry.shape, floats: values, as: .bf16)
+            .init(entry.name, shape: entry.shape, floats: try file.floats(entry.name), as: .bf16)
         }
+        // Such a file is not written, so it is made.
+        let path = fixture.file("model.safetensors")
+        let place = try SafetensorsFile(path: path).requiredEntry(Self.embedding).byteRange.lowerBound
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        bytes.replaceSubrange(place + 6..<place + 8, with: [0xc0, 0x7f])
+        try bytes.write(to: URL(fileURLWithPath: path))
         let folder = try ModelFolder(path: fixture.path)
         let complaint = folder.nonFiniteTensor(of: VLAModel(config: folder.config, fineTuning: .full))?.description
         #expect(complaint?.contains("model.safetensors: tensor '\(Self.embedding)'") == true)

@@ -27,7 +27,7 @@ extension ServingTests {
                 let stored = dataset.episodes[episode]
                 let images = try ["image", "wrist_image"].map { name in
                     let camera = try #require(dataset.cameras.firstIndex { $0.name == name })
-                    let image = try dataset.image(episode: episode, step: step, camera: camera)
+                    let image = try #require(try dataset.image(episode: episode, step: step, camera: camera))
                     return Observation.Image.pixels(image.pixels[...], height: image.height, width: image.width)
                 }
                 let predicted = try policy.normalisedActions(

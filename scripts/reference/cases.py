@@ -96,6 +96,21 @@ ONE_TOWER_LLAMA = config(
     [siglip(9, 3, 11, "featurizer")], [9, 12, 12], 3, 2, 5, 12, 3, 3, 20, 2, False, text=LLAMA
 )
 
+# Llama 3's stretched positions, CLIP's activation, and images whose last pixels fill no patch.
+LLAMA3 = LLAMA | {
+    "rope_theta": 500.0,
+    "rope_scaling": {
+        **{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+        **{"original_max_position_embeddings": 32},
+    },
+}
+ONE_TOWER_LLAMA3 = config(
+    [siglip(9, 3, 11, "featurizer") | {"activation": "quick_gelu"}],
+    *([9, 12, 12], 2, 2, 5, 12, 2, 1, 20, 2, False),
+    image=11,
+    text=LLAMA3,
+)
+
 # name: (configuration, LoRA rank or None, prefix "module." in the head's files or not)
 VARIANTS = {
     "two-towers-qwen2-base": (TWO_TOWERS_BASE, None, True),
@@ -104,6 +119,7 @@ VARIANTS = {
     "two-towers-qwen2-pro-lora": (TWO_TOWERS_PRO, 3, False),
     "one-tower-llama-base": (ONE_TOWER_LLAMA, None, True),
     "one-tower-llama-base-lora": (ONE_TOWER_LLAMA, 2, False),
+    "one-tower-llama3-quickgelu": (ONE_TOWER_LLAMA3, None, False),
     "one-tower-qwen2-base": (
         config([siglip(9, 3, 11, "featurizer")], [9, 12, 12], 1, 2, 3, 12, 2, 2, 18, 2, False, image=12),
         None,

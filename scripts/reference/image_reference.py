@@ -1,4 +1,4 @@
-"""Makes Tests/Fixtures/data/images: what TensorFlow and Pillow make of a few small images.
+"""Makes Tests/Fixtures/data/images: what TensorFlow makes of a few small images.
 
     python scripts/reference/image_reference.py
 
@@ -60,22 +60,6 @@ def evaluation_view(image, size):
     return tf.image.convert_image_dtype(image, tf.uint8, saturate=True)
 
 
-def png_variants(noise):
-    """PNG kinds that a reader meets: palette, grey, grey + alpha, RGBA; expected: composited on white."""
-    rgba = np.dstack([noise[:9, :7], np.linspace(0, 255, 63).astype(np.uint8).reshape(9, 7)])
-    for name, image in (
-        ("palette", Image.fromarray(noise[:9, :7]).quantize(16)),
-        ("grey", Image.fromarray(noise[:9, :7]).convert("L")),
-        ("rgba", Image.fromarray(rgba)),
-        ("grey-alpha", Image.fromarray(rgba).convert("LA")),
-    ):
-        image.save(OUT / f"png-{name}.png")
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        expected = save(f"png-{name}-expected.png", Image.alpha_composite(white, layer).convert("RGB"))
-        yield {"input": f"png-{name}.png", "expected": expected}
-
-
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     shard = ROOT / "Assets/libero-sample/libero_spatial_no_noops/1.0.0" / SHARD
@@ -100,7 +84,6 @@ def main():
             cases["augment"].append({"input": name, "expected": expected, **case})
     expected = save("evaluation.png", evaluation_view(frame, 64))
     cases["evaluation"].append({"input": "frame.png", "size": 64, "expected": expected})
-    cases["png"] = list(png_variants(noise))
     (OUT / "cases.json").write_text(json.dumps(cases, indent=1) + "\n")
 
 

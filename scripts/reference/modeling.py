@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from timm.layers import get_act_layer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
@@ -50,6 +51,7 @@ def make_tower(spec, image_size, patch_size):
         init_values=1.0 if spec["layer_scale"] else None,
         norm_layer=partial(nn.LayerNorm, eps=spec["layer_norm_eps"]),
         fc_norm=False,
+        act_layer=get_act_layer(spec.get("activation", "gelu")),
     )
     if spec["layer_scale"]:
         for block in tower.blocks:
@@ -94,7 +96,10 @@ def lift_precision(decoder):
 
     def rotary(module, x, position_ids):
         half = torch.arange(0, module.head_dim, 2, dtype=torch.float64) / module.head_dim
-        angles = position_ids[..., None].double() / module.theta**half
+        frequencies = module.theta**-half
+        if module.rope_type != "default":  # transformers' own rescaling, which it works out in float32
+            frequencies = module.inv_freq.double()
+        angles = position_ids[..., None].double() * frequencies
         table = torch.cat((angles, angles), dim=-1)
         return table.cos().to(x.dtype), table.sin().to(x.dtype)
 

@@ -1,6 +1,7 @@
+internal import Formats
 internal import Foundation
 
-/// Reads a JSON file.
+/// Reads a JSON file, in Python's sense: NaN and infinities are numbers.
 ///
 /// - Parameter failure: what the message says of a file that does not fit, such as "is not a features.json".
 /// - Throws: an error that names the file, and where in it the fault is.
@@ -9,7 +10,7 @@ func decodeJSON<Value: Decodable>(
 ) throws(DataError) -> Value {
     let bytes = try RandomAccessFile.contents(of: path)
     do {
-        return try JSONDecoder().decode(type, from: Data(bytes))
+        return try PythonJSON.decoder().decode(type, from: PythonJSON.conforming(Data(bytes)))
     } catch {
         throw DataError("\(path): \(failure): \(jsonReason(error, in: bytes)).")
     }
@@ -28,28 +29,8 @@ package func jsonReason(_ error: any Error, in bytes: [UInt8]) -> String {
     case DecodingError.typeMismatch(let type, let context): "\(path(context)) is not a \(type)"
     case DecodingError.valueNotFound(let type, let context): "\(path(context)) is null, expected \(type)"
     case DecodingError.dataCorrupted(let context):
-        jsonFault(bytes)
+        PythonJSON.fault(in: Data(bytes))
             ?? "\(path(context)): \(context.debugDescription.trimmingCharacters(in: CharacterSet(charactersIn: ".")))"
     default: error.localizedDescription
-    }
-}
-
-/// What is wrong with text that is no JSON, and in which line; nil when it is JSON.
-///
-/// On Linux the decoder keeps the place to itself; the older parser tells the byte's index.
-private func jsonFault(_ bytes: [UInt8]) -> String? {
-    do {
-        _ = try JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)
-        return nil
-    } catch {
-        let found = (error as NSError).userInfo[NSDebugDescriptionErrorKey] as? String ?? error.localizedDescription
-        let text = found.trimmingCharacters(in: CharacterSet(charactersIn: "."))
-        guard let place = text.firstMatch(of: /around character (\d+)/), let index = Int(place.1) else {
-            return text.contains("end of file") ? "\(text), after \(bytes.count) bytes" : text
-        }
-        let before = bytes.prefix(index)
-        let line = before.count { $0 == UInt8(ascii: "\n") } + 1
-        let column = before.count - (before.lastIndex(of: UInt8(ascii: "\n")) ?? -1)
-        return text.replacing(place.0, with: "at line \(line), column \(column)")
     }
 }

@@ -161,6 +161,13 @@ struct TFRecordFile {
             )
         }
         guard computed == stored else {
+            if offset == 0, let start = try? file.bytes(at: 0, count: min(23, file.size)),
+                start.starts(with: "version https://git-lfs".utf8)
+            {
+                throw DataError(
+                    "\(file.path): is a pointer of Git LFS, not the file itself. Get it with git lfs pull, or with hf download."
+                )
+            }
             throw DataError(
                 "\(file.path): the length of record \(index) at offset \(offset) is damaged: its checksum is "
                     + "\(hex(computed)), expected \(hex(stored)). The file is not a TFRecord file (compressed ones "

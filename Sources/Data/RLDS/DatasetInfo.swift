@@ -7,8 +7,19 @@ struct DatasetInfo {
         var recordCount: Int
     }
 
+    struct Split {
+        var name: String
+        /// In shard order.
+        var shards: [Shard]
+    }
+
+    /// What policies are trained on.
+    static let trainSplit = "train"
+
     /// The TFDS name, which prefixes the files. It need not be the folder's: `libero_10_no_noops` holds `liber_o10`.
     let name: String
+    /// All splits, in the file's order.
+    let splits: [Split]
     /// The files of split `train`, in shard order.
     let shards: [Shard]
     /// What the file says the records' payloads add up to; nil when it says nothing (0 is how some writers say that).
@@ -67,58 +78,74 @@ struct DatasetInfo {
         guard format == "tfrecord" else {
             throw DataError("\(path): fileFormat is '\(format)'; only 'tfrecord' can be read. Convert the data set.")
         }
-        guard let split = file.splits.first(where: { $0.name == "train" }) else {
+        guard let train = file.splits.first(where: { $0.name == Self.trainSplit }) else {
             let found = file.splits.map(\.name).joined(separator: ", ")
-            throw DataError("\(path): has no split 'train'; it lists: \(found.isEmpty ? "none" : found).")
+            throw DataError(
+                "\(path): has no split '\(Self.trainSplit)'; it lists: \(found.isEmpty ? "none" : found).")
         }
+        template = train.filepathTemplate ?? Self.defaultTemplate
+        name = file.name
+        version = file.version
+        if let numBytes = train.numBytes, numBytes.value == nil {
+            throw DataError("\(path): split 'train': numBytes is \(numBytes.text); expected a whole number.")
+        }
+        byteCount = train.numBytes.flatMap(\.value).flatMap { $0 > 0 ? $0 : nil }
+        var splits: [Split] = []
+        var isRenamed = false
+        for split in file.splits {
+            let named = try Self.named(split, of: file, path: path)
+            let present = Self.present(named, split: split.name, in: folder)
+            if split.name == Self.trainSplit { isRenamed = present != named }
+            splits.append(Split(name: split.name, shards: present))
+        }
+        self.splits = splits
+        self.isRenamed = isRenamed
+        shards = splits.first { $0.name == Self.trainSplit }?.shards ?? []
+    }
+
+    /// The files of a split by their template.
+    private static func named(_ split: File.Split, of file: File, path: String) throws(DataError) -> [Shard] {
         let lengths = split.shardLengths ?? []
         let counts = lengths.map { $0.value ?? -1 }
-        guard !counts.isEmpty, counts.allSatisfy({ $0 >= 0 }), counts.count <= 99_999 else {
+        guard !counts.isEmpty || split.name != trainSplit, counts.allSatisfy({ $0 >= 0 }), counts.count <= 99_999 else {
             let wrong = counts.firstIndex { $0 < 0 }.map {
                 ": shardLengths[\($0)] is \(lengths[$0].text); expected a whole number"
             }
             throw DataError(
-                "\(path): split 'train' needs shardLengths, a list of record counts with one entry per file"
+                "\(path): split '\(split.name)' needs shardLengths, a list of record counts with one entry per file"
                     + "\(wrong ?? "").")
         }
-        if let numBytes = split.numBytes, numBytes.value == nil {
-            throw DataError("\(path): split 'train': numBytes is \(numBytes.text); expected a whole number.")
-        }
-        let template = split.filepathTemplate ?? Self.defaultTemplate
-        self.template = template
-        name = file.name
-        version = file.version
-        byteCount = split.numBytes.flatMap(\.value).flatMap { $0 > 0 ? $0 : nil }
-        let named = counts.enumerated().map { index, count in
+        let format = file.fileFormat ?? "tfrecord"
+        return counts.enumerated().map { index, count in
             let shard = padded(index)
             let total = padded(counts.count)
             let fields = [
-                "{DATASET}": file.name, "{SPLIT}": "train", "{FILEFORMAT}": format,
+                "{DATASET}": file.name, "{SPLIT}": split.name, "{FILEFORMAT}": format,
                 "{SHARD_INDEX}": shard, "{NUM_SHARDS}": total, "{SHARD_X_OF_Y}": "\(shard)-of-\(total)",
             ]
-            let fileName = fields.reduce(template) { $0.replacingOccurrences(of: $1.key, with: $1.value) }
+            let fileName = fields.reduce(split.filepathTemplate ?? defaultTemplate) {
+                $0.replacingOccurrences(of: $1.key, with: $1.value)
+            }
             return Shard(file: fileName, recordCount: count)
         }
-        shards = Self.present(named, in: folder)
-        isRenamed = shards != named
     }
 
     static let defaultTemplate = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 
     /// A set that was renamed has files of another prefix than its info file names. They are taken when none of the named
     /// files is there and exactly one prefix is.
-    private static func present(_ named: [Shard], in folder: String) -> [Shard] {
+    private static func present(_ named: [Shard], split: String, in folder: String) -> [Shard] {
         guard !named.contains(where: { FileManager.default.fileExists(atPath: "\(folder)/\($0.file)") }) else {
             return named
         }
         let total = padded(named.count)
-        let ending = "-train.tfrecord-\(padded(0))-of-\(total)"
+        let ending = "-\(split).tfrecord-\(padded(0))-of-\(total)"
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         let prefixes = names.filter { $0.hasSuffix(ending) }.map { $0.dropLast(ending.count) }
         guard prefixes.count == 1 else { return named }
         return named.enumerated().map { index, shard in
             Shard(
-                file: "\(prefixes[0])-train.tfrecord-\(padded(index))-of-\(total)", recordCount: shard.recordCount)
+                file: "\(prefixes[0])-\(split).tfrecord-\(padded(index))-of-\(total)", recordCount: shard.recordCount)
         }
     }
 }

@@ -13,7 +13,7 @@ public struct FeatureStatistics: Codable, Equatable, Sendable {
     /// Which dimensions are normalised; nil means all.
     public var mask: [Bool]?
 
-    /// - Parameter rows: row-major matrices of `width` columns, at least one row in all.
+    /// - Parameter rows: row-major matrices of `width` columns, at least one row in all unless there are no columns.
     init(rows: [[Float]], width: Int, mask: [Bool]?) {
         var (mean, std, max, min): ([Double], [Double], [Double], [Double]) = ([], [], [], [])
         var (q01, q99): ([Double], [Double]) = ([], [])
@@ -38,30 +38,37 @@ public struct FeatureStatistics: Codable, Equatable, Sendable {
         self.mask = mask
     }
 
-    /// y = clip(2 (x - q01) / (q99 - q01 + 1e-8) - 1, -1, 1); constant dimensions give 0, masked ones pass unchanged.
+    /// y = clip(2 (x - low) / (high - low + 1e-8) - 1, -1, 1); constant dimensions give 0, masked ones pass unchanged.
     ///
     /// The order is VLA-Adapter's: a constant dimension is 0 even where the mask exempts it from scaling.
-    func normalised(_ values: some Collection<Float>) -> [Float] {
-        zip(0..., values).map { index, value in
+    func normalised(_ values: some Collection<Float>, to range: Embodiment.Range) -> [Float] {
+        let (low, high) = ends(range)
+        return zip(0..., values).map { index, value in
             let d = index % mean.count
             if min[d] == max[d] { return 0 }
             if let mask, !mask[d] { return value }
-            let scaled = 2 * (Double(value) - q01[d]) / (q99[d] - q01[d] + 1e-8) - 1
+            let scaled = 2 * (Double(value) - low[d]) / (high[d] - low[d] + 1e-8) - 1
             return Float(Swift.min(Swift.max(scaled, -1), 1))
         }
     }
 
-    /// x = (y + 1) / 2 (q99 - q01 + 1e-8) + q01, not clipped; masked dimensions pass unchanged.
-    func unnormalised(_ values: some Collection<Float>) -> [Float] {
-        zip(0..., values).map { index, value in
+    /// x = (y + 1) / 2 (high - low + 1e-8) + low, not clipped; masked dimensions pass unchanged.
+    func unnormalised(_ values: some Collection<Float>, from range: Embodiment.Range) -> [Float] {
+        let (low, high) = ends(range)
+        return zip(0..., values).map { index, value in
             let d = index % mean.count
             if let mask, !mask[d] { return value }
-            return Float(0.5 * (Double(value) + 1) * (q99[d] - q01[d] + 1e-8) + q01[d])
+            return Float(0.5 * (Double(value) + 1) * (high[d] - low[d] + 1e-8) + low[d])
         }
     }
 
-    /// The first reason why this cannot normalise `width` dimensions, or nil.
-    func problem(width: Int) -> String? {
+    private func ends(_ range: Embodiment.Range) -> (low: [Double], high: [Double]) {
+        range == .quantiles ? (q01, q99) : (min, max)
+    }
+
+    /// The first reason why this cannot normalise as many dimensions as its mean has, or nil.
+    var problem: String? {
+        let width = mean.count
         for (key, values) in [
             ("mean", mean), ("std", std), ("max", max), ("min", min), ("q01", q01), ("q99", q99),
         ] {
@@ -90,9 +97,9 @@ package func quantile(_ p: Double, sorted values: [Float]) -> Double {
 /// Computed after the LIBERO transform, equal to the reference pipeline's (numpy 1.26 on float32) digit by digit where the
 /// result does not depend on the order of episodes; means and deviations are summed in stored order.
 public struct DatasetStatistics: Codable, Equatable, Sendable {
-    /// 7 dimensions; the gripper is exempt from normalisation.
+    /// A LIBERO gripper is exempt from normalisation.
     public var action: FeatureStatistics
-    /// 8 dimensions.
+    /// Without dimensions where the data have no state.
     public var proprio: FeatureStatistics
     /// Steps.
     public var transitionCount: Int
@@ -105,58 +112,109 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
         case trajectoryCount = "num_trajectories"
     }
 
+    /// Entries of a file that carries no counts have none; one without states has statistics of no dimension.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        action = try values.decode(FeatureStatistics.self, forKey: .action)
+        proprio =
+            try values.decodeIfPresent(FeatureStatistics.self, forKey: .proprio)
+            ?? FeatureStatistics(rows: [], width: 0, mask: nil)
+        transitionCount = try values.decodeIfPresent(Int.self, forKey: .transitionCount) ?? 0
+        trajectoryCount = try values.decodeIfPresent(Int.self, forKey: .trajectoryCount) ?? 0
+    }
+
     public init(episodes: [Episode]) throws(DataError) {
-        guard episodes.contains(where: { $0.length > 0 }) else { throw DataError("Statistics need at least one step.") }
-        let gripperExempt = [Bool](repeating: true, count: Episode.actionWidth - 1) + [false]
-        action = FeatureStatistics(rows: episodes.map(\.actions), width: Episode.actionWidth, mask: gripperExempt)
-        proprio = FeatureStatistics(rows: episodes.map(\.proprio), width: Episode.proprioWidth, mask: nil)
+        guard let embodiment = episodes.first(where: { $0.length > 0 })?.embodiment else {
+            throw DataError("Statistics need at least one step.")
+        }
+        action = FeatureStatistics(
+            rows: episodes.map(\.actions), width: embodiment.actionWidth, mask: embodiment.actionMask)
+        proprio = FeatureStatistics(rows: episodes.map(\.proprio), width: embodiment.stateWidth, mask: nil)
         transitionCount = episodes.reduce(0) { $0 + $1.length }
         trajectoryCount = episodes.count
     }
 
-    /// Normalises rows of 7 (any number of them, row major).
-    public func normaliseAction(_ values: some Collection<Float>) -> [Float] { action.normalised(values) }
+    /// What the widths stand for.
+    public var embodiment: Embodiment {
+        Embodiment(actionWidth: action.mean.count, stateWidth: proprio.mean.count)
+    }
 
-    /// Normalises rows of 8.
-    public func normaliseProprio(_ values: some Collection<Float>) -> [Float] { proprio.normalised(values) }
+    /// Normalises actions (any number of them, row major).
+    public func normaliseAction(_ values: some Collection<Float>) -> [Float] {
+        action.normalised(values, to: embodiment.range)
+    }
 
-    /// Turns a policy's outputs, rows of 7, into actions. The gripper passes unchanged.
-    public func unnormaliseAction(_ values: some Collection<Float>) -> [Float] { action.unnormalised(values) }
+    /// Normalises states.
+    public func normaliseProprio(_ values: some Collection<Float>) -> [Float] {
+        proprio.normalised(values, to: embodiment.range)
+    }
 
-    /// Reads a `dataset_statistics.json`: data set name -> action, proprio, num_transitions, num_trajectories.
+    /// Turns a policy's outputs into actions. What the mask exempts passes unchanged.
+    public func unnormaliseAction(_ values: some Collection<Float>) -> [Float] {
+        action.unnormalised(values, from: embodiment.range)
+    }
+
+    /// Reads a `dataset_statistics.json`: data set name -> action, proprio, num_transitions, num_trajectories. Or a `config.json`
+    /// that carries the same as `norm_stats`.
     ///
-    /// - Parameter dataset: its key; with or without `_no_noops`, as the LIBERO evaluator looks it up.
+    /// - Parameter dataset: its key; with or without `_no_noops`, as the LIBERO evaluator looks it up. Other sets in the file may
+    ///   be anything.
     public static func load(contentsOf path: String, dataset: String) throws -> DatasetStatistics {
         let all = try read(path)
         let suffix = "_no_noops"
         let bare = dataset.hasSuffix(suffix) ? String(dataset.dropLast(suffix.count)) : dataset
-        guard let found = all[dataset] ?? all[bare + suffix] ?? all[bare] else {
+        guard let name = [dataset, bare + suffix, bare].first(where: { all[$0] != nil }), let found = all[name] else {
             throw DataError(
                 "\(path): has no statistics of '\(dataset)'; it has: \(all.keys.sorted().joined(separator: ", ")).")
         }
-        return try found.checked(dataset, in: path)
+        return try found.checked(name, in: path)
     }
 
-    /// The one data set of a `dataset_statistics.json`; nil when the file describes none or several.
+    /// The one data set of such a file; nil when the file describes none or several.
     public static func only(contentsOf path: String) throws -> DatasetStatistics? {
         let all = try read(path)
         guard all.count == 1, let (dataset, found) = all.first else { return nil }
         return try found.checked(dataset, in: path)
     }
 
-    private static func read(_ path: String) throws -> [String: DatasetStatistics] {
-        try decodeJSON([String: DatasetStatistics].self, contentsOf: path, or: "is not a dataset_statistics.json")
+    /// The names in such a file, sorted; none when it cannot be read.
+    public static func names(contentsOf path: String) -> [String] { ((try? read(path)) ?? [:]).keys.sorted() }
+
+    private struct Configuration: Decodable {
+        var normStats: [String: Entry]?
+
+        private enum CodingKeys: String, CodingKey { case normStats = "norm_stats" }
     }
 
-    private func checked(_ dataset: String, in path: String) throws -> DatasetStatistics {
-        for (key, feature, width) in [
-            ("action", action, Episode.actionWidth), ("proprio", proprio, Episode.proprioWidth),
-        ] {
-            if let problem = feature.problem(width: width) {
-                throw DataError("\(path): '\(dataset)'.\(key): \(problem). Write the file again from the data set.")
+    /// An entry, or why it cannot be used, which matters only to who asks for it.
+    private struct Entry: Decodable {
+        let result: Result<DatasetStatistics, any Error>
+
+        init(from decoder: any Decoder) throws { result = Result { try DatasetStatistics(from: decoder) } }
+
+        func checked(_ dataset: String, in path: String) throws -> DatasetStatistics {
+            let found: DatasetStatistics
+            do { found = try result.get() } catch {
+                throw DataError(
+                    "\(path): the statistics of '\(dataset)' cannot be used: \(jsonReason(error, in: [])).")
             }
+            for (key, feature) in [("action", found.action), ("proprio", found.proprio)] {
+                if let problem = feature.problem {
+                    throw DataError("\(path): '\(dataset)'.\(key): \(problem). Write the file again from the data set.")
+                }
+            }
+            guard !found.action.mean.isEmpty else {
+                throw DataError("\(path): '\(dataset)'.action is empty. Write the file again from the data set.")
+            }
+            return found
         }
-        return self
+    }
+
+    private static func read(_ path: String) throws -> [String: Entry] {
+        if (path as NSString).lastPathComponent == "config.json" {
+            return try decodeJSON(Configuration.self, contentsOf: path, or: "has no norm_stats").normStats ?? [:]
+        }
+        return try decodeJSON([String: Entry].self, contentsOf: path, or: "is not a dataset_statistics.json")
     }
 
     /// Writes the layout that ``load(contentsOf:dataset:)`` reads.

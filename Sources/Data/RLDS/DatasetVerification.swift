@@ -16,7 +16,7 @@ public struct DatasetProblem: Codable, Equatable, Sendable {
 ///
 /// Checked: the description files, missing and extra shards, records per shard and bytes in all against
 /// `dataset_info.json`, every record's checksums, and inside each record every feature of `features.json` (kind, length,
-/// equal numbers of steps, finite numbers, UTF-8, one instruction an episode), with every image decoded.
+/// equal numbers of steps, finite numbers, UTF-8), with every colour image decoded.
 ///
 /// Memory: one record and one image per thread.
 public struct DatasetVerification: Codable, Sendable {
@@ -33,6 +33,8 @@ public struct DatasetVerification: Codable, Sendable {
     public private(set) var bytes = 0
     /// In shard order, then by place.
     public private(set) var problems: [DatasetProblem] = []
+    /// What is unusual and does not keep the set from being trained on: images of other sizes than described, for instance.
+    public private(set) var remarks: [DatasetProblem] = []
 
     public var isSound: Bool { problems.isEmpty }
 
@@ -62,10 +64,14 @@ public struct DatasetVerification: Codable, Sendable {
         let present = DatasetFolder.shards(in: folder)
         var expected: [(file: String, count: Int?)] = present.map { ($0, nil) }
         var byteCount: Int?
+        var trainShards = present.count
         do throws(DataError) {
             let info = try DatasetInfo(contentsOf: "\(folder)/\(DatasetFolder.infoFile)")
             byteCount = info.byteCount
-            let listed = Set(info.shards.map(\.file))
+            trainShards = info.shards.count
+            // Statistics are taken over the other splits too.
+            let all = info.shards + info.splits.filter { $0.name != DatasetInfo.trainSplit }.flatMap(\.shards)
+            let listed = Set(all.map(\.file))
             for extra in present where !listed.contains(extra) && Self.isTrainShard(extra) {
                 found.append(
                     DatasetProblem(
@@ -78,7 +84,7 @@ public struct DatasetVerification: Codable, Sendable {
                 let path = "\(folder)/\(DatasetFolder.infoFile)"
                 found.append(DatasetProblem(file: path, message: "\(path): \(Self.misnaming(info))"))
             }
-            expected = info.shards.map { ($0.file, $0.recordCount) }
+            expected = all.map { ($0.file, $0.recordCount) }
         } catch {
             found.append(DatasetProblem(file: "\(folder)/\(DatasetFolder.infoFile)", message: error.description))
         }
@@ -97,18 +103,22 @@ public struct DatasetVerification: Codable, Sendable {
             }
             return survey
         }
-        var payloadBytes = 0
-        for survey in results {
+        var (payloadBytes, fileBytes) = (0, 0)
+        for (index, survey) in results.enumerated() {
             shards += survey.isPresent ? 1 : 0
             records += survey.records
             steps += survey.steps
             images += survey.images
             bytes += survey.bytes
-            payloadBytes += survey.payloadBytes
+            if index < trainShards {
+                payloadBytes += survey.payloadBytes
+                fileBytes += survey.bytes
+            }
             found += survey.problems
+            remarks += survey.remarks
         }
         // tfds counts payloads; some writers count whole files. What is missing or damaged is listed already.
-        if results.allSatisfy(\.isWhole), let byteCount, byteCount != payloadBytes, byteCount != bytes {
+        if results.allSatisfy(\.isWhole), let byteCount, byteCount != payloadBytes, byteCount != fileBytes {
             found.append(
                 DatasetProblem(
                     file: "\(folder)/\(DatasetFolder.infoFile)",
@@ -147,11 +157,16 @@ private struct ShardSurvey: Sendable {
     var bytes = 0
     var payloadBytes = 0
     var problems: [DatasetProblem] = []
+    var remarks: [DatasetProblem] = []
 
     init(path: String, expected: Int?, schema: FeatureSchema?) {
         let file: RandomAccessFile
         do throws(DataError) { file = try RandomAccessFile(path: path) } catch {
             let isThere = FileManager.default.fileExists(atPath: path)
+            if !isThere, expected == 0 {
+                isWhole = true
+                return
+            }
             problems.append(
                 DatasetProblem(
                     file: path,
@@ -165,7 +180,7 @@ private struct ShardSurvey: Sendable {
         bytes = file.size
         var (steps, images, payloadBytes) = (0, 0, 0)
         var isWhole = true
-        var found: [DatasetProblem] = []
+        var (found, remarked): ([DatasetProblem], [DatasetProblem]) = ([], [])
         records = TFRecordFile(file: file).survey { index, offset, payload in
             payloadBytes += payload.count
             guard let schema else { return }
@@ -174,11 +189,13 @@ private struct ShardSurvey: Sendable {
             steps += survey.steps
             images += survey.images
             found += survey.problems
+            remarked += survey.remarks
         } damage: { index, offset, problem in
             isWhole = false
             found.append(DatasetProblem(file: path, record: index, offset: offset, message: problem))
         }
-        (self.steps, self.images, self.payloadBytes, problems) = (steps, images, payloadBytes, found)
+        (self.steps, self.images, self.payloadBytes) = (steps, images, payloadBytes)
+        (problems, remarks) = (found, remarked)
         self.isWhole = isWhole
         if let expected, records != expected {
             self.isWhole = false

@@ -14,8 +14,9 @@ public final class DemonstrationDataset: Sendable {
     public let path: String
     /// In shard order, then record order.
     public let episodes: [Episode]
-    /// Every episode has these cameras.
+    /// Every episode has these cameras. One of them may hold images that cannot be decoded; see ``camera(named:)``.
     public let cameras: [Camera]
+    public let embodiment: Embodiment
     /// Steps of all episodes.
     public let transitionCount: Int
 
@@ -26,6 +27,8 @@ public final class DemonstrationDataset: Sendable {
     public var shardSizes: [Int] { shards.map(\.size) }
 
     private let shards: [RandomAccessFile]
+    private let info: DatasetInfo
+    private let parser: EpisodeParser
     private let cachedStatistics = Mutex<DatasetStatistics?>(nil)
 
     /// Opens `root/name/<version>`; see the errors for what is checked.
@@ -43,27 +46,63 @@ public final class DemonstrationDataset: Sendable {
         self.path = path
         let info = try DatasetInfo(contentsOf: "\(path)/\(DatasetFolder.infoFile)")
         let parser = try EpisodeParser(schema: FeatureSchema(contentsOf: "\(path)/features.json"))
-        cameras = parser.cameras
+        (self.info, self.parser) = (info, parser)
+        (cameras, embodiment) = (parser.cameras, parser.embodiment)
+        (storedName, self.version) = (info.name, info.version)
+        (shards, episodes) = try Self.read(info.shards, in: path, parser: parser)
+        guard !episodes.isEmpty else { throw DataError("\(path): holds no episodes.") }
+        transitionCount = episodes.reduce(0) { $0 + $1.length }
+    }
 
-        let files = try info.shards.map { (shard) throws(DataError) in
+    /// The files of a data set that training and its statistics read, without reading them.
+    package static func files(root: String, name: String?) throws(DataError) -> [String] {
+        let path = try DatasetFolder.locate(root: root, name: name).path
+        let info = try DatasetInfo(contentsOf: "\(path)/\(DatasetFolder.infoFile)")
+        let names = [DatasetFolder.infoFile, "features.json"] + info.splits.flatMap(\.shards).map(\.file)
+        return names.map { "\(path)/\($0)" }.filter(FileManager.default.fileExists(atPath:))
+    }
+
+    /// Every text that the data set asks for, without reading its images.
+    package static func instructions(root: String, name: String?) throws(DataError) -> Set<String> {
+        let path = try DatasetFolder.locate(root: root, name: name).path
+        let info = try DatasetInfo(contentsOf: "\(path)/\(DatasetFolder.infoFile)")
+        var texts: Set<String> = []
+        for shard in info.shards where shard.recordCount > 0 {
+            texts.formUnion(try InstructionScan(path: "\(path)/\(shard.file)").texts)
+        }
+        return texts
+    }
+
+    /// What a data set's numbers are, from its description alone; nil where that does not settle it, or the set cannot be opened.
+    package static func embodiment(root: String, name: String?) -> Embodiment? {
+        guard let version = try? DatasetFolder.locate(root: root, name: name),
+            let schema = try? FeatureSchema(contentsOf: "\(version.path)/features.json")
+        else { return nil }
+        return try? EpisodeParser(schema: schema).embodiment
+    }
+
+    private static func read(
+        _ listed: [DatasetInfo.Shard], in path: String, parser: EpisodeParser
+    ) throws(DataError) -> (files: [RandomAccessFile], episodes: [Episode]) {
+        // A shard without records need not be there.
+        let listed = listed.filter {
+            $0.recordCount > 0 || FileManager.default.fileExists(atPath: "\(path)/\($0.file)")
+        }
+        let files = try listed.map { (shard) throws(DataError) in
             try RandomAccessFile(path: "\(path)/\(shard.file)")
         }
-        shards = files
-        (storedName, self.version) = (info.name, info.version)
-        let indexed = parallelMap(count: files.count) { Self.index(files[$0], shard: $0, parser: parser) }
+        let indexed = parallelMap(count: files.count) { index(files[$0], shard: $0, parser: parser) }
         var episodes: [Episode] = []
         for (shard, result) in indexed.enumerated() {
             let found = try result.get()
-            guard found.count == info.shards[shard].recordCount else {
+            guard found.count == listed[shard].recordCount else {
                 throw DataError(
-                    "\(files[shard].path): holds \(found.count) records, expected \(info.shards[shard].recordCount) "
+                    "\(files[shard].path): holds \(found.count) records, expected \(listed[shard].recordCount) "
                         + "(shardLengths of \(DatasetFolder.infoFile)). The download is incomplete or mixes versions.")
             }
             episodes += found
         }
-        guard !episodes.isEmpty else { throw DataError("\(path): holds no episodes.") }
-        self.episodes = episodes
-        transitionCount = episodes.reduce(0) { $0 + $1.length }
+        return (files, episodes)
     }
 
     private static func index(
@@ -79,38 +118,55 @@ public final class DemonstrationDataset: Sendable {
         }
     }
 
-    /// Statistics over every step of every episode; computed once.
+    /// Statistics over every step of every episode of all splits, as the reference takes them; computed once.
+    ///
+    /// - Throws: also when the files of another split than `train` are not there.
     public func statistics() throws -> DatasetStatistics {
         try cachedStatistics.withLock { cached in
             if let cached { return cached }
-            let computed = try DatasetStatistics(episodes: episodes)
+            var all: [Episode] = []
+            for split in info.splits {
+                do throws(DataError) {
+                    all +=
+                        split.name == DatasetInfo.trainSplit
+                        ? episodes : try Self.read(split.shards, in: path, parser: parser).episodes
+                } catch {
+                    throw DataError(
+                        "\(error) Statistics are taken over all splits, as the reference does, and \(path) lists "
+                            + "\(info.splits.map(\.name).joined(separator: ", ")).")
+                }
+            }
+            let computed = try DatasetStatistics(episodes: all)
             cached = computed
             return computed
         }
     }
 
-    /// Reads and decodes one stored image.
+    /// The index of a camera by its name.
+    ///
+    /// - Throws: when there is none, or when one of its images is of a kind that cannot be decoded.
+    package func camera(named name: String) throws(DataError) -> Int {
+        guard let index = cameras.firstIndex(where: { $0.name == name }) else {
+            throw DataError(
+                "\(path): has no camera '\(name)'; it has: \(cameras.map(\.name).joined(separator: ", ")).")
+        }
+        if let problem = episodes.lazy.compactMap({ $0.imageProblems[index] }).first { throw problem }
+        return index
+    }
+
+    /// Reads and decodes one stored image, of whatever size it is; nil for a frame that was not taken.
     ///
     /// - Parameter camera: an index into ``cameras``.
-    package func image(episode: Int, step: Int, camera: Int) throws(DataError) -> RGBImage {
+    package func image(episode: Int, step: Int, camera: Int) throws(DataError) -> RGBImage? {
         let range = episodes[episode].frames[camera][step]
+        guard range.length > 0 else { return nil }
         let file = shards[episodes[episode].shard]
         let encoded = try file.bytes(at: range.offset, count: range.length)
-        let size = cameras[camera]
-        func place() -> String {
-            "\(file.path): record \(episodes[episode].record), step \(step), camera '\(size.name)' "
-                + "(\(range.length) bytes at offset \(range.offset))"
-        }
-        let image: RGBImage
-        do throws(DataError) { image = try RGBImage(decoding: encoded) } catch {
-            throw DataError("\(place()): \(error)")
-        }
-        guard image.height == size.height, image.width == size.width else {
+        do throws(DataError) { return try RGBImage(decoding: encoded) } catch {
             throw DataError(
-                "\(place()): the image is \(image.width)x\(image.height), expected \(size.width)x\(size.height) "
-                    + "(features.json). Correct features.json or write the data set again.")
+                "\(file.path): record \(episodes[episode].record), step \(step), camera '\(cameras[camera].name)' "
+                    + "(\(range.length) bytes at offset \(range.offset)): \(error)")
         }
-        return image
     }
 }
 

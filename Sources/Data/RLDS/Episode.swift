@@ -1,10 +1,10 @@
-/// One camera of a data set and the size of its stored images, in pixels.
+/// One camera of a data set and the size of its stored images, in pixels, where `features.json` says one.
 public struct Camera: Codable, Equatable, Sendable {
     public let name: String
-    public let height: Int
-    public let width: Int
+    public let height: Int?
+    public let width: Int?
 
-    package init(name: String, height: Int, width: Int) {
+    package init(name: String, height: Int?, width: Int?) {
         self.name = name
         self.height = height
         self.width = width
@@ -13,28 +13,42 @@ public struct Camera: Codable, Equatable, Sendable {
 
 /// One demonstration: what the trainer needs in memory, and where its images lie on disk.
 public struct Episode: Sendable {
-    /// Width of an action: 6 end-effector deltas and the gripper (1 open, 0 closed).
-    public static let actionWidth = 7
-    /// Width of the proprioceptive state: position 3, axis-angle 3, finger joints 2.
-    public static let proprioWidth = 8
+    /// What the robot is asked to do, first step first; changes within an episode are rare.
+    struct Instructions: Sendable {
+        /// The texts, each with the step from which on it holds; the first is 0.
+        var spans: [(start: Int, text: String)]
 
-    /// What the robot is asked to do; may be empty, and then the episode gives no samples.
-    public let instruction: String
+        subscript(step: Int) -> String { spans.last { $0.start <= step }?.text ?? "" }
+    }
+
+    let instructions: Instructions
     /// T, the number of steps.
     public let length: Int
     /// `episode_metadata/file_path`, when the record has it.
     public let source: String?
-    /// The cameras, sorted by name, with the sizes of the stored images.
+    /// The cameras, sorted by name.
     public let cameras: [Camera]
+    public let embodiment: Embodiment
 
-    /// [T, 7] row major, after the LIBERO transform.
+    /// [T, actionWidth] row major, as policies are trained on them.
     package let actions: [Float]
-    /// [T, 8] row major.
+    /// [T, stateWidth] row major.
     package let proprio: [Float]
-    /// Per camera, T byte ranges in the shard.
+    /// Per camera, T byte ranges in the shard; an empty one is a frame that was not taken.
     let frames: [[FrameRange]]
+    /// Per camera, what is wrong with its first image that cannot be decoded.
+    let imageProblems: [DataError?]
     let shard: Int
     let record: Int
+
+    /// The instruction of the first step.
+    public var instruction: String { instructions[0] }
+
+    /// What the robot is asked to do at a step.
+    public func instruction(at step: Int) -> String { instructions[step] }
+
+    /// Whether any step has an instruction; without, the episode gives no samples.
+    public var isLabelled: Bool { instructions.spans.contains { !$0.text.isEmpty } }
 }
 
 /// Where one encoded image lies in its shard file.

@@ -1,28 +1,39 @@
-/// Turns one record into an ``Episode``: checks every feature's kind and length, applies the LIBERO transform.
+/// Turns one record into an ``Episode``: checks the features that training uses, whatever else the record holds.
 struct EpisodeParser: Sendable {
     private enum Key {
         static let action = "steps/action"
         static let state = "steps/observation/state"
         static let instruction = "steps/language_instruction"
-        static let isLast = "steps/is_last"
         static let source = "episode_metadata/file_path"
     }
 
+    static var instructionKey: String { Key.instruction }
+
+    /// The features whose numbers training reads.
+    static let numbers = [Key.action, Key.state]
+
     let cameras: [Camera]
+    let embodiment: Embodiment
     private let wanted: Set<String>
 
-    /// Checks the schema: what training reads must be there, with LIBERO's shapes.
+    /// Checks the schema: what training reads must be there, of any width and type of number.
     init(schema: FeatureSchema) throws(DataError) {
-        try schema.require(Key.action, .tensor(dtype: "float32", shape: [Episode.actionWidth]))
-        try schema.require(Key.state, .tensor(dtype: "float32", shape: [Episode.proprioWidth]))
-        try schema.require(Key.isLast, .tensor(dtype: "bool", shape: []))
-        try schema.require(Key.instruction, .text)
+        func width(_ key: String) throws(DataError) -> Int {
+            guard let width = try schema.width(of: key) else {
+                throw DataError(
+                    "\(schema.path): feature '\(key)' is \(schema.leaves[key]?.summary ?? ""): how many numbers a step has must "
+                        + "be known. Give the Tensor a shape and write the data set again.")
+            }
+            return width
+        }
+        embodiment = Embodiment(
+            actionWidth: try width(Key.action), stateWidth: schema.leaves[Key.state] == nil ? 0 : try width(Key.state))
+        try schema.requireText(Key.instruction)
         cameras = try schema.cameras()
-        wanted = Set(
-            cameras.map { Self.key(of: $0) } + [Key.action, Key.state, Key.instruction, Key.isLast, Key.source])
+        wanted = Set(cameras.map { Self.key(of: $0) } + [Key.action, Key.state, Key.instruction, Key.source])
     }
 
-    private static func key(of camera: Camera) -> String { "steps/observation/\(camera.name)" }
+    private static func key(of camera: Camera) -> String { FeatureSchema.observationPrefix + camera.name }
 
     /// - Parameters:
     ///   - payload: the serialised example, valid during the call.
@@ -41,26 +52,28 @@ struct EpisodeParser: Sendable {
                     + "Its checksum is right, so it was written that way; use a TFDS data set.")
         }
         let reader = Reader(example: example, payload: payload, place: place)
-        let steps = try reader.integers(Key.isLast).count
+        let texts = try reader.bytes(Key.instruction)
+        let steps = texts.count
         guard steps > 0 else {
-            throw DataError("\(place): has no steps ('\(Key.isLast)' is empty). Remove the episode.")
+            throw DataError("\(place): has no steps ('\(Key.instruction)' is empty). Remove the episode.")
         }
 
-        var actions = try reader.floats(Key.action, steps: steps, width: Episode.actionWidth)
-        let proprio = try reader.floats(Key.state, steps: steps, width: Episode.proprioWidth)
-        // LIBERO stores the gripper as -1 open / +1 close; policies are trained on 1 open / 0 closed.
-        for last in stride(from: Episode.actionWidth - 1, to: actions.count, by: Episode.actionWidth) {
-            actions[last] = 1 - min(max(actions[last], 0), 1)
-        }
+        var actions = try reader.numbers(Key.action, steps: steps, width: embodiment.actionWidth)
+        embodiment.trained(&actions)
+        let proprio =
+            embodiment.stateWidth == 0
+            ? [] : try reader.numbers(Key.state, steps: steps, width: embodiment.stateWidth)
         var frames: [[FrameRange]] = []
+        var problems: [DataError?] = []
         for camera in cameras {
             let ranges = try reader.bytes(Self.key(of: camera), count: steps)
             frames.append(ranges.map { FrameRange(offset: offset + $0.lowerBound, length: $0.count) })
+            problems.append(reader.imageProblem(ranges, camera: camera.name, offset: offset))
         }
         return Episode(
-            instruction: try reader.sameText(Key.instruction, steps: steps), length: steps,
-            source: try reader.optionalText(Key.source), cameras: cameras, actions: actions, proprio: proprio,
-            frames: frames, shard: shard, record: record)
+            instructions: try reader.instructions(Key.instruction, texts), length: steps,
+            source: reader.firstText(Key.source), cameras: cameras, embodiment: embodiment, actions: actions,
+            proprio: proprio, frames: frames, imageProblems: problems, shard: shard, record: record)
     }
 }
 
@@ -81,15 +94,15 @@ private struct Reader {
         DataError("\(place): feature '\(key)' is stored as \(found.kind), expected \(expected).")
     }
 
-    func integers(_ key: String) throws(DataError) -> [Int64] {
+    /// Numbers of either list, as floats.
+    func numbers(_ key: String, steps: Int, width: Int) throws(DataError) -> [Float] {
         let found = try feature(key)
-        guard case .integers(let values) = found else { throw wrongKind(key, "int64_list", found) }
-        return values
-    }
-
-    func floats(_ key: String, steps: Int, width: Int) throws(DataError) -> [Float] {
-        let found = try feature(key)
-        guard case .floats(let values) = found else { throw wrongKind(key, "float_list", found) }
+        let values: [Float]
+        switch found {
+        case .floats(let floats): values = floats
+        case .integers(let integers): values = integers.map(Float.init)
+        case .bytes, .empty: throw wrongKind(key, "float_list or int64_list", found)
+        }
         guard values.count == steps * width else {
             throw DataError(
                 "\(place): feature '\(key)' has \(values.count) values, expected \(steps * width) "
@@ -103,10 +116,11 @@ private struct Reader {
         return values
     }
 
-    func bytes(_ key: String, count: Int) throws(DataError) -> [Range<Int>] {
+    /// - Parameter count: expected entries; nil takes any number.
+    func bytes(_ key: String, count: Int? = nil) throws(DataError) -> [Range<Int>] {
         let found = try feature(key)
         guard case .bytes(let values) = found else { throw wrongKind(key, "bytes_list", found) }
-        guard values.count == count else {
+        if let count, values.count != count {
             throw DataError("\(place): feature '\(key)' has \(values.count) entries, expected \(count), one per step.")
         }
         return values
@@ -119,20 +133,31 @@ private struct Reader {
         return text
     }
 
-    /// A text that RLDS repeats at every step.
-    func sameText(_ key: String, steps: Int) throws(DataError) -> String {
-        let ranges = try bytes(key, count: steps)
-        let first = try text(key, ranges[0])
-        for (step, range) in ranges.enumerated() where !payload[range].elementsEqual(payload[ranges[0]]) {
-            throw DataError(
-                "\(place): feature '\(key)' changes at step \(step) from '\(first)' to '\(try text(key, range))'. "
-                    + "An episode has one instruction; split it.")
+    /// A text that RLDS repeats at every step, and that may change.
+    func instructions(_ key: String, _ ranges: [Range<Int>]) throws(DataError) -> Episode.Instructions {
+        var spans: [(start: Int, text: String)] = []
+        for (step, range) in ranges.enumerated()
+        where step == 0 || !payload[range].elementsEqual(payload[ranges[step - 1]]) {
+            spans.append((step, try text(key, range)))
         }
-        return first
+        return Episode.Instructions(spans: spans)
     }
 
-    func optionalText(_ key: String) throws(DataError) -> String? {
-        guard example.features[key] != nil else { return nil }
-        return try text(key, try bytes(key, count: 1)[0])
+    /// The first text of a feature that training does not need; nil where there is none.
+    func firstText(_ key: String) -> String? {
+        guard case .bytes(let ranges)? = example.features[key], let range = ranges.first else { return nil }
+        return try? text(key, range)
+    }
+
+    /// The first image that no decoder will read, told by its first bytes and its header.
+    func imageProblem(_ ranges: [Range<Int>], camera: String, offset: Int) -> DataError? {
+        for (step, range) in ranges.enumerated() where !range.isEmpty {
+            do throws(DataError) { _ = try EncodedImage(UnsafeRawBufferPointer(rebasing: payload[range])) } catch {
+                return DataError(
+                    "\(place), step \(step), camera '\(camera)' (\(range.count) bytes at offset "
+                        + "\(offset + range.lowerBound)): \(error)")
+            }
+        }
+        return nil
     }
 }

@@ -9,9 +9,9 @@ public struct DemonstrationBatch: Sendable {
     public let images: [UInt8]
     /// B texts as stored; prompts lower-case them.
     public let instructions: [String]
-    /// [B, 8] normalised.
+    /// [B, stateWidth] normalised.
     public let proprio: [Float]
-    /// [B, chunk, 7] normalised.
+    /// [B, chunk, actionWidth] normalised.
     public let actions: [Float]
 }
 
@@ -50,16 +50,12 @@ final class BatchMaker: Sendable {
         resizer = LanczosResizer(size: options.imageSize)
         var cameras: [[Int]] = []
         for part in parts {
-            var indices: [Int] = []
-            for camera in options.cameras {
-                guard let index = part.dataset.cameras.firstIndex(where: { $0.name == camera }) else {
-                    throw DataError(
-                        "\(part.dataset.path): has no camera '\(camera)'; it has: "
-                            + "\(part.dataset.cameras.map(\.name).joined(separator: ", ")).")
-                }
-                indices.append(index)
+            cameras.append(try options.cameras.map { (name) throws(DataError) in try part.dataset.camera(named: name) })
+            guard part.dataset.embodiment == parts[0].dataset.embodiment else {
+                throw DataError(
+                    "\(part.dataset.path): has \(part.dataset.embodiment.summary), \(parts[0].dataset.path) has "
+                        + "\(parts[0].dataset.embodiment.summary); data sets of one run must have the same.")
             }
-            cameras.append(indices)
         }
         self.cameras = cameras
     }
@@ -72,6 +68,8 @@ final class BatchMaker: Sendable {
                 let draw = draws[item / cameraCount]
                 let stored = try parts[draw.part].dataset.image(
                     episode: draw.episode, step: draw.step, camera: cameras[draw.part][camera])
+                // Black, and not augmented: the reference's padding image.
+                guard let stored else { return RGBImage.black(size: options.imageSize) }
                 return draw.view(of: resizer.resized(stored), camera: camera)
             }
         }
@@ -83,13 +81,14 @@ final class BatchMaker: Sendable {
         for draw in draws {
             let episode = parts[draw.part].dataset.episodes[draw.episode]
             let statistics = parts[draw.part].statistics
-            let (p, a) = (Episode.proprioWidth, Episode.actionWidth)
+            let (p, a) = (episode.embodiment.stateWidth, episode.embodiment.actionWidth)
             proprio += statistics.normaliseProprio(episode.proprio[(draw.step * p)..<((draw.step + 1) * p)])
             actions += statistics.normaliseAction(episode.actions[(draw.step * a)..<((draw.step + options.chunk) * a)])
         }
         return DemonstrationBatch(
             count: draws.count, cameras: options.cameras, imageSize: options.imageSize, images: pixels,
-            instructions: draws.map { parts[$0.part].dataset.episodes[$0.episode].instruction }, proprio: proprio,
+            instructions: draws.map { parts[$0.part].dataset.episodes[$0.episode].instruction(at: $0.step) },
+            proprio: proprio,
             actions: actions)
     }
 }

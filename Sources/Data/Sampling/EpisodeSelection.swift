@@ -3,6 +3,8 @@ public struct EpisodeSelection: Equatable, Sendable {
     /// Indices into the data set's episodes, in stored order.
     public let training: [Int]
     public let heldOut: [Int]
+    /// Instructions that have fewer episodes than were asked for, and how many they have.
+    public let short: [String: Int]
 
     /// Episodes without an instruction are in neither part. The hold-out is taken first, so that few-shot training never
     /// shrinks it.
@@ -12,16 +14,17 @@ public struct EpisodeSelection: Equatable, Sendable {
     ///   - shots: episodes of each instruction to train on; nil takes all. Instructions with fewer give what they have.
     ///   - shotsSeed: draws these at random from the seed; nil takes the first ones in stored order.
     public init(_ episodes: [Episode], holdOutEvery: Int = 0, shots: Int? = nil, shotsSeed: UInt64? = nil) {
-        let usable = episodes.indices.filter { !episodes[$0].instruction.isEmpty }
+        let usable = episodes.indices.filter { episodes[$0].isLabelled }
         let isHeldOut = { (rank: Int) in holdOutEvery > 0 && rank % holdOutEvery == holdOutEvery - 1 }
         let open = usable.enumerated().filter { !isHeldOut($0.offset) }.map(\.element)
         heldOut = usable.enumerated().filter { isHeldOut($0.offset) }.map(\.element)
         guard let shots else {
-            training = open
+            (training, short) = (open, [:])
             return
         }
         var byInstruction: [String: [Int]] = [:]
         for index in open { byInstruction[episodes[index].instruction, default: []].append(index) }
+        short = byInstruction.mapValues(\.count).filter { $0.value < shots }
         training = byInstruction.flatMap { instruction, indices -> ArraySlice<Int> in
             var order = indices
             if let shotsSeed {

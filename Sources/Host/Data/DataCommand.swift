@@ -32,6 +32,12 @@ struct ShotOptions: ParsableArguments {
     @Option(help: "Draw the episodes of --shots from this seed. Default: the first ones in stored order.")
     var shotsSeed: UInt64?
 
+    /// Of the selected episodes; without a selection of all splits, as the reference takes them.
+    func statistics(_ dataset: DemonstrationDataset) throws -> DatasetStatistics {
+        let selected = try select(dataset)
+        return shots == nil ? try dataset.statistics() : try DatasetStatistics(episodes: selected)
+    }
+
     func select(_ dataset: DemonstrationDataset) throws -> [Episode] {
         if let shots, shots < 1 { throw DataError("--shots is \(shots); expected at least 1.") }
         if shots == nil, shotsSeed != nil {

@@ -19,7 +19,6 @@ struct DataInfo: ParsableCommand {
 
     func run() throws {
         let dataset = try options.open()
-        // The sizes printed are those of features.json; decoding an image refuses another.
         for camera in dataset.cameras.indices { _ = try dataset.image(episode: 0, step: 0, camera: camera) }
         let summary = try Summary(dataset, try shots.select(dataset))
         print(json ? try JSONOutput.encode(summary) : summary.text)
@@ -57,8 +56,10 @@ private struct Summary: Encodable {
     var longestEpisode: Int
     var instructions: [Instruction]
     var images: [Camera]
-    var stateWidth = Episode.proprioWidth
-    var actionWidth = Episode.actionWidth
+    var stateWidth: Int
+    var actionWidth: Int
+    /// How the last number of an action is treated.
+    var gripper: Embodiment.Gripper
     var action: Range
     var state: Range
 
@@ -83,21 +84,32 @@ private struct Summary: Encodable {
             Instruction(text: $0.key, episodes: $0.value.episodes, steps: $0.value.steps)
         }
         images = dataset.cameras
+        stateWidth = dataset.embodiment.stateWidth
+        actionWidth = dataset.embodiment.actionWidth
+        gripper = dataset.embodiment.gripper
         action = Range(statistics.action)
         state = Range(statistics.proprio)
     }
 
+    private static func text(_ camera: Camera) -> String {
+        guard let width = camera.width, let height = camera.height else { return "\(camera.name) of any size" }
+        return "\(camera.name) \(width)x\(height)"
+    }
+
     var text: String {
-        let dimensions = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
+        let dimensions =
+            actionWidth == 7
+            ? ["x", "y", "z", "roll", "pitch", "yaw", "gripper"] : (0..<actionWidth).map { "\($0)" }
         var lines = [
             "\(name)\(storedName == name ? "" : " (files: \(storedName))")\(version.map { " \($0)" } ?? "")",
             "  folder        \(path)",
             "  files         \(shards) shards, \(String(format: "%.1f", Double(bytes) / 1e6)) MB",
             "  episodes      \(episodes), of \(shortestEpisode) to \(longestEpisode) steps",
             "  steps         \(steps)",
-            "  images        " + images.map { "\($0.name) \($0.width)x\($0.height)" }.joined(separator: ", "),
+            "  images        " + images.map(Self.text).joined(separator: ", "),
             "  state         \(stateWidth) values",
-            "  action        \(actionWidth) values (gripper: 1 open, 0 closed)",
+            "  action        \(actionWidth) values ("
+                + (gripper == .libero ? "gripper: 1 open, 0 closed" : "as stored; not LIBERO's 7 and 8 numbers") + ")",
             "                         min       1 %      99 %       max",
         ]
         for (index, dimension) in dimensions.enumerated() {

@@ -56,6 +56,8 @@ struct DataRecord: ParsableCommand {
     @Option(help: "Seed of noise and variety.")
     var seed = 0
 
+    @OptionGroup var setUp: SimulationSetUp
+
     func run() throws {
         let selection = try SimulationTasks(
             suite: suite, tasks: tasks, episodes: episodes, option: "--episodes", firstInit: firstInit)
@@ -77,7 +79,7 @@ struct DataRecord: ParsableCommand {
         guard seed >= 0 else { throw TrainingError("--seed \(seed): expected a whole number from 0") }
         let environment = try SimulationEnvironment()
         Interruption.install()
-        try environment.prepare()
+        try environment.prepare(isAgreed: setUp.yes)
         let status = try environment.run(
             script: "record.py",
             selection.arguments + [

@@ -8,7 +8,8 @@ struct DataStats: ParsableCommand {
         abstract: "Write dataset_statistics.json: what actions and states are normalised by.",
         discussion: """
             Layout, text and numbers are those of the reference pipeline (OpenVLA, VLA-Adapter with numpy 1.26): float32 \
-            means and deviations in stored order, 1 % and 99 % quantiles. With --shots, of the selected episodes only.
+            means and deviations in stored order, 1 % and 99 % quantiles, over all splits. With --shots, of the selected \
+            episodes of split train only.
             """)
 
     @OptionGroup var options: DatasetOptions
@@ -19,7 +20,7 @@ struct DataStats: ParsableCommand {
 
     func run() throws {
         let dataset = try options.open()
-        let statistics = try DatasetStatistics(episodes: try shots.select(dataset))
+        let statistics = try shots.statistics(dataset)
         if let out {
             try statistics.save(to: out, dataset: dataset.name)
             print(

@@ -8,7 +8,7 @@ struct DataVerify: ParsableCommand {
         abstract: "Read every byte of a data set and list everything that is wrong with it.",
         discussion: """
             Checks the shards against dataset_info.json, the checksums of every record, every feature of features.json, \
-            and decodes every image. One record at a time is in memory. Exit code 0: sound, 1: damaged, 2: no data set \
+            and decodes every image. What is unusual but trained on all the same is a note. One record at a time is in memory. Exit code 0: sound, 1: damaged, 2: no data set \
             to look at.
             """)
 
@@ -28,6 +28,7 @@ struct DataVerify: ParsableCommand {
             print(try JSONOutput.encode(result))
         } else {
             for problem in result.problems { print(problem.message) }
+            for remark in result.remarks { print("note: \(remark.message)") }
             print(
                 "\(result.path): \(result.shards) shards, \(result.records) records, \(result.steps) steps, "
                     + "\(result.images) images, \(result.bytes) bytes: "

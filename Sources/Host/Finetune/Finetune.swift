@@ -37,7 +37,8 @@ struct Finetune: ParsableCommand {
         print(translation.line.shellText)
         if given.printsOnly { return }
         let checkpoints = FinetuneCheckpoints(run: translation.run, merges: translation.merges)
-        do { try train.run() } catch let code as ExitCode {
+        if train.resume == nil { try checkpoints.setAsideEarlierRun() }
+        do { try train.run { _, step in try checkpoints.link(step) } } catch let code as ExitCode {
             try translation.wandb?.publish(translation.run)
             try checkpoints.publish(isStopped: true)
             throw code
@@ -68,9 +69,53 @@ struct FinetuneCheckpoints {
     /// Whether the folder holds merged weights; a link to the checkpoint otherwise.
     let merges: Bool
 
+    private var manager: FileManager { .default }
+
+    /// Makes room for a run of a name that is taken: the original goes on in the same folder and overwrites what is there; here it
+    /// and its checkpoints get another name, RUN.earlier-1.
+    func setAsideEarlierRun() throws {
+        guard manager.fileExists(atPath: run + "/run.json") else { return }
+        // A run that is being trained keeps its folder.
+        _ = try RunDirectory.resume(at: run)
+        var count = 1
+        while manager.fileExists(atPath: "\(run).earlier-\(count)") { count += 1 }
+        let earlier = "\(run).earlier-\(count)"
+        try manager.moveItem(atPath: run, toPath: earlier)
+        let folder = URL(fileURLWithPath: run).deletingLastPathComponent().path
+        for name in try manager.contentsOfDirectory(atPath: folder) {
+            let path = "\(folder)/\(name)"
+            guard let checkpoint = FinetuneRunName.checkpoint(path),
+                checkpoint.run == "\(folder)/\(FinetuneRunName.last(run))"
+            else { continue }
+            let target = "\(folder)/\(FinetuneRunName.last(earlier))--\(checkpoint.step)_chkpt"
+            if let old = try? manager.destinationOfSymbolicLink(atPath: path) {
+                let rest = old.drop { $0 != "/" }
+                try manager.removeItem(atPath: path)
+                try manager.createSymbolicLink(
+                    atPath: target, withDestinationPath: FinetuneRunName.last(earlier) + rest)
+            } else {
+                try manager.moveItem(atPath: path, toPath: target)
+            }
+        }
+        print("an earlier run had this name; it is \(earlier) now")
+    }
+
+    /// Makes the name of a checkpoint that was just saved; a merged folder takes its place at the end.
+    func link(_ step: Int) throws {
+        let folders = CheckpointFolders(path: RunDirectory.checkpointsPath(of: run))
+        try link(folders.checkpoint(atStep: step), as: "\(run)--\(step)_chkpt")
+    }
+
+    private func link(_ checkpoint: CheckpointFolders.Checkpoint, as target: String) throws {
+        if (try? manager.destinationOfSymbolicLink(atPath: target)) != nil { try manager.removeItem(atPath: target) }
+        guard !manager.fileExists(atPath: target) else { return }
+        let below = "\(FinetuneRunName.last(run))/checkpoints/\(FinetuneRunName.last(checkpoint.path))"
+        try manager.createSymbolicLink(atPath: target, withDestinationPath: below)
+        print("\(target) -> \(below)")
+    }
+
     /// Makes those that are not there yet. Merging waits for the end of training, whose memory it would need.
     func publish(isStopped: Bool) throws {
-        let manager = FileManager.default
         for checkpoint in CheckpointFolders(path: RunDirectory.checkpointsPath(of: run)).list() {
             let target = "\(run)--\(checkpoint.step)_chkpt"
             let old = try? manager.destinationOfSymbolicLink(atPath: target)
@@ -87,9 +132,7 @@ struct FinetuneCheckpoints {
                 let merge = try Model.Merge.parse(Array(words.dropFirst()))
                 try merge.run()
             } else {
-                let below = "\(FinetuneRunName.last(run))/checkpoints/\(FinetuneRunName.last(checkpoint.path))"
-                try manager.createSymbolicLink(atPath: target, withDestinationPath: below)
-                print("\(target) -> \(below)")
+                try link(checkpoint, as: target)
             }
         }
     }

@@ -48,8 +48,8 @@ struct FinetuneModel {
         let names = try? FileManager.default.contentsOfDirectory(atPath: path)
         guard let names else {
             problems.append(
-                "--\(flag): there is no folder \(path); craft downloads nothing. From the Hugging Face Hub: huggingface-cli "
-                    + "download \(ShellText.quoted(path)) --local-dir FOLDER")
+                "--\(flag): there is no folder \(path); craft downloads nothing. From the Hugging Face Hub: hf download "
+                    + " \(ShellText.quoted(path)) --local-dir FOLDER")
             return
         }
         if let problem = Self.missing(in: path, names, configuration: arguments.givenText("config_file_path")) {

@@ -125,9 +125,10 @@ struct FinetuneTranslation {
         try finish()
         run = FinetuneRunName.folder(arguments, model: model.path)
         if FileManager.default.fileExists(atPath: run + "/run.json") {
-            problems.append(
-                "\(run): there is a run of this name already; go on with --resume True --resume_step N, or give the new one "
-                    + "another name with --run_id_note")
+            notes.append(
+                "\(run): there is a run of this name already, which the original would write over; it is renamed, \(run).earlier-N. "
+                    + "--resume True --resume_step N goes on with it, --run_id_note gives the new one a name of its own"
+            )
         }
         line.add("--out", run, from: given("run_root_dir") ?? given("run_id_override") ?? given("run_id_note"))
     }
@@ -245,6 +246,12 @@ struct FinetuneTranslation {
         if !arguments.isGiven("num_images_in_input"), let config, config.fixesCameras, config.cameras != images {
             images = config.cameras
             notes.append("num_images_in_input is \(images), as the model's config.json says")
+        }
+        if images != 2 {
+            notes.append(
+                "num_images_in_input is \(images): VLA-Adapter's action head parts visual tokens from queries after 512 positions, which "
+                    + "is right for two images; craft parts them where they part, so a head trained by one gives other actions in the "
+                    + "other (docs/FINETUNE.md, What differs)")
         }
         switch images {
         case 1: line.add("--cameras", "image", from: given("num_images_in_input"))

@@ -35,7 +35,13 @@ struct TrainLine {
     }
 
     /// Without `train` in front.
-    var arguments: [String] { entries.flatMap { [$0.option] + ($0.value.map { [$0] } ?? []) } }
+    var arguments: [String] {
+        entries.flatMap { entry -> [String] in
+            guard let value = entry.value else { return [entry.option] }
+            // A negative number would be taken for a flag.
+            return value.hasPrefix("-") ? ["\(entry.option)=\(value)"] : [entry.option, value]
+        }
+    }
 
     /// To paste into a shell.
     var shellText: String { ShellText.command(["craft", "train"] + arguments) }

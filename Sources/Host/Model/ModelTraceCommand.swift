@@ -12,8 +12,14 @@ extension Model {
                 retention loss. scripts/reference does the same in PyTorch.
                 """)
 
-        @Argument(help: "Model folder; an adapter in it takes part.")
+        @Argument(help: "Model folder or run folder; an adapter in it takes part.")
         var folder: String
+
+        @Option(
+            help: ArgumentHelp(
+                "Folder of the base model of an adapter. Default: the one that training began with.",
+                valueName: "folder"))
+        var base: String?
 
         @Option(help: ArgumentHelp("The batch.", valueName: "file"))
         var inputs: String
@@ -36,7 +42,8 @@ extension Model {
             }
             guard (threads ?? 1) > 0 else { throw TrainingError("--threads is \(threads ?? 0); expected at least 1") }
             let trace = try ModelTrace(
-                folder: folder, threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
+                folder: CheckpointFolders.model(in: folder), base: base,
+                threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
             let summary = try trace.write(inputs: inputs, anchor: anchor, multiplier: multiplier, to: out)
             var parts = ["\(out): \(summary.tensors) tensors", String(format: "action loss %.6f", summary.actionLoss)]
             if let loss = summary.retentionLoss { parts.append(String(format: "retention loss %.6f", loss)) }

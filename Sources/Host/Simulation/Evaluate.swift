@@ -53,6 +53,17 @@ struct Evaluate: ParsableCommand {
             valueName: "file"))
     var out: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "What tells the policy at --address from others, where its server does not say (craft's does): results are continued under the same only.",
+            valueName: "text"))
+    var identity: String?
+
+    @Option(help: ArgumentHelp("Seconds that an answer of the server may take. Default: 120.", valueName: "seconds"))
+    var timeout: Double?
+
+    @OptionGroup var setUp: SimulationSetUp
+
     func run() throws {
         let selection = try SimulationTasks(
             suite: suite, tasks: tasks, episodes: trials, option: "--trials", firstInit: firstInit)
@@ -62,6 +73,9 @@ struct Evaluate: ParsableCommand {
         guard !average || address == nil else {
             throw TrainingError(
                 "--average is for --checkpoint; start the server of --address with craft serve --average")
+        }
+        if let timeout, !(timeout > 0 && timeout <= 86_400) {
+            throw TrainingError("--timeout \(timeout): expected a number of seconds above 0, at most 86400")
         }
         let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
         guard (1...256).contains(workers) else {
@@ -84,7 +98,7 @@ struct Evaluate: ParsableCommand {
         let served = try checkpoint.map { try CheckpointFolders.model(in: $0, isAveraged: average) }
         let environment = try SimulationEnvironment()
         Interruption.install()
-        try environment.prepare()
+        try environment.prepare(isAgreed: setUp.yes)
         let server = try served.map(ServeProcess.init(checkpoint:))
         defer { server?.stop() }
         var arguments =
@@ -94,6 +108,8 @@ struct Evaluate: ParsableCommand {
                 "--out", out ?? (checkpoint.map { $0 + "/" } ?? "") + "eval-\(suite)\(average ? "-average" : "").json",
             ]
         if let execute { arguments += ["--execute", "\(execute)"] }
+        if let identity { arguments += ["--identity", identity] }
+        if let timeout { arguments += ["--limit", "\(timeout)"] }
         if let video { arguments += ["--video", video] }
         let status = try environment.run(script: "evaluate.py", arguments)
         if status != 0 {

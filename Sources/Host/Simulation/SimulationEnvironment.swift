@@ -1,6 +1,13 @@
+import ArgumentParser
 import Foundation
 import Glibc
 import Training
+
+/// What commands that need the simulator ask before they set it up.
+struct SimulationSetUp: ParsableArguments {
+    @Flag(help: "Set the simulator up without asking: Debian packages and about 2 GB from PyPI.")
+    var yes = false
+}
 
 /// The Python scripts of `simulation/` and the environment they run in, which is made on first use.
 ///
@@ -55,11 +62,16 @@ struct SimulationEnvironment {
     }
 
     /// Makes what is missing. Prints what it does; nothing when all is there.
-    func prepare() throws {
-        try installLibraries()
+    ///
+    /// - Parameter isAgreed: whether it may do so without asking.
+    func prepare(isAgreed: Bool) throws {
+        try installLibraries(isAgreed: isAgreed)
         let requirements = scripts + "/requirements.txt"
         let installed = folder + "/venv/requirements.txt"
         if let current = files.contents(atPath: installed), current == files.contents(atPath: requirements) { return }
+        try agree(
+            "The simulator is not set up yet. That takes about 2 GB in \(folder), from PyPI, and some minutes.",
+            isAgreed)
         print("setting up the simulator in \(folder), once; about 2 GB and some minutes")
         do {
             try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -73,7 +85,19 @@ struct SimulationEnvironment {
         try files.copyItem(atPath: requirements, toPath: installed)
     }
 
-    private func installLibraries() throws {
+    /// Asks on the terminal; without one, only --yes agrees.
+    private func agree(_ what: String, _ isAgreed: Bool) throws {
+        if isAgreed { return }
+        guard isatty(STDIN_FILENO) == 1, isatty(STDERR_FILENO) == 1 else {
+            throw TrainingError("\(what) Give --yes to have it done")
+        }
+        FileHandle.standardError.write(Data("\(what) Go on? [y/N] ".utf8))
+        guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
+            throw TrainingError("nothing was set up")
+        }
+    }
+
+    private func installLibraries(isAgreed: Bool) throws {
         var missing = Self.libraries.filter { name, _ in
             guard let handle = dlopen(name, RTLD_LAZY) else { return true }
             dlclose(handle)
@@ -93,6 +117,7 @@ struct SimulationEnvironment {
                 "the simulator renders with Mesa, and these packages (Debian's names) are missing: \(packages); install them"
                     + (isDebian ? " with: sudo apt-get install \(packages)" : ""))
         }
+        try agree("The simulator needs these Debian packages: apt-get install \(packages).", isAgreed)
         print("apt-get install \(packages)")
         try run(["apt-get", "update", "-qq"], or: "apt-get update failed; install by hand: \(packages)")
         try run(

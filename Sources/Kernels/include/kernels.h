@@ -55,6 +55,10 @@ void ck_rms_norm_backward(const float *dy, const float *x, const float *w, const
 void ck_gelu(const float *x, size_t n, float *y);
 void ck_gelu_backward(const float *dy, const float *x, size_t n, float *dx, int accumulate);
 
+// x sigmoid(a x + b x^3): SiLU (1, 0), quick GELU (1.702, 0), GELU by tanh (2 sqrt(2 / pi), 0.044715 of it).
+void ck_gated(const float *x, size_t n, float a, float b, float *y);
+void ck_gated_backward(const float *dy, const float *x, size_t n, float a, float b, float *dx, int accumulate);
+
 void ck_relu(const float *x, size_t n, float *y);
 // `y` is the forward's output: dx = dy where y > 0.
 void ck_relu_backward(const float *dy, const float *y, size_t n, float *dx, int accumulate);

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 
 /// `config.json` as it is written, before checks. Keys that a released file may lack are optional: transformers leaves
@@ -19,11 +20,17 @@ struct ConfigFile: Decodable {
     }
 
     struct Text: Decodable {
-        /// A rescaling of rotary positions; only its absence is supported.
-        struct RopeScaling: Decodable {
+        /// Rotary positions: `rope_scaling` of older files, `rope_parameters` of newer ones.
+        struct Rope: Decodable {
             var type: String?
             var ropeType: String?
             var ropeTheta: Double?
+            var factor: Double?
+            var lowFreqFactor: Double?
+            var highFreqFactor: Double?
+            var originalMaxPositionEmbeddings: Double?
+            var partialRotaryFactor: Double?
+
             var kind: String { ropeType ?? type ?? "default" }
         }
 
@@ -39,13 +46,15 @@ struct ConfigFile: Decodable {
         var rmsNormEps: Double?
         var initializerRange: Double?
         var ropeTheta: Double?
-        var ropeScaling: RopeScaling?
-        var ropeParameters: RopeScaling?
+        var ropeScaling: Rope?
+        var ropeParameters: Rope?
         var tieWordEmbeddings: Bool?
         var attentionBias: Bool?
         var mlpBias: Bool?
         var slidingWindow: Int?
         var useSlidingWindow: Bool?
+        var maxWindowLayers: Int?
+        var layerTypes: [String]?
         var maxPositionEmbeddings: Int?
     }
 
@@ -55,14 +64,54 @@ struct ConfigFile: Decodable {
     var craftCameras: Int?
     var craftProPolicy: Bool?
     var craftProprio: Bool?
+    /// Sizes of actions and states of a model that has no head yet.
+    var craftActionDim: Int?
+    var craftProprioDim: Int?
     var timmModelIds: [String]?
-    var imageSizes: [Int]?
+    /// By tower; null is timm's default.
+    var timmOverrideActLayers: [String?]?
+    var imageSizes: Sizes?
     var useFusedVisionBackbone: Bool?
     var textConfig: Text
 
+    /// One size for all towers, or one of each.
+    struct Sizes: Decodable {
+        let values: [Int]
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            if let size = try? container.decode(Int.self) {
+                values = [size]
+            } else {
+                values = try container.decode([Int].self)
+            }
+        }
+
+        /// The tower's.
+        subscript(index: Int) -> Int? { index < values.count ? values[index] : values.count == 1 ? values[0] : nil }
+    }
+
+    /// Keys of `text_config` that are there, with a value or null: a missing one has transformers' default.
+    private(set) var textKeys: Set<String> = []
+
+    private enum CodingKeys: String, CodingKey {
+        case craftSmall, craftCausal, craftCameras, craftProPolicy, craftProprio, craftActionDim, craftProprioDim,
+            timmModelIds
+        case timmOverrideActLayers, imageSizes, useFusedVisionBackbone, textConfig
+    }
+
     init(_ data: Data, path: String) throws(ModelError) {
+        let data = PythonJSON.conforming(data)
+        guard let object = Self.object(data) else {
+            throw ModelError("\(path): is not a JSON object: \(PythonJSON.fault(in: data) ?? "expected { at the top")")
+        }
+        if object["text_config"] == nil, let name = ConfigKeys.foreignName(object) {
+            throw ModelError(
+                "\(path): is the configuration of \(name), which craft does not read. It trains OpenVLA-type models: a "
+                    + "text_config of qwen2, llama or mistral and timm_model_ids of the vision towers")
+        }
         do {
-            let decoder = JSONDecoder()
+            let decoder = PythonJSON.decoder()
             decoder.keyDecodingStrategy = .convertFromSnakeCase
             self = try decoder.decode(ConfigFile.self, from: data)
         } catch let error as DecodingError {
@@ -70,6 +119,12 @@ struct ConfigFile: Decodable {
         } catch {
             throw ModelError("\(path): not a JSON file: \(error.localizedDescription)")
         }
+        try ConfigKeys.check(object, path: path)
+        textKeys = Set((object["text_config"] as? [String: Any] ?? [:]).keys)
+    }
+
+    private static func object(_ data: Data) -> [String: Any]? {
+        (try? JSONSerialization.jsonObject(with: data)) as? [String: Any]
     }
 }
 

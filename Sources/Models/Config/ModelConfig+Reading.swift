@@ -1,4 +1,5 @@
 internal import Foundation
+internal import Tensors
 
 extension ModelConfig {
     /// The chat prompt that VLA-Adapter's Qwen models are trained with.
@@ -32,7 +33,8 @@ extension ModelConfig {
     /// - `path`: where `data` was read, for errors.
     init(_ data: Data, path: String) throws(ModelError) {
         let file = try ConfigFile(data, path: path)
-        decoder = try Decoder(file.textConfig, isCausal: file.craftCausal ?? true, path: path)
+        decoder = try Decoder(
+            file.textConfig, keys: file.textKeys, isCausal: file.craftCausal ?? true, path: path)
         let isChat = decoder.modelType == "qwen2"
         promptTemplate = file.craftSmall?.promptTemplate ?? (isChat ? Self.chatPrompt : Self.plainPrompt)
         questionTemplate = file.craftSmall?.questionTemplate ?? (isChat ? Self.chatQuestion : Self.plainQuestion)
@@ -57,7 +59,8 @@ extension ModelConfig {
             // The projector of two fused towers has a layer of four times their width in front.
             projectorDims =
                 (towers.count > 1 ? [width, 4 * width] : [width]) + [decoder.hiddenSize, decoder.hiddenSize]
-            (queries, actionDim, chunk, proprioDim) = (64, 7, 8, 8)
+            (queries, chunk) = (64, 8)
+            (actionDim, proprioDim) = (file.craftActionDim ?? 7, file.craftProprioDim ?? 8)
             // Upstream builds 24 blocks whatever the decoder has; a shallower one has no more states to read.
             policy = Policy(
                 pro: file.craftProPolicy ?? true, dim: decoder.hiddenSize, heads: 8, blocks: min(24, decoder.layers),
@@ -95,10 +98,17 @@ private struct ReleasedVision {
             }
             var tower = entry.tower
             tower.prefix = index == 0 ? "featurizer" : "fused_featurizer"
+            if let name = file.timmOverrideActLayers.flatMap({ index < $0.count ? $0[index] : nil }) {
+                guard let activation = ActivationFunction(rawValue: name) else {
+                    throw ModelError(
+                        "\(path): timm_override_act_layers names '\(name)'; craft has "
+                            + ActivationFunction.allCases.map(\.rawValue).joined(separator: ", "))
+                }
+                tower.activation = activation
+            }
             towers.append(tower)
             patches.insert(entry.patchSize)
-            let given = file.imageSizes.flatMap { index < $0.count ? $0[index] : nil }
-            sizes.insert(given ?? entry.nativeImageSize)
+            sizes.insert(file.imageSizes?[index] ?? entry.nativeImageSize)
         }
         guard sizes.count == 1, patches.count == 1, let size = sizes.first, let patch = patches.first else {
             throw ModelError(
@@ -131,43 +141,111 @@ extension ModelConfig.Decoder {
         ]
     }
 
-    fileprivate init(_ text: ConfigFile.Text, isCausal: Bool, path: String) throws(ModelError) {
+    /// - Parameter keys: of `text_config`, also those that are null.
+    fileprivate init(
+        _ text: ConfigFile.Text, keys: Set<String>, isCausal: Bool, path: String
+    ) throws(ModelError) {
         func fail(_ sentence: String) -> ModelError { ModelError("\(path): text_config.\(sentence)") }
         guard let type = text.modelType else { throw fail("model_type is missing; expected qwen2, llama or mistral") }
         guard let defaults = Defaults.byModelType[type] else {
             throw fail("model_type is \(type); expected qwen2, llama or mistral")
         }
-        for scaling in [text.ropeScaling, text.ropeParameters] {
-            if let kind = scaling?.kind, kind != "default" {
-                throw fail("rope_scaling is of type \(kind); craft has no rescaled rotary positions, only the default")
-            }
-        }
-        if let activation = text.hiddenAct, activation != "silu" {
+        if let activation = text.hiddenAct, activation != "silu", activation != "swish" {
             throw fail("hidden_act is \(activation); expected silu")
         }
-        if text.mlpBias == true { throw fail("mlp_bias is true; craft's decoders have no bias there") }
-        let window = text.slidingWindow ?? defaults.slidingWindow
-        if let window, text.useSlidingWindow ?? (type == "mistral"), window < 4096 {
-            throw fail("sliding_window is \(window); craft attends to the whole sequence and takes 4096 or more")
-        }
+        // transformers' Qwen2 and Mistral have no such key.
+        if type == "llama", text.mlpBias == true { throw fail("mlp_bias is true; craft's decoders have no bias there") }
         modelType = type
         hiddenSize = text.hiddenSize ?? defaults.hiddenSize
         layers = text.numHiddenLayers ?? defaults.layers
         heads = text.numAttentionHeads ?? defaults.heads
-        // A file that gives heads alone has as many for keys, as before grouped-query attention.
-        keyValueHeads =
-            text.numKeyValueHeads ?? (text.numAttentionHeads == nil ? defaults.keyValueHeads : nil)
-            ?? text.numAttentionHeads ?? defaults.heads
+        // Null, and Llama's default, is as many as heads.
+        let missing = keys.contains("num_key_value_heads") ? nil : defaults.keyValueHeads
+        keyValueHeads = text.numKeyValueHeads ?? missing ?? heads
         headDim = text.headDim ?? hiddenSize / max(1, heads)
         intermediateSize = text.intermediateSize ?? defaults.intermediateSize
         vocabularySize = text.vocabSize ?? defaults.vocabularySize
         rmsNormEps = text.rmsNormEps ?? 1e-6
-        ropeTheta = text.ropeTheta ?? text.ropeParameters?.ropeTheta ?? 10_000
         tiesWordEmbeddings = text.tieWordEmbeddings ?? false
-        hasAttentionBias = text.attentionBias ?? (type == "qwen2")
+        // transformers' Qwen2 has these biases and its Mistral has none, whatever attention_bias says.
+        hasAttentionBias = type == "qwen2" || (type == "llama" && text.attentionBias == true)
         hasOutputBias = type == "llama" && hasAttentionBias
         self.isCausal = isCausal
         maxPositions = text.maxPositionEmbeddings ?? defaults.maxPositions
         initializerRange = text.initializerRange ?? 0.02
+        // As transformers resolves them: rope_scaling before rope_parameters, and a theta inside before the one beside.
+        let rope = text.ropeScaling ?? text.ropeParameters
+        ropeTheta = rope?.ropeTheta ?? text.ropeTheta ?? 10_000
+        ropeScaling = .none
+        if let rope { ropeScaling = try Self.scaling(rope, maxPositions: maxPositions, fail) }
+        try checkWindow(text, defaults, keys: keys, fail)
+    }
+
+    private static func scaling(
+        _ rope: ConfigFile.Text.Rope, maxPositions: Int, _ fail: (String) -> ModelError
+    ) throws(ModelError) -> RotaryScaling {
+        func number(_ name: String, _ value: Double?) throws(ModelError) -> Double {
+            guard let value, value.isFinite, value > 0 else {
+                throw fail("rope_scaling.\(name) is \(value.map { "\($0)" } ?? "missing"); expected a number above 0")
+            }
+            return value
+        }
+        if let partial = rope.partialRotaryFactor, partial != 1 {
+            throw fail(
+                "rope_parameters.partial_rotary_factor is \(partial); craft turns all dimensions of a head, so it takes 1"
+            )
+        }
+        switch rope.kind {
+        case "default": return .none
+        // It stretches only what is longer than the model's positions, which no prompt of a policy is.
+        case "dynamic" where maxPositions >= 8192: return .none
+        case "linear": return .linear(factor: try number("factor", rope.factor))
+        case "llama3":
+            let (low, high) = (
+                try number("low_freq_factor", rope.lowFreqFactor), try number("high_freq_factor", rope.highFreqFactor)
+            )
+            guard low < high else {
+                throw fail("rope_scaling.low_freq_factor is \(low); expected less than high_freq_factor")
+            }
+            return .llama3(
+                factor: try number("factor", rope.factor), low: low, high: high,
+                original: rope.originalMaxPositionEmbeddings ?? Double(maxPositions))
+        case let kind:
+            throw fail(
+                "rope_scaling is of type \(kind); craft has default, linear, llama3, and dynamic from 8192 positions on"
+            )
+        }
+    }
+
+    /// Refuses windows that cut what a policy attends to. Qwen2 has them in the layers from `max_window_layers` on, or where
+    /// `layer_types` says so; Mistral in every layer.
+    private func checkWindow(
+        _ text: ConfigFile.Text, _ defaults: Defaults, keys: Set<String>, _ fail: (String) -> ModelError
+    ) throws(ModelError) {
+        if let kinds = text.layerTypes {
+            for kind in Set(kinds).sorted() where kind != "full_attention" && kind != "sliding_attention" {
+                throw fail("layer_types has \(kind); craft has full_attention")
+            }
+        }
+        let window: Int?
+        switch modelType {
+        case "mistral": window = text.slidingWindow ?? (keys.contains("sliding_window") ? nil : defaults.slidingWindow)
+        case "qwen2":
+            let slides =
+                text.layerTypes.map { $0.prefix(layers).contains("sliding_attention") }
+                ?? (layers > text.maxWindowLayers ?? 28)
+            if !slides || text.useSlidingWindow != true {
+                if text.layerTypes != nil, slides {
+                    throw fail("layer_types has sliding_attention, but use_sliding_window is not true")
+                }
+                window = nil
+            } else {
+                window = text.slidingWindow ?? 4096
+            }
+        default: window = nil
+        }
+        if let window, window < 4096 {
+            throw fail("sliding_window is \(window); craft attends to the whole sequence and takes 4096 or more")
+        }
     }
 }

@@ -1,4 +1,5 @@
 public import Foundation
+public import Tensors
 
 /// The architecture of a VLA, read from a model folder's `config.json`.
 ///
@@ -23,6 +24,8 @@ public struct ModelConfig: Sendable, Equatable {
         public var layerNormEps: Double
         /// Whether `pos_embed` begins with a position for the class token, as in DINOv2 without registers; nil is false.
         public var classPosition: Bool?
+        /// Between the layers of the blocks' MLPs; nil is GELU, timm's default.
+        public var activation: ActivationFunction?
 
         /// Rows of `pos_embed` before those of the patches.
         var prefixPositions: Int { classToken && classPosition == true ? 1 : 0 }
@@ -51,6 +54,7 @@ public struct ModelConfig: Sendable, Equatable {
         public var vocabularySize: Int
         public var rmsNormEps: Double
         public var ropeTheta: Double
+        public var ropeScaling: RotaryScaling
         public var tiesWordEmbeddings: Bool
         /// Whether q, k and v have a bias (Qwen2: yes; Llama: `attention_bias`).
         public var hasAttentionBias: Bool
@@ -92,6 +96,7 @@ public struct ModelConfig: Sendable, Equatable {
     /// The file's bytes, written back unchanged beside saved weights.
     public var source: Data
 
+    /// Of whole patches: as in timm, pixels at the right and lower edge that fill none are left out (384 px give 27 patches of 14).
     public var patchesPerImage: Int { (imageSize / patchSize) * (imageSize / patchSize) }
 
     func check(_ path: String) throws(ModelError) {
@@ -130,8 +135,8 @@ public struct ModelConfig: Sendable, Equatable {
         for (name, value) in scales where !(value > 0 && value.isFinite) {
             throw fail("\(name) is \(value); expected a number above 0")
         }
-        guard imageSize % patchSize == 0 else {
-            throw fail("image_size \(imageSize) is not a multiple of patch_size \(patchSize)")
+        guard imageSize >= patchSize else {
+            throw fail("image_size \(imageSize) is smaller than patch_size \(patchSize)")
         }
         guard (1...3).contains(cameras) else { throw fail("cameras is \(cameras); expected 1 to 3") }
         let prefixes = towers.map(\.prefix)

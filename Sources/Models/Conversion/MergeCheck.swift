@@ -1,11 +1,57 @@
 internal import Tensors
 
-/// Runs a model with its adapter, and the folder it was merged into, on the same random batch.
+/// Compares merged weights with what they should be: the definition of LoRA in float64, from the files as they are, and the model
+/// with its adapter on a random batch.
 struct MergeCheck {
     let original: ModelFolder
     /// Folder of the merged weights.
     let merged: String
     let parallel: Parallel
+
+    /// Rows of a weight that are worked out anew.
+    private static let rows = 8
+
+    /// Largest difference of a merged weight to W + scale B A, evaluated in float64 for some rows of every adapted module, relative
+    /// to the largest weight of the row. Rank and scale are taken from the files again, not from what merging used.
+    func definitionDifference(folder: String) throws -> Double {
+        guard let adapter = original.adapter, let written = try TensorFiles.open(in: merged) else { return 0 }
+        let configuration = try AdapterConfiguration(folder + "/lora_adapter/adapter_config.json")
+        var worst = 0.0
+        for name in adapter.file.names {
+            let suffix = ".lora_A.weight"
+            guard let rest = name.removingPrefix(AdapterSettings.prefix), rest.hasSuffix(suffix) else { continue }
+            let module = String(rest.dropLast(suffix.count))
+            let weight = module + ".weight"
+            guard let target = written.file(of: weight), let base = original.backbone?.file(of: weight) else {
+                continue
+            }
+            let (a, b) = (
+                try adapter.file.floats(name),
+                try adapter.file.floats(AdapterSettings.prefix + module + ".lora_B.weight")
+            )
+            let (w, found) = (try base.floats(weight), try target.floats(weight))
+            let rank = try adapter.file.requiredEntry(name).shape[0]
+            let scale =
+                configuration.alpha / (configuration.isRankStabilised ? Double(rank).squareRoot() : Double(rank))
+            guard rank > 0, a.count % rank == 0, b.count % rank == 0 else { continue }
+            let (outputs, inputs) = (b.count / rank, a.count / rank)
+            guard w.count == outputs * inputs, found.count == w.count else {
+                throw ModelError("\(merged): \(weight) has \(found.count) values, expected \(outputs * inputs)")
+            }
+            for row in stride(from: 0, to: outputs, by: max(1, outputs / Self.rows)) {
+                var (error, size) = (0.0, 1e-12)
+                for column in 0..<inputs {
+                    var update = 0.0
+                    for k in 0..<rank { update += Double(b[row * rank + k]) * Double(a[k * inputs + column]) }
+                    let expected = Double(w[row * inputs + column]) + scale * update
+                    error = max(error, abs(Double(found[row * inputs + column]) - expected))
+                    size = max(size, abs(expected))
+                }
+                worst = max(worst, error / size)
+            }
+        }
+        return worst
+    }
 
     /// Largest difference of any hidden state and of the actions, relative to the largest value of each.
     func difference() throws -> Double {

@@ -140,8 +140,16 @@ public struct ModelExporter {
     }
 
     private func checkMerge(at path: String) throws -> Double {
-        let difference = try MergeCheck(original: folder, merged: path, parallel: parallel).difference()
-        let tolerance = options.storage == nil || options.storage == .f32 ? 1e-3 : 0.1
+        let check = MergeCheck(original: folder, merged: path, parallel: parallel)
+        let isExact = options.storage == nil || options.storage == .f32
+        // bfloat16 keeps 8 bits of a number, float16 eleven.
+        let (byDefinition, allowed) = (try check.definitionDifference(folder: folder.path), isExact ? 1e-5 : 0.01)
+        guard byDefinition <= allowed else {
+            throw ModelError(
+                "the merged weights are not W + alpha / r B A of the adapter: the largest difference is \(byDefinition) of the "
+                    + "largest weight of a row, at most \(allowed) is allowed; nothing was written")
+        }
+        let (difference, tolerance) = (try check.difference(), isExact ? 1e-3 : 0.1)
         guard difference <= tolerance else {
             throw ModelError(
                 "the merged weights give other hidden states than the base with its adapter: the largest difference is "

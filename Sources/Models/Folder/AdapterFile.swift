@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 
 /// A low-rank adapter in PEFT's layout: `adapter_config.json` beside `adapter_model.safetensors`.
@@ -27,8 +28,8 @@ public final class AdapterFile: Sendable {
 
     private init(weights: String, config path: String) throws {
         file = try SafetensorsFile(path: weights)
-        let config = try Configuration(path)
-        baseModel = config.baseModelNameOrPath ?? ""
+        let config = try AdapterConfiguration(path)
+        baseModel = config.baseModel
         var halves: [String: Set<String>] = [:]
         for name in file.names {
             guard let key = AdapterKey(name) else {
@@ -46,15 +47,15 @@ public final class AdapterFile: Sendable {
             throw FileError(
                 path: weights, "has lora_\(half) of '\(module)' alone; expected both lora_A.weight and lora_B.weight")
         }
-        if let module = halves.keys.filter({ config.targetModules?.contains($0) == false }).min() {
+        if let module = halves.keys.filter({ !config.targets($0) }).min() {
             throw FileError(
                 path: weights,
                 "adapts '\(module)', which target_modules in adapter_config.json does not list: PEFT would leave that part out; "
                     + "are the two of the same adapter?")
         }
         // With rank stabilisation the scale is alpha / sqrt(r): the same as a larger alpha without it.
-        let alpha = config.useRslora == true ? config.loraAlpha * Double(config.r).squareRoot() : config.loraAlpha
-        settings = AdapterSettings(rank: config.r, alpha: alpha, modules: halves.keys.sorted())
+        let alpha = config.isRankStabilised ? config.alpha * Double(config.rank).squareRoot() : config.alpha
+        settings = AdapterSettings(rank: config.rank, alpha: alpha, modules: halves.keys.sorted())
     }
 
     /// Checks names and shapes against an architecture.
@@ -77,66 +78,6 @@ public final class AdapterFile: Sendable {
                     path: file.path,
                     "tensor '\(name)': the model and r = \(settings.rank) call for the shape \(expected), found "
                         + "\(entry.shape); was the adapter trained on another base?")
-            }
-        }
-    }
-
-    /// `target_modules`: names of modules, or their ends. A text instead of a list is a pattern, or `all-linear`, and is taken
-    /// to cover what the file holds.
-    private struct TargetModules: Decodable {
-        let names: [String]?
-
-        init(from decoder: any Decoder) throws {
-            let container = try decoder.singleValueContainer()
-            names = (try? container.decode(String.self)) == nil ? try container.decode([String].self) : nil
-        }
-
-        func contains(_ module: String) -> Bool {
-            names?.contains { module == $0 || module.hasSuffix("." + $0) } ?? true
-        }
-    }
-
-    /// The keys of PEFT's `LoraConfig` that matter for computing with an adapter.
-    private struct Configuration: Decodable {
-        var peftType: String?
-        var r: Int
-        var loraAlpha: Double
-        var bias: String?
-        var useRslora: Bool?
-        var useDora: Bool?
-        var loraBias: Bool?
-        var fanInFanOut: Bool?
-        var rankPattern: [String: Int]?
-        var alphaPattern: [String: Double]?
-        var modulesToSave: [String]?
-        var targetModules: TargetModules?
-        var baseModelNameOrPath: String?
-
-        init(_ path: String) throws {
-            guard let data = FileManager.default.contents(atPath: path) else {
-                throw FileError(path: path, "is missing; PEFT writes it beside adapter_model.safetensors")
-            }
-            let decoder = JSONDecoder()
-            decoder.keyDecodingStrategy = .convertFromSnakeCase
-            do { self = try decoder.decode(Configuration.self, from: data) } catch {
-                throw FileError(
-                    path: path,
-                    "is not PEFT's adapter_config.json with r and lora_alpha: "
-                        + ((error as? DecodingError)?.sentence ?? "\(error)"))
-            }
-            guard (1...65_536).contains(r), loraAlpha.isFinite else {
-                throw FileError(path: path, "r is \(r) and lora_alpha \(loraAlpha); expected r from 1 to 65536")
-            }
-            let unsupported: [(String, Bool)] = [
-                ("peft_type \(peftType ?? "")", (peftType ?? "LORA") != "LORA"), ("use_dora", useDora == true),
-                ("bias \(bias ?? "")", (bias ?? "none") != "none"), ("lora_bias", loraBias == true),
-                ("fan_in_fan_out", fanInFanOut == true), ("rank_pattern", rankPattern?.isEmpty == false),
-                ("alpha_pattern", alphaPattern?.isEmpty == false),
-                ("modules_to_save", modulesToSave?.isEmpty == false),
-            ]
-            if let (name, _) = unsupported.first(where: \.1) {
-                throw FileError(
-                    path: path, "has \(name); craft reads plain LoRA adapters of one rank and alpha, without biases")
             }
         }
     }

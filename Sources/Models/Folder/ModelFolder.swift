@@ -29,6 +29,9 @@ public final class ModelFolder {
         public var imageSize: Int?
         /// Whether the policy sees the proprioception.
         public var usesProprio: Bool?
+        /// Numbers of an action and of a state, for a head and a projector that the folder does not have yet.
+        public var actionDim: Int?
+        public var proprioDim: Int?
         /// Folder of the base model of an adapter.
         public var base: String?
         /// Whether an adapter in the folder takes part.
@@ -53,8 +56,11 @@ public final class ModelFolder {
             imageSize: choices.imageSize == config.imageSize ? nil : choices.imageSize,
             proPolicy: proPolicy == config.policy.pro ? nil : proPolicy,
             usesProprio: choices.usesProprio == config.usesProprio ? nil : choices.usesProprio,
+            actionDim: actionHead != nil || choices.actionDim == config.actionDim ? nil : choices.actionDim,
+            proprioDim: proprioProjector != nil || choices.proprioDim == config.proprioDim ? nil : choices.proprioDim,
             path: path + "/config.json")
         config.settle(cameras: choices.cameras, proPolicy: choices.proPolicy, actionHead: actionHead?.names)
+        config.settleWidths(actionHead: actionHead, proprioProjector: proprioProjector)
         self.config = config
         layout = CheckpointLayout(config)
         try adapter?.check(against: layout)
@@ -87,10 +93,12 @@ public final class ModelFolder {
     /// Gives a model the stored values: frozen tensors are read in place where their form allows it, trainable ones are
     /// copied. A part whose file is absent is left as it is.
     ///
+    /// - Parameter needsBase: whether an adapter without its base model is an error.
     /// - Returns: names that no file has, for the caller to initialise: whole parts, or the action queries, which base
     ///   models lack.
     /// - Throws: when a file that is there lacks one of its tensors or holds another shape.
-    public func load(into model: VLAModel) throws -> [String] {
+    public func load(into model: VLAModel, needsBase: Bool = true) throws -> [String] {
+        if needsBase, let missingBase { throw ModelError(missingBase) }
         var absent: [String] = []
         var missing: [String: [String]] = [:]
         for parameter in model.parameters.parameters {
@@ -189,6 +197,13 @@ public final class ModelFolder {
         return try TensorFiles.open(in: adapter.baseModel)
     }
 
+    /// Why the weights that an adapter belongs to are not there; nil when they are, or nothing says where they should be.
+    public var missingBase: String? {
+        guard backbone == nil, let base = adapter?.baseModel, !base.isEmpty else { return nil }
+        return "\(path)/lora_adapter belongs to the model in '\(base)', and there is no model.safetensors there"
+            + (base.hasPrefix("/") ? "" : " as seen from this folder") + "; name its folder with --base"
+    }
+
     /// The one file whose name has the component and "checkpoint" in it.
     private static func component(_ name: String, in folder: String) throws -> SafetensorsFile? {
         let all = try FileManager.default.contentsOfDirectory(atPath: folder).filter {
@@ -218,6 +233,18 @@ extension ModelConfig {
         policy.pro = names.contains { $0.hasSuffix("mlp_resnet_blocks.0.k_self.weight") }
         let blocks = names.filter { $0.hasSuffix(".gating_factor") }.count
         if (1...decoder.layers).contains(blocks) { policy.blocks = blocks }
+    }
+}
+
+extension ModelConfig {
+    /// A released configuration does not say how wide actions and states are; the trained parts do.
+    fileprivate mutating func settleWidths(actionHead: SafetensorsFile?, proprioProjector: SafetensorsFile?) {
+        guard !fixesPolicy || !fixesCameras else { return }
+        func shape(_ file: SafetensorsFile?, _ name: String) -> [Int]? {
+            (file?.entry(name) ?? file?.entry("module." + name)).map(\.shape)
+        }
+        if let output = shape(actionHead, "model.fc2.weight"), output.count == 2 { actionDim = output[0] }
+        if let input = shape(proprioProjector, "fc1.weight"), input.count == 2 { proprioDim = input[1] }
     }
 }
 

@@ -46,18 +46,28 @@ public final class AtomicFile {
     }
 
     /// Makes the content durable and gives the file its name.
-    public func commit() throws(FileError) {
+    ///
+    /// - Parameter replacing: false leaves a file of that name as it is.
+    /// - Returns: whether the content is there; of several processes that do not replace, one gets true.
+    @discardableResult
+    public func commit(replacing: Bool = true) throws(FileError) -> Bool {
         precondition(descriptor >= 0, "commit() called twice on \(path)")
         guard fsync(descriptor) == 0 else { throw FileError(path: path, couldNot: "flush the file", code: errno) }
         let closed = close(descriptor)
         descriptor = -1
         // Some file systems report a full disk only here.
         guard closed == 0 else { throw FileError(path: path, couldNot: "finish the file", code: errno) }
-        guard rename(temporaryPath, path) == 0 else {
+        if replacing {
+            guard rename(temporaryPath, path) == 0 else {
+                throw FileError(path: path, couldNot: "give the file its name", code: errno)
+            }
+            committed = true
+        } else if link(temporaryPath, path) != 0 {
+            if errno == EEXIST { return false }
             throw FileError(path: path, couldNot: "give the file its name", code: errno)
         }
-        committed = true
         try FileDescriptors.synchronizeFolder(of: path)
+        return true
     }
 
     /// Writes a whole file at once.

@@ -32,6 +32,14 @@ struct HeaderScanner {
         return values
     }
 
+    /// Steps over `null` where it stands; false where something else does.
+    mutating func skipNull() -> Bool {
+        skipBlanks()
+        guard bytes[position...].starts(with: "null".utf8) else { return false }
+        position += 4
+        return true
+    }
+
     /// Reads a string with JSON's escapes. The result is valid Unicode.
     mutating func string() throws(Problem) -> String {
         try expect("\"")

@@ -21,7 +21,7 @@ public final class SafetensorsFile: Sendable {
         public let byteRange: Range<Int>
 
         /// Number of elements.
-        public var count: Int { byteRange.count / dtype.size }
+        public var count: Int { dtype.size.map { byteRange.count / $0 } ?? shape.reduce(1, &*) }
     }
 
     public let path: String
@@ -173,7 +173,7 @@ public final class SafetensorsFile: Sendable {
         case .u16: return elements(entry, UInt16.self) { Int64($0) }
         case .u8: return elements(entry, UInt8.self) { Int64($0) }
         case .bool: return elements(entry, UInt8.self) { $0 == 0 ? 0 : 1 }
-        case .u64, .f64, .f32, .f16, .bf16, .f8e5m2, .f8e4m3:
+        case .u64, .f64, .f32, .f16, .bf16, .f8e5m2, .f8e4m3, .other:
             throw FileError(
                 path: path,
                 "tensor '\(name)': expected integers of at most 64 bits with a sign, found \(entry.dtype.rawValue)")
@@ -275,6 +275,11 @@ public final class SafetensorsFile: Sendable {
     private static func header(
         of mapping: UnsafeRawBufferPointer, path: String
     ) throws(FileError) -> (header: SafetensorsHeader, dataStart: Int) {
+        guard !mapping.starts(with: "version https://git-lfs".utf8) else {
+            throw FileError(
+                path: path,
+                "is a pointer of Git LFS, not the file itself; get it with git lfs pull, or with hf download")
+        }
         let length = UInt64(littleEndian: mapping.loadUnaligned(as: UInt64.self))
         guard length <= UInt64(SafetensorsHeader.maximumLength) else {
             throw FileError(

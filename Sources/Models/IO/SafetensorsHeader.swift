@@ -1,30 +1,26 @@
-/// Element types of the safetensors format whose elements are whole bytes.
-public enum SafetensorsType: String, Sendable, CaseIterable {
-    case f64 = "F64"
-    case f32 = "F32"
-    case f16 = "F16"
-    case bf16 = "BF16"
-    case f8e5m2 = "F8_E5M2"
-    case f8e4m3 = "F8_E4M3"
-    case i64 = "I64"
-    case i32 = "I32"
-    case i16 = "I16"
-    case i8 = "I8"
-    case u64 = "U64"
-    case u32 = "U32"
-    case u16 = "U16"
-    case u8 = "U8"
-    case bool = "BOOL"
+/// Element types of the safetensors format.
+public enum SafetensorsType: Sendable, Hashable {
+    case f64, f32, f16, bf16, f8e5m2, f8e4m3, i64, i32, i16, i8, u64, u32, u16, u8, bool
+    /// A type that craft does not compute with, by the file's name for it: F8_E8M0, F4, C64, and what comes later. Such tensors
+    /// are carried along byte by byte.
+    case other(String)
 
-    /// Bytes of one element.
-    public var size: Int {
-        switch self {
-        case .f64, .i64, .u64: 8
-        case .f32, .i32, .u32: 4
-        case .f16, .bf16, .i16, .u16: 2
-        case .f8e5m2, .f8e4m3, .i8, .u8, .bool: 1
-        }
+    private static let names: [(type: SafetensorsType, name: String, size: Int)] = [
+        (.f64, "F64", 8), (.f32, "F32", 4), (.f16, "F16", 2), (.bf16, "BF16", 2), (.f8e5m2, "F8_E5M2", 1),
+        (.f8e4m3, "F8_E4M3", 1), (.i64, "I64", 8), (.i32, "I32", 4), (.i16, "I16", 2), (.i8, "I8", 1), (.u64, "U64", 8),
+        (.u32, "U32", 4), (.u16, "U16", 2), (.u8, "U8", 1), (.bool, "BOOL", 1),
+    ]
+
+    public init(name: String) { self = Self.names.first { $0.name == name }?.type ?? .other(name) }
+
+    /// As in a file.
+    public var rawValue: String {
+        if case .other(let name) = self { return name }
+        return Self.names.first { $0.type == self }?.name ?? ""
     }
+
+    /// Bytes of one element; nil for types that craft does not know.
+    public var size: Int? { Self.names.first { $0.type == self }?.size }
 }
 
 /// The JSON header of a safetensors file, checked against the format's rules.
@@ -62,6 +58,8 @@ struct SafetensorsHeader {
         try scanner.object { (scanner, key) throws(Problem) in
             guard names.insert(key).inserted else { throw Problem("the header names '\(key)' twice") }
             if key == "__metadata__" {
+                // The format's library writes an object and reads null too.
+                if scanner.skipNull() { return }
                 try scanner.object { (scanner, key) throws(Problem) in
                     guard self.metadata[key] == nil else { throw Problem("the metadata names '\(key)' twice") }
                     self.metadata[key] = try scanner.string()
@@ -90,14 +88,14 @@ struct SafetensorsHeader {
         guard let typeName, let shape, let offsets else {
             throw Problem("tensor '\(name)' must have 'dtype', 'shape' and 'data_offsets'")
         }
-        guard let dtype = SafetensorsType(rawValue: typeName) else {
-            let known = SafetensorsType.allCases.map(\.rawValue).joined(separator: ", ")
-            throw Problem("tensor '\(name)' has type '\(typeName)'; known types are \(known)")
-        }
+        let dtype = SafetensorsType(name: typeName)
         guard offsets.count == 2, offsets[0] <= offsets[1] else {
             throw Problem("tensor '\(name)' has data_offsets \(offsets); expected [begin, end] with begin <= end")
         }
-        var bytes = dtype.size
+        guard let size = dtype.size else {
+            return Tensor(name: name, dtype: dtype, shape: shape, offsets: offsets[0]..<offsets[1])
+        }
+        var bytes = size
         for extent in shape {
             let (product, overflow) = bytes.multipliedReportingOverflow(by: extent)
             guard !overflow else { throw Problem("tensor '\(name)' of shape \(shape) is too large for this machine") }

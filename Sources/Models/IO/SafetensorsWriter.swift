@@ -87,7 +87,10 @@ public enum SafetensorsWriter {
         }
 
         /// Bytes the tensor takes in the file.
-        var byteCount: Int { shape.reduce(dtype.size, *) }
+        var byteCount: Int {
+            if case .stored(_, let entry) = source { return entry.byteRange.count }
+            return shape.reduce(dtype.size ?? 0, *)
+        }
 
         /// Raw bytes, stored as U8.
         public init(_ name: String, shape: [Int], bytes: [UInt8]) {
@@ -109,13 +112,14 @@ public enum SafetensorsWriter {
 
     /// Writes `tensors` and `metadata` to `path`, replacing what is there.
     ///
-    /// - Throws: ``FileError`` when a name repeats, a shape does not match its elements, or the file cannot be written.
+    /// - Throws: ``FileError`` when a name repeats, a shape does not match its elements, a number is not finite or too large for its
+    ///   type in the file, or the file cannot be written.
     public static func write(
         _ tensors: [Tensor], metadata: [String: String] = [:], to path: String
     ) throws(FileError) {
         // A stable sort: equal sizes keep the caller's order.
         let ordered = tensors.enumerated().sorted {
-            ($1.element.dtype.size, $0.offset) < ($0.element.dtype.size, $1.offset)
+            ($1.element.dtype.size ?? 0, $0.offset) < ($0.element.dtype.size ?? 0, $1.offset)
         }.map(\.element)
         let header = try header(ordered, metadata: metadata, path: path)
 
@@ -175,7 +179,8 @@ public enum SafetensorsWriter {
             let product = count.multipliedReportingOverflow(by: extent)
             (count, overflow) = (product.partialValue, overflow || product.overflow)
         }
-        let bytes = count.multipliedReportingOverflow(by: tensor.dtype.size)
+        if case .stored(_, let entry) = tensor.source { return entry.byteRange.count }
+        let bytes = count.multipliedReportingOverflow(by: tensor.dtype.size ?? 0)
         guard !overflow, !bytes.overflow else {
             throw FileError(
                 path: path, "cannot be written: tensor '\(tensor.name)' of shape \(tensor.shape) is too large")
@@ -198,12 +203,18 @@ public enum SafetensorsWriter {
         case .floats(let values):
             result = values.withUnsafeBufferPointer { buffer in
                 guard let base = buffer.baseAddress else { return .success(()) }
-                return writeFloats(base, count, as: tensor.dtype, to: file)
+                return writeFloats(base, count, of: tensor, to: file)
             }
-        case .floatMemory(let pointer): result = writeFloats(pointer, count, as: tensor.dtype, to: file)
+        case .floatMemory(let pointer): result = writeFloats(pointer, count, of: tensor, to: file)
         case .integers(let values): result = values.withUnsafeBytes { writeBytes($0, to: file) }
         case .bytes(let values): result = values.withUnsafeBytes { writeBytes($0, to: file) }
-        case .stored(let source, let entry): result = source.withBytes(entry) { writeBytes($0, to: file) }
+        case .stored(let source, let entry):
+            guard source.isFinite(entry) else {
+                throw FileError(
+                    path: source.path,
+                    "tensor '\(entry.name)' holds values that are not finite; \(file.path) is not written")
+            }
+            result = source.withBytes(entry) { writeBytes($0, to: file) }
         case .pieces(let fill):
             let piece = 1 << 16
             let buffer = UnsafeMutablePointer<Float>.allocate(capacity: piece)
@@ -211,7 +222,7 @@ public enum SafetensorsWriter {
             for start in stride(from: 0, to: count, by: piece) {
                 let range = start..<min(count, start + piece)
                 try fill(range, buffer)
-                try writeFloats(buffer, range.count, as: tensor.dtype, to: file).get()
+                try writeFloats(buffer, range.count, of: tensor, to: file).get()
             }
             return
         case .deferred(let make):
@@ -224,33 +235,62 @@ public enum SafetensorsWriter {
             }
             result = values.withUnsafeBufferPointer { buffer in
                 guard let base = buffer.baseAddress else { return .success(()) }
-                return writeFloats(base, count, as: tensor.dtype, to: file)
+                return writeFloats(base, count, of: tensor, to: file)
             }
         }
         try result.get()
     }
 
     private static func writeFloats(
-        _ values: UnsafePointer<Float>, _ count: Int, as dtype: SafetensorsType, to file: AtomicFile
+        _ values: UnsafePointer<Float>, _ count: Int, of tensor: Tensor, to file: AtomicFile
     ) -> Result<Void, FileError> {
-        if dtype == .f32 {
-            return writeBytes(UnsafeRawBufferPointer(start: values, count: 4 * count), to: file)
-        }
-        return withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 32_768) { buffer in
+        let isFloat32 = tensor.dtype == .f32
+        return withUnsafeTemporaryAllocation(of: UInt16.self, capacity: isFloat32 ? 1 : 32_768) { buffer in
             guard let base = buffer.baseAddress else { return .success(()) }
             var done = 0
             while done < count {
-                let step = min(buffer.count, count - done)
-                if dtype == .bf16 {
+                let step = min(32_768, count - done)
+                let bytes: UnsafeRawBufferPointer
+                switch tensor.dtype {
+                case .f32: bytes = UnsafeRawBufferPointer(start: values + done, count: 4 * step)
+                case .bf16:
                     ck_f32_to_bf16(values + done, step, base)
-                } else {
+                    bytes = UnsafeRawBufferPointer(start: base, count: 2 * step)
+                default:
                     ck_f32_to_f16(values + done, step, base)
+                    bytes = UnsafeRawBufferPointer(start: base, count: 2 * step)
                 }
-                let result = writeBytes(UnsafeRawBufferPointer(start: base, count: 2 * step), to: file)
+                if let bad = firstNonFinite(bytes, of: tensor.dtype) {
+                    let value = values[done + bad]
+                    return .failure(
+                        FileError(
+                            path: file.path,
+                            "is not written: tensor '\(tensor.name)' holds \(value)"
+                                + (value.isFinite
+                                    ? ", which \(tensor.dtype.rawValue) has no number for; store it as BF16 or F32"
+                                    : " where a number is expected; its training diverged")))
+                }
+                let result = writeBytes(bytes, to: file)
                 guard case .success = result else { return result }
                 done += step
             }
             return .success(())
+        }
+    }
+
+    /// The index of the first element that is an infinity or NaN.
+    private static func firstNonFinite(_ bytes: UnsafeRawBufferPointer, of dtype: SafetensorsType) -> Int? {
+        func find<Bits: FixedWidthInteger & BitwiseCopyable>(_ exponent: Bits) -> Int? {
+            let elements = bytes.assumingMemoryBound(to: Bits.self)
+            // Without an early end the loop is vectorised; nearly always there is nothing to find.
+            var found = false
+            for element in elements { found = found || element & exponent == exponent }
+            return found ? elements.firstIndex { $0 & exponent == exponent } : nil
+        }
+        return switch dtype {
+        case .f32: find(UInt32(0x7F80_0000))
+        case .bf16: find(UInt16(0x7F80))
+        default: find(UInt16(0x7C00))
         }
     }
 

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 
 /// The tensors of a model in one safetensors file, or in several with an index that says which holds what.
@@ -35,7 +36,8 @@ public final class TensorFiles: Sendable {
             enum CodingKeys: String, CodingKey { case weights = "weight_map" }
         }
         guard let data = FileManager.default.contents(atPath: path),
-            let map = (try? JSONDecoder().decode(Index.self, from: data))?.weights, !map.isEmpty
+            let map = (try? PythonJSON.decoder().decode(Index.self, from: PythonJSON.conforming(data)))?.weights,
+            !map.isEmpty
         else {
             throw FileError(
                 path: path, "is not an index of shards: expected a weight_map of tensor names to file names")
@@ -51,16 +53,13 @@ public final class TensorFiles: Sendable {
             positions[name] = files.count
             files.append(try SafetensorsFile(path: "\(folder)/\(name)"))
         }
+        // What the shards hold counts, as in transformers; the index decides where several have a tensor. One that it lists and no
+        // shard has is missed when it is needed.
         var owners: [String: Int] = [:]
-        for (tensor, shard) in map.sorted(by: { $0.key < $1.key }) {
-            guard let position = positions[shard] else { continue }
-            guard files[position].entry(tensor) != nil else {
-                throw FileError(
-                    path: path,
-                    "puts tensor '\(tensor)' into \(shard), which does not have it; is a shard of another model "
-                        + "in the folder?")
+        for (position, file) in files.enumerated() {
+            for tensor in file.names where owners[tensor] == nil || map[tensor].flatMap({ positions[$0] }) == position {
+                owners[tensor] = position
             }
-            owners[tensor] = position
         }
         self.files = files
         self.owners = owners

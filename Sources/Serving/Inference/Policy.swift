@@ -8,6 +8,8 @@ internal import Training
 public struct PolicyOptions: Sendable {
     /// Key in `dataset_statistics.json`; nil takes the only one.
     public var dataset: String?
+    /// Folder of the base model of an adapter; nil takes the one that the adapter names.
+    public var base: String?
     /// Whether images are cropped at the centre; nil does as the run was trained, and crops for a model folder.
     public var centreCrop: Bool?
     /// Whether images that come as pixels or PNG are compressed as JPEG and decoded first, as the training data were.
@@ -27,6 +29,8 @@ package final class Policy {
     /// What clients and pages are told.
     package struct Summary: Sendable {
         package let checkpoint: String
+        /// Tells the policy from others by its files.
+        package let identity: String
         /// Camera features in the policy's order.
         package let cameras: [String]
         package let imageSize: Int
@@ -44,6 +48,8 @@ package final class Policy {
     static let maximumInstruction = 2_000
 
     package let summary: Summary
+    /// What whoever serves it should know.
+    package let notes: [String]
     private let model: VLAModel
     private let prompts: PromptEncoder
     private let tape: Tape
@@ -57,8 +63,10 @@ package final class Policy {
         let source = try PolicySource(path: checkpoint, options: options)
         folder = source.folder
         statistics = source.statistics
+        notes = source.notes
         let config = folder.config
-        guard config.actionDim == statistics.action.mean.count, config.proprioDim == statistics.proprio.mean.count
+        guard config.actionDim == statistics.embodiment.actionWidth,
+            config.proprioDim == statistics.embodiment.stateWidth || !config.usesProprio
         else {
             throw ServingError(
                 "\(folder.path): the model has \(config.actionDim) action and \(config.proprioDim) state dimensions, "
@@ -79,7 +87,8 @@ package final class Policy {
         }
         self.preprocessor = (try preprocessor(compressed: options.compresses), try preprocessor(compressed: false))
         summary = Summary(
-            checkpoint: folder.path, cameras: source.cameras, imageSize: config.imageSize, chunk: config.chunk,
+            checkpoint: folder.path, identity: source.identity, cameras: source.cameras, imageSize: config.imageSize,
+            chunk: config.chunk,
             actionDim: config.actionDim, stateDim: config.proprioDim,
             parameterCount: model.parameters.parameters.reduce(0) { $0 + $1.count }, centreCrops: source.centreCrops)
     }
@@ -92,10 +101,8 @@ package final class Policy {
             throw ServingError("the model gave an action that is not finite; is the checkpoint of a run that diverged?")
         }
         var actions = statistics.unnormaliseAction(predicted)
-        // The evaluator's 2g - 1, sign, minus: the policy's gripper is 1 when open, the environment's -1.
-        for index in stride(from: summary.actionDim - 1, to: actions.count, by: summary.actionDim) {
-            actions[index] = actions[index] > 0.5 ? -1 : actions[index] < 0.5 ? 1 : 0
-        }
+        // LIBERO: the evaluator's 2g - 1, sign, minus: the policy's gripper is 1 when open, the environment's -1.
+        statistics.embodiment.executed(&actions)
         return actions
     }
 
@@ -127,7 +134,9 @@ package final class Policy {
         }
         let input = ModelInput(
             images: .rgb(pixels), cameras: summary.cameras.count, prompts: [prompts.action(instruction)],
-            action: .init(proprio: statistics.normaliseProprio(observation.state)))
+            action: .init(
+                proprio: statistics.embodiment.stateWidth == summary.stateDim
+                    ? statistics.normaliseProprio(observation.state) : observation.state))
         tape.reset(weights: model.parameters.currentWeights(), recording: false)
         guard let predicted = model.forward(input, on: tape).predictedActions else {
             throw ServingError("the model has no action head")

@@ -9,6 +9,7 @@ struct ServerMessages {
         var entries: [MessagePackValue.Entry] = [
             .init(.text("server"), .text("craft")),
             .init(.text("checkpoint"), .text(summary.checkpoint)),
+            .init(.text("checkpoint_id"), .text(summary.identity)),
             .init(.text("action_horizon"), .integer(Int64(summary.chunk))),
             .init(.text("action_dim"), .integer(Int64(summary.actionDim))),
             .init(.text("state_dim"), .integer(Int64(summary.stateDim))),

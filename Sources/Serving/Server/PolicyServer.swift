@@ -12,6 +12,8 @@ public final class PolicyServer: Sendable {
     public let host: String
     /// The real port, also when any was asked for.
     public let port: Int
+    /// What whoever serves the policy should know.
+    public let notes: [String]
     private let group: MultiThreadedEventLoopGroup
     private let channel: any Channel
     private let state: NIOLoopBound<ServerState>
@@ -32,6 +34,7 @@ public final class PolicyServer: Sendable {
         try options.check(chunk: policy.summary.chunk)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
+        notes = policy.notes
         let handed = Handed(policy: policy)
         do {
             let state = try loop.submit {

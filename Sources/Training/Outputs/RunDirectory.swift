@@ -76,8 +76,33 @@ public final class RunDirectory {
         do { json = try encoder.encode(identity) } catch {
             throw FileError(path: path, "could not describe the run: \(error)")
         }
-        try AtomicFile.write(Array(json) + [UInt8(ascii: "\n")], to: "\(path)/run.json")
+        let file = try AtomicFile(path: "\(path)/run.json")
+        try file.write(Array(json) + [UInt8(ascii: "\n")])
+        // Two that begin at once both find the folder empty; one of them makes it its run.
+        guard try file.commit(replacing: false) else {
+            throw FileError(
+                path: path, "already holds a run, which another process has just begun; choose another folder")
+        }
         return try RunDirectory(opening: path)
+    }
+
+    /// Creates the folder of a new run under a name that nothing has yet: `base`, else `base-2` and so on.
+    public static func createFresh(at base: String) throws(FileError) -> RunDirectory {
+        try create(at: try claimFolder(base))
+    }
+
+    /// Makes a folder that was not there before: `base`, else `base-2` and so on. No two processes get the same.
+    public static func claimFolder(_ base: String) throws(FileError) -> String {
+        try makeFolder(URL(fileURLWithPath: base).deletingLastPathComponent().relativePath)
+        var (path, count) = (base, 1)
+        while mkdir(path, 0o777) != 0 {
+            guard errno == EEXIST, count < 10_000 else {
+                throw FileError(path: path, couldNot: "create the folder", code: errno)
+            }
+            count += 1
+            path = "\(base)-\(count)"
+        }
+        return path
     }
 
     /// Opens the folder of a run that exists, to continue it.

@@ -1,3 +1,4 @@
+internal import Data
 internal import Foundation
 internal import Models
 internal import PluginRuntime
@@ -54,7 +55,7 @@ public struct MemoryPlan: Sendable {
             absent: settings.absentValues,
             encodePrompt: PromptEncoder.encoding(folder: folder),
             makeAnchor: { AnchorWeights(unread: model, source: source, folder: folder) })
-        let prompts = PromptLengths(folder)
+        let prompts = PromptLengths(folder, settings)
 
         for parameter in model.parameters.parameters {
             parameters += 4 * parameter.count
@@ -162,18 +163,25 @@ public struct MemoryPlan: Sendable {
     }
 }
 
-/// Tokens of an ordinary prompt.
+/// Tokens of the longest prompts.
 private struct PromptLengths {
     /// The released chat prompt with a long instruction, when there is no tokeniser to ask.
     var action = 64
     var question = 40
 
-    init(_ folder: ModelFolder) {
+    /// Of the data's own texts where they can be read, else of ordinary ones.
+    init(_ folder: ModelFolder, _ settings: RunSettings) {
         guard let encoder = try? PromptEncoder(folder: folder) else { return }
-        action =
-            encoder.action(
-                "pick up the black bowl next to the cookie box and place it on the plate"
-            ).count
+        let ordinary = "pick up the black bowl next to the cookie box and place it on the plate"
+        action = Self.instructions(settings).map { encoder.action($0).count }.max() ?? encoder.action(ordinary).count
         question = encoder.question("What color is the shape in the image?").count
+    }
+
+    private static func instructions(_ settings: RunSettings) -> Set<String> {
+        guard settings.task == .demonstrations, let request = try? MixtureRequest(settings.dataset) else { return [] }
+        let names = request.entries.isEmpty ? [nil] : request.entries.map { Optional($0.name) }
+        return names.reduce(into: []) { texts, name in
+            texts.formUnion((try? DemonstrationDataset.instructions(root: settings.data, name: name)) ?? [])
+        }
     }
 }

@@ -24,10 +24,10 @@ package struct PromptEncoder {
         }
     }
 
-    /// An instruction in the action prompt: lower case, without a final full stop.
+    /// An instruction in the action prompt, in lower case and otherwise as it is, blanks and full stops included. The reference's
+    /// prompt builder takes "<image>" out.
     package func action(_ instruction: String) -> [Int32] {
-        var text = instruction.lowercased().trimmingCharacters(in: .whitespacesAndNewlines)
-        if text.hasSuffix(".") { text.removeLast() }
+        let text = instruction.pythonLowercased.replacingOccurrences(of: "<image>", with: "")
         return tokenizer.encode(actionTemplate.replacingOccurrences(of: "{instruction}", with: text))
     }
 
@@ -60,5 +60,25 @@ package struct PromptEncoder {
                 "\(source): the answer '\(text)' is \(ids.count) tokens; questions are answered with a single one")
         }
         return ids[0]
+    }
+}
+
+extension String {
+    /// Python's `str.lower()`: a capital sigma that ends a word becomes a final one.
+    package var pythonLowercased: String {
+        guard unicodeScalars.contains("\u{3a3}") else { return lowercased() }
+        let scalars = Array(unicodeScalars)
+        var text = String.UnicodeScalarView()
+        for (index, scalar) in scalars.enumerated() {
+            guard scalar == "\u{3a3}" else {
+                text.append(contentsOf: scalar.properties.lowercaseMapping.unicodeScalars)
+                continue
+            }
+            let before = scalars[..<index].last { !$0.properties.isCaseIgnorable }
+            let after = scalars[(index + 1)...].first { !$0.properties.isCaseIgnorable }
+            let isFinal = before?.properties.isCased == true && after?.properties.isCased != true
+            text.append(isFinal ? "\u{3c2}" : "\u{3c3}")
+        }
+        return String(text)
     }
 }

@@ -14,6 +14,8 @@ struct RunParts {
     let source: any BatchSource
     /// By data set; empty for questions.
     let statistics: [String: DatasetStatistics]
+    /// What the user should know of the data.
+    let dataNotes: [String]
     let evaluationData: EvaluationData
     let composition: Composition
     let step: TrainingStep
@@ -38,6 +40,7 @@ struct RunParts {
         composition = try Composition(settings.plugins, search: search, registry: .training)
         folder = try ModelFolder(path: settings.model, choices: settings.modelChoices)
         try settings.checkPolicy(of: folder)
+        try MemoryFloor(settings, folder).check()
         parallel = Parallel(
             threads: settings.threads, products: settings.matmulPrecision == .bf16 ? try BFloat16Products() : nil)
         prompts = try PromptEncoder(folder: folder)
@@ -62,7 +65,9 @@ struct RunParts {
         absent = absent.filter { !model.isHeadParameter($0) }
         fresh = absent
 
-        (source, statistics, evaluationData) = try Self.data(settings, config: folder.config, prompts: prompts)
+        (source, statistics, evaluationData, dataNotes) = try Self.data(
+            settings, config: folder.config, prompts: prompts)
+        try Self.check(folder.config, against: statistics, of: settings.model)
 
         var initial: SafetensorsFile?
         if let resuming {
@@ -154,7 +159,7 @@ struct RunParts {
                 "\(run.configPath) has another moving average of the weights than \(checkpoint.path) (--ema, --ema-warmup); put "
                     + "the old settings back or start a new run with --out")
         }
-        let absent = try ModelFolder(path: checkpoint.path).load(into: model).filter { name in
+        let absent = try ModelFolder(path: checkpoint.path).load(into: model, needsBase: false).filter { name in
             // A low-rank run keeps its frozen base in the model folder, a question run has no head to keep.
             model.parameters.id(of: name).map { model.parameters[$0].isTrainable && !model.isHeadParameter(name) }
                 ?? true
@@ -176,7 +181,7 @@ struct RunParts {
 
     private static func data(
         _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder
-    ) throws -> (any BatchSource, [String: DatasetStatistics], EvaluationData) {
+    ) throws -> (any BatchSource, [String: DatasetStatistics], EvaluationData, [String]) {
         switch settings.task {
         case .questions:
             let dataset = try VQADataset(path: settings.data, split: "train")
@@ -184,7 +189,7 @@ struct RunParts {
                 dataset, batchSize: settings.batchSize, imageSize: config.imageSize, seed: settings.seed,
                 augment: settings.augments)
             let evaluation = try EvaluationData(settings, config: config, demonstrations: nil)
-            return (QuestionSource(sampler, prompts: prompts), [:], evaluation)
+            return (QuestionSource(sampler, prompts: prompts), [:], evaluation, [])
         case .demonstrations:
             let parts = try DemonstrationParts.open(settings)
             let sampler = try DemonstrationSampler(parts, settings, config: config)
@@ -192,7 +197,31 @@ struct RunParts {
             let reader = try DemonstrationReader(
                 sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead)
             let statistics = Dictionary(uniqueKeysWithValues: parts.map { ($0.dataset.name, $0.statistics) })
-            return (DemonstrationSource(reader, prompts: prompts), statistics, evaluation)
+            let notes = zip(parts, sampler.selections).flatMap { part, selection in
+                selection.short.isEmpty
+                    ? []
+                    : [
+                        "\(part.dataset.name): \(selection.short.count) of its instructions have fewer than the \(settings.shots ?? 0) "
+                            + "episodes of --shots; the fewest are \(selection.short.values.min() ?? 0)"
+                    ]
+            }
+            return (DemonstrationSource(reader, prompts: prompts), statistics, evaluation, notes)
+        }
+    }
+}
+
+extension RunParts {
+    /// Compares the sizes of actions and states that the model is made for with the data's.
+    static func check(_ config: ModelConfig, against statistics: [String: DatasetStatistics], of model: String) throws {
+        for (name, found) in statistics.sorted(by: { $0.key < $1.key }) {
+            let data = found.embodiment
+            guard config.actionDim == data.actionWidth, config.proprioDim == data.stateWidth || !config.usesProprio
+            else {
+                throw TrainingError(
+                    "\(model) is made for \(config.actionDim) action and \(config.proprioDim) state numbers, the data set "
+                        + "'\(name)' has \(data.summary); take a model with an action head of that size, or one without a head"
+                )
+            }
         }
     }
 }

@@ -141,7 +141,18 @@ public struct RunSettings: Codable, Sendable, Equatable {
         choices.proPolicy = proPolicy
         choices.imageSize = imageSize
         choices.usesProprio = usesProprio
+        // A new head is made for the data's actions and states.
+        if task == .demonstrations, let embodiment = dataEmbodiment {
+            choices.actionDim = embodiment.actionWidth
+            choices.proprioDim = embodiment.stateWidth > 0 ? embodiment.stateWidth : nil
+        }
         return choices
+    }
+
+    /// What the numbers of the first data set are, where its description says so.
+    private var dataEmbodiment: Embodiment? {
+        guard let request = try? MixtureRequest(dataset) else { return nil }
+        return DemonstrationDataset.embodiment(root: data, name: request.entries.first?.name)
     }
 
     /// The factors on first values of a new proprioception projector, by flag.

@@ -31,6 +31,7 @@ public final class Trainer {
     private let modelHash: String
     private let pluginChanges: [String]
     private let dataChange: String?
+    private let dataNotes: [String]
     private let metrics: MetricsLog
     /// Metrics by block; nil when no plugin gives any.
     private let blockMetrics: MetricsLog?
@@ -41,11 +42,13 @@ public final class Trainer {
     public var profiledSteps: Range<Int>?
 
     /// Starts a run in a new folder.
-    public convenience init(settings: RunSettings, at path: String) throws {
+    ///
+    /// - Parameter isFresh: whether `path` is a suggestion: where it is taken, a number is put behind it.
+    public convenience init(settings: RunSettings, at path: String, isFresh: Bool = false) throws {
         try settings.check()
         // Everything that can be wrong with the input is found before the folder is made.
         let parts = try RunParts(settings: settings, resuming: nil)
-        let run = try RunDirectory.create(at: path)
+        let run = try isFresh ? RunDirectory.createFresh(at: path) : RunDirectory.create(at: path)
         try settings.write(to: run.configPath)
         try parts.writeStart(to: run)
         try self.init(settings: settings, run: run, parts: parts, stepsDone: 0)
@@ -105,6 +108,7 @@ public final class Trainer {
         modelHash = parts.modelHash
         pluginChanges = parts.pluginChanges
         dataChange = parts.dataChange
+        dataNotes = parts.dataNotes
         evaluationData = parts.evaluationData
         evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
         metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
@@ -125,12 +129,14 @@ public final class Trainer {
     ) throws -> RunSummary {
         for change in pluginChanges { report(.note("changed plugins: \(change)")) }
         if let dataChange { report(.note("changed data: \(dataChange)")) }
+        for note in dataNotes { report(.note("note: \(note)")) }
         var (evaluations, wasStopped) = ([String: Double](), false)
         var stop: StopRequest?
         if stepsDone == 0, let values = try evaluate("before", shouldStop, report, stop: &stop) {
             evaluations.merge(values) { _, new in new }
         }
-        var record = RunRecord(first: stepsDone, total: settings.steps)
+        let (first, skippedBefore) = (stepsDone, step.skippedSteps)
+        var record = RunRecord(first: first, total: settings.steps)
         while stepsDone < settings.steps, stop == nil, !wasStopped {
             let result = try takeStep(&record, report)
             stop = result.stop
@@ -141,6 +147,10 @@ public final class Trainer {
             wasStopped = shouldStop() && !isLast && stop == nil
             let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
             if isDue || isLast || wasStopped || stop != nil { try save(report) }
+        }
+        let skipped = step.skippedSteps - skippedBefore
+        if skipped > 0 {
+            report(.note("\(skipped) of \(stepsDone - first) steps were skipped, as something in them was not finite"))
         }
         if let stop { report(.note("\(stop)")) }
         step.profile = nil

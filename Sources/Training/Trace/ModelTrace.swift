@@ -31,8 +31,12 @@ public struct ModelTrace {
     private let tape: Tape
 
     /// Loads a model folder, its adapter included; everything the model needs must be there.
-    public init(folder path: String, threads: Int) throws {
-        folder = try ModelFolder(path: path)
+    ///
+    /// - Parameter base: folder of the base model of an adapter; nil takes the one that the adapter names.
+    public init(folder path: String, base: String? = nil, threads: Int) throws {
+        var choices = ModelFolder.Choices()
+        choices.base = base
+        folder = try ModelFolder(path: path, choices: choices)
         model = VLAModel(config: folder.config, fineTuning: folder.adapterSettings.map(FineTuning.lowRank) ?? .full)
         let absent = try folder.load(into: model)
         if let first = absent.first {
