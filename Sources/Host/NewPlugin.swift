@@ -106,7 +106,9 @@ enum PluginLanguage: String, CaseIterable {
 enum PluginName {
     /// Names that mean something else in one of the languages.
     private static let taken: Set<String> = [
-        "Any", "AnyParameter", "Array", "ArrayMut", "ArrayView", "Bool", "Box", "Character", "Double", "Element",
+        "Any", "AnyParameter", "Array", "ArrayMut", "ArrayView", "BlockGroup", "BlockKind", "BlockScope", "Bool", "Box",
+        "Character", "Double", "Element", "HookCode", "HookPoint", "HookValues", "ProbeTemplate", "Shape", "TapLayer",
+        "TapPooling", "TapTokens",
         "Error", "Float", "Hook", "Hooks", "Input", "Int", "MutableArrayView", "Never", "None", "Option", "Optional",
         "Out", "Output", "Parameter", "ParameterRow", "Plugin", "PluginAPI", "PluginDescription", "PluginError",
         "PluginKit", "Protocol", "Reader", "Result", "Scalar", "Self", "Sendable", "Set", "Settings", "Some",

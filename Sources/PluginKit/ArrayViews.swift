@@ -61,7 +61,7 @@ public struct MutableArrayView<Element: ArrayElement> {
     /// Where to write. Of integers, asking for it says that the array is given.
     @inlinable public var elements: UnsafeMutableBufferPointer<Element> {
         // Floating-point results are looked at instead: a store for each element would cost the loops.
-        if Element.self == Int64.self { view.pointee.flags &= ~UInt64(CRAFT_ARRAY_UNWRITTEN) }
+        if Element.self == Int64.self { craft_mark_written(view) }
         return memory
     }
 

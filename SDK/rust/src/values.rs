@@ -136,7 +136,11 @@ impl<'a, T: Element> ArrayMut<'a, T> {
     /// The elements in row-major order. Asking for them says that the array is given.
     pub fn elements(&mut self) -> &mut [T] {
         // SAFETY: the host's view, which nothing else writes to during the call. The shape lies elsewhere.
-        unsafe { (*self.view).flags &= !raw::ARRAY_UNWRITTEN }
+        unsafe {
+            if (*self.view).flags & raw::ARRAY_UNWRITTEN != 0 {
+                (*self.view).flags &= !raw::ARRAY_UNWRITTEN
+            }
+        }
         self.elements
     }
 }

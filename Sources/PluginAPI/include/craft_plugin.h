@@ -179,16 +179,20 @@ CRAFT_UNUSED static inline const float *craft_read_f32(const craft_array *a) {
 CRAFT_UNUSED static inline const int64_t *craft_read_i64(const craft_array *a) {
     return craft_array_is(a, CRAFT_TYPE_INT, 64) ? (const int64_t *)a->data : NULL;
 }
+/* Says that a result is given; craft_write_* do. Without the flag nothing is touched: hosts before 1.2 do not set it. */
+CRAFT_UNUSED static inline void craft_mark_written(craft_array *a) {
+    if (a && (a->flags & CRAFT_ARRAY_UNWRITTEN)) a->flags &= ~(uint64_t)CRAFT_ARRAY_UNWRITTEN;
+}
 CRAFT_UNUSED static inline double *craft_write_f64(craft_array *a) {
-    if (a) a->flags &= ~(uint64_t)CRAFT_ARRAY_UNWRITTEN;
+    craft_mark_written(a);
     return (double *)craft_read_f64(a);
 }
 CRAFT_UNUSED static inline float *craft_write_f32(craft_array *a) {
-    if (a) a->flags &= ~(uint64_t)CRAFT_ARRAY_UNWRITTEN;
+    craft_mark_written(a);
     return (float *)craft_read_f32(a);
 }
 CRAFT_UNUSED static inline int64_t *craft_write_i64(craft_array *a) {
-    if (a) a->flags &= ~(uint64_t)CRAFT_ARRAY_UNWRITTEN;
+    craft_mark_written(a);
     return (int64_t *)craft_read_i64(a);
 }
 

@@ -76,7 +76,7 @@ public:
 
     /* Of a result, asking for it says that the array is given. */
     T *data() const {
-        if constexpr (std::same_as<T, std::int64_t>) const_cast<craft_array *>(view_)->flags &= ~std::uint64_t{CRAFT_ARRAY_UNWRITTEN};
+        if constexpr (std::same_as<T, std::int64_t>) craft_mark_written(const_cast<craft_array *>(view_));
         return static_cast<T *>(view_->data);
     }
     std::size_t size() const { return static_cast<std::size_t>(craft_count(view_)); }
