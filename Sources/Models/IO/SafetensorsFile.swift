@@ -204,8 +204,8 @@ public final class SafetensorsFile: Sendable {
         _ entry: Entry, _ range: Range<Int>? = nil, into destination: UnsafeMutablePointer<Float>
     ) {
         let range = range ?? 0..<entry.count
-        guard let start = pointer(to: entry) else { return }
-        let source = start + range.lowerBound * entry.dtype.size
+        guard let start = pointer(to: entry), let size = entry.dtype.size else { return }
+        let source = start + range.lowerBound * size
         switch entry.dtype {
         case .f32: UnsafeMutableRawPointer(destination).copyMemory(from: source, byteCount: 4 * range.count)
         case .bf16: convertHalves(source, range.count, into: destination, ck_bf16_to_f32)
