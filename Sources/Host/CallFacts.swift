@@ -12,29 +12,32 @@ struct CallFacts {
     var losses: [Double] = []
     /// Objectives whose loss the file does not say.
     var withoutLoss: [String] = []
-    /// Multipliers that the file gives, by objective.
+    /// Multipliers that this call gives, by objective.
     var multipliers: [String: Double] = [:]
     var numel: [Int64] = []
     /// [k, m, m]; nil when the file has neither it nor `grads`.
     var gram: [Double]?
 
-    /// - Parameter kept: what this call or one before it gives.
-    init(inputs: [HookArgument], kept: [String: NamedValues.Node]) throws {
+    /// - Parameter given: what this call gives. `kept`: what it or one before it gives.
+    init(
+        inputs: [HookArgument], given: [String: NamedValues.Node], kept: [String: NamedValues.Node]
+    ) throws {
         let reader = CallReader(inputs: inputs, kept: kept)
         let gram = try reader.gram()
-        let given = try reader.numbers("losses")
+        let list = try reader.numbers("losses")
         let named = reader.namedRows
         let own = try reader.scalars("loss")
         let counts = [
-            gram?.size, try reader.rows("grads")?.count, reader.width("weights"), given?.count,
+            gram?.size, try reader.rows("grads")?.count, reader.width("weights"), list?.count,
             named.isEmpty ? nil : named.count, own.isEmpty ? nil : own.count,
         ]
-        multipliers = try reader.scalars("lambda")
+        // A rule's result of an earlier call stands over what that call was given.
+        multipliers = try CallReader(inputs: inputs, kept: given).scalars("lambda")
         guard let count = counts.compactMap(\.self).first else { return }
         let rows = reader.places(count)
         objectives = (0..<count).map { row in rows.first { $0.value == row }?.key ?? "objective-\(row)" }
         let known = objectives.enumerated().map { row, name in
-            own[name] ?? given.flatMap { $0.indices.contains(row) ? $0[row] : nil }
+            own[name] ?? list.flatMap { $0.indices.contains(row) ? $0[row] : nil }
         }
         losses = known.map { $0 ?? 0 }
         withoutLoss = zip(objectives, known).filter { $1 == nil }.map(\.0)

@@ -41,7 +41,7 @@ final class HookCaller {
         kept.merge(given) { _, new in new }
         let blocks = shorthand.blocks(kept)
         try setInputs(given, number, blocks)
-        let facts = try describing(number) { try CallFacts(inputs: inputs, kept: kept) }
+        let facts = try describing(number) { try CallFacts(inputs: inputs, given: given, kept: kept) }
         let session = HookSession(
             composition, objectives: facts.objectives, values: values, keepsNonFinite: true)
         try offer(facts, given, to: session, number)

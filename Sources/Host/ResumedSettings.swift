@@ -71,6 +71,10 @@ struct ResumedSettings {
         switch value {
         case let object as [String: Any]:
             for (name, child) in object { flatten(child, at: key.isEmpty ? name : "\(key).\(name)", into: &texts) }
+        case let list as [[String: Any]]:
+            // In one spelling: a dictionary's own description has no order.
+            let data = try? JSONSerialization.data(withJSONObject: list, options: [.sortedKeys, .withoutEscapingSlashes])
+            texts[key] = data.map { String(decoding: $0, as: UTF8.self) } ?? ""
         case let list as [Any]: texts[key] = list.map { "\($0)" }.joined(separator: ",")
         default: texts[key] = "\(value)"
         }
