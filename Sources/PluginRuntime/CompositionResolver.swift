@@ -48,7 +48,8 @@ struct CompositionResolver {
                 CompositionProblem(
                     kind: .ignoredResult, name: "weights", providedBy: instance(node), point: .gradientCombine,
                     type: registry.match("weights")?.type.description ?? "",
-                    problem: "\(instance(order[last])) gives the combined gradient itself, so weights given after it would "
+                    problem:
+                        "\(instance(order[last])) gives the combined gradient itself, so weights given after it would "
                         + "be ignored",
                     hint: "list \(instance(node)) before \(instance(order[last])), or leave one of them out"))
         }
@@ -157,7 +158,8 @@ struct CompositionResolver {
         return (name, "nobody provides it", nil)
     }
 
-    private func isAvailable(_ name: String) -> Bool {
+    /// Whether a plugin gives `name`, or the host can.
+    func isAvailable(_ name: String) -> Bool {
         if providers[name] != nil { return true }
         guard let match = registry.match(name), match.entry.provider == .host else { return false }
         guard let root = match.entry.requires?.filled(with: match.captures), root != name else { return true }

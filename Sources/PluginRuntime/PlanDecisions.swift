@@ -19,7 +19,8 @@ public struct PlanDecisions: Sendable {
             guard let factor = values.double("lr_scale.\(group)") else { continue }
             guard facts.groups.isEmpty || facts.groups.contains(group) else {
                 throw reader.refusal(
-                    of: "lr_scale.\(group)", "there is no parameter group '\(group)'; the groups are "
+                    of: "lr_scale.\(group)",
+                    "there is no parameter group '\(group)'; the groups are "
                         + facts.groups.joined(separator: ", "))
             }
             guard factor.isFinite, (0...1000).contains(factor) else {
@@ -46,7 +47,8 @@ public struct TapRequest: Sendable, Equatable {
         let prefix = probe.map { "probe.\($0)." } ?? ""
         return try reader.composition.provided(matching: "\(prefix)tap.{id}.layer", capture: "id").compactMap { id in
             let name = "\(prefix)tap.\(id)"
-            guard let layer = reader.values.integer("\(name).layer").map({ Int(clamping: $0) }), layer != TapLayer.off else {
+            guard let layer = reader.values.integer("\(name).layer").map({ Int(clamping: $0) }), layer != TapLayer.off
+            else {
                 return nil
             }
             if let states = reader.facts.hiddenStates, layer != TapLayer.all, !(0..<states).contains(layer) {

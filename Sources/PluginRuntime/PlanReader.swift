@@ -6,7 +6,8 @@ struct PlanReader {
 
     func refusal(of name: String, _ problem: String) -> PluginFailure {
         PluginFailure(
-            plugin: composition.provider(of: name) ?? "", point: .plan, step: 0, message: "its result '\(name)': \(problem)",
+            plugin: composition.provider(of: name) ?? "", point: .plan, step: 0,
+            message: "its result '\(name)': \(problem)",
             kind: .error)
     }
 
