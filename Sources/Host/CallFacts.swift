@@ -39,7 +39,8 @@ struct CallFacts {
         losses = known.map { $0 ?? 0 }
         withoutLoss = zip(objectives, known).filter { $1 == nil }.map(\.0)
         self.gram = gram?.values
-        numel = try reader.numbers("numel")?.map { Int64($0) } ?? Array(repeating: 1, count: gram?.blocks ?? reader.blocks)
+        numel =
+            try reader.numbers("numel")?.map { Int64($0) } ?? Array(repeating: 1, count: gram?.blocks ?? reader.blocks)
     }
 }
 
@@ -127,7 +128,9 @@ private struct CallReader {
     /// A matrix as rows of one length.
     func rows(_ name: String) throws -> [[Double]]? {
         guard let node = kept[name] else { return nil }
-        guard case .list(let nodes) = node else { throw NamedValues.Mismatch(reason: "'\(name)' is not a list of lists") }
+        guard case .list(let nodes) = node else {
+            throw NamedValues.Mismatch(reason: "'\(name)' is not a list of lists")
+        }
         let rows = try nodes.map { try Self.numbers($0, name) }
         guard rows.allSatisfy({ $0.count == rows[0].count }) else {
             throw NamedValues.Mismatch(reason: "'\(name)': its rows have different lengths")
@@ -146,7 +149,9 @@ private struct CallReader {
         }
         // Without the block axis it is that of every block.
         let blocks: [NamedValues.Node] =
-            if node.depth == 3, case .list(let nodes) = node { nodes } else { Array(repeating: node, count: self.blocks) }
+            if node.depth == 3, case .list(let nodes) = node { nodes } else {
+                Array(repeating: node, count: self.blocks)
+            }
         var values: [Double] = []
         var size: Int?
         for block in blocks {

@@ -88,7 +88,9 @@ final class TrialInputs {
         // A plugin may want arrays of one size.
         for argument in hooks.flatMap(\.inputs) {
             let letters = NameRegistry.training.match(argument.name)?.type.axes ?? []
-            for (axis, letter) in zip(argument.type.axes ?? [], letters) { if let size = Int(axis) { sizes[letter] = size } }
+            for (axis, letter) in zip(argument.type.axes ?? [], letters) {
+                if let size = Int(axis) { sizes[letter] = size }
+            }
         }
         while objectives.count < sizes["m"] ?? 1 { objectives.append("other-\(objectives.count)") }
         self.sizes = sizes
@@ -237,7 +239,10 @@ final class TrialInputs {
             let limit = family == "answer_ids" ? sizes["v"] ?? 8 : 1000
             set(input, (0..<count).map { _ in Int64(random.next() % UInt64(max(limit, 1))) }, shape)
         case .f64:
-            set(input, (0..<count).map { _ in family == "uniforms" ? random.uniform() : random.normal() * trial.kind.scale }, shape)
+            set(
+                input,
+                (0..<count).map { _ in family == "uniforms" ? random.uniform() : random.normal() * trial.kind.scale },
+                shape)
         case .f32:
             let width = max(shape.last ?? 1, 1)
             // Every row of a mask has a token.

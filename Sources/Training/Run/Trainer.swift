@@ -102,6 +102,7 @@ public final class Trainer {
         if earlier.dataChoice != settings.dataChoice {
             try earlier.write(to: "\(run.path)/config-until-step-\(checkpoint.step).json")
         }
+        run.markUnfinished()
         try settings.write(to: run.configPath)
         try run.checkpoints.setAside(after: checkpoint.step)
         try self.init(settings: settings, run: run, parts: parts, stepsDone: checkpoint.step)
@@ -172,6 +173,7 @@ public final class Trainer {
         if !wasStopped { wasStopped = try !evaluate("after", into: &evaluations, shouldStop, report) }
         try metrics.synchronize()
         try board.synchronize()
+        if !wasStopped { try run.markDone(steps: stepsDone) }
         var means: [String: (sum: Double, count: Int)] = [:]
         for report in reports {
             for (name, value) in report.metrics {
