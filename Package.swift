@@ -15,13 +15,15 @@ let kernelC: [CSetting] = [
     .unsafeFlags(["-O3", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden"])
 ]
 
-// A plugin exports its entry symbol and nothing else. The default linker, gold, would keep local symbols of Swift
-// metadata in the dynamic table.
-let pluginLink: [LinkerSetting] = [
-    .unsafeFlags(
-        ["-use-ld=lld", "-Xlinker", "--version-script=\(Context.packageDirectory)/Plugins/exports.map"],
-        .when(platforms: [.linux]))
-]
+// What a library exports, and nothing else. The default linker, gold, would keep local symbols of Swift metadata in the
+// dynamic table.
+func exports(_ map: String) -> [LinkerSetting] {
+    [
+        .unsafeFlags(
+            ["-use-ld=lld", "-Xlinker", "--version-script=\(Context.packageDirectory)/\(map)"],
+            .when(platforms: [.linux]))
+    ]
+}
 
 /// The plugins that ship with craft. Each is a dynamic library that the host finds at run time; no target links one. A list,
 /// not what Plugins/ holds: SwiftPM keeps an evaluated manifest until its text changes, and would not see a new folder.
@@ -40,7 +42,7 @@ let gradientPlugins = [
 func plugin(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(
         name: name, dependencies: ["PluginKit", "PluginAPI"] + dependencies, path: "Plugins/\(name)/Sources",
-        swiftSettings: strict, linkerSettings: pluginLink)
+        swiftSettings: strict, linkerSettings: exports("Plugins/exports.map"))
 }
 
 /// `scripts/campaign.sh` builds it, with libFuzzer's own main.
@@ -69,6 +71,7 @@ let package = Package(
     products: [
         .executable(name: "craft", targets: ["craft"]),
         .library(name: "PluginKit", targets: ["PluginKit"]),
+        .library(name: "craft_runtime", type: .dynamic, targets: ["RuntimeC"]),
     ] + (plugins + gradientPlugins).map { .library(name: $0, type: .dynamic, targets: [$0]) },
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -86,13 +89,20 @@ let package = Package(
         .target(name: "ImageCodecs", dependencies: ["CJPEG", "CPNG"]),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         .systemLibrary(name: "CMemoryMap", path: "Sources/CLibraries/CMemoryMap"),
+        .systemLibrary(name: "CFloatingPoint", path: "Sources/CLibraries/CFloatingPoint"),
         systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
 
         // MARK: - Plugins
         .target(name: "PluginKit", dependencies: ["PluginAPI"], swiftSettings: strict),
         .target(name: "GradientMath", dependencies: ["PluginKit"], swiftSettings: strict),
         .target(
-            name: "PluginRuntime", dependencies: ["PluginAPI", "CFFI", "CCrypto", "CMemoryMap"], swiftSettings: strict),
+            name: "PluginRuntime", dependencies: ["PluginAPI", "CFFI", "CMemoryMap", "CFloatingPoint"],
+            swiftSettings: strict),
+        .systemLibrary(name: "CRuntime", path: "Sources/RuntimeC/include"),
+        .target(
+            name: "RuntimeC", dependencies: ["PluginRuntime", "PluginAPI", "CRuntime"],
+            exclude: ["include", "exports.map"], swiftSettings: strict,
+            linkerSettings: exports("Sources/RuntimeC/exports.map")),
     ]
         + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer
@@ -126,6 +136,7 @@ let package = Package(
             // MARK: - Tests (never link a plugin: they are opened from the build folder, as a user's host would)
             .target(name: "TestSupport", path: "Tests/Support", swiftSettings: strict),
             tests("PluginRuntime", ["PluginRuntime", "PluginAPI"]),
+            tests("RuntimeC", ["PluginRuntime"], exclude: ["Programs"]),
             tests("Plugins", ["PluginRuntime", "PluginAPI", "Training", "GradientMath"]),
             tests("Kernels", ["Kernels"]),
             tests("Tensors", ["Tensors", "Kernels"]),

@@ -113,6 +113,7 @@ final class AblationRunner {
         let seconds = Date().timeIntervalSince(start)
         if status == 130 { return .stopped }
         guard status == 0 else { return .failed(reason(place + "/log.txt", status)) }
+        guard RunDirectory.stepsDone(by: place + "/run") == steps else { return .failed(Self.unfinished(place)) }
         let measures = try RunMeasures.read(place + "/run/metrics.jsonl")
         let whole = seconds + Double(row.steps - steps) * (measures["ms/step"] ?? 0) / 1000
         try JSONEncoder().encode(Trial(seconds: whole)).write(
@@ -148,6 +149,7 @@ final class AblationRunner {
         let status = try run(arguments, log: place + "/log.txt")
         if status == 130 { return .stopped }
         guard status == 0 else { return .failed(reason(place + "/log.txt", status)) }
+        guard RunDirectory.stepsDone(by: target) == row.steps else { return .failed(Self.unfinished(place)) }
         let result = Result(
             arguments: row.arguments, seed: seed, seconds: Date().timeIntervalSince(start), isWhole: !continues,
             measures: try RunMeasures.read(target + "/metrics.jsonl"), inputs: current)
@@ -196,6 +198,11 @@ final class AblationRunner {
         let status =
             process.terminationReason == .uncaughtSignal ? -process.terminationStatus : process.terminationStatus
         return Interruption.isRequested && status != 0 ? 130 : status
+    }
+
+    /// A plugin may end the process, and its exit code says what it likes.
+    private static func unfinished(_ place: String) -> String {
+        "its process ended with exit code 0 before the run was done, as a plugin that calls _exit makes it (\(place)/log.txt)"
     }
 
     /// The error the child printed, in one line.

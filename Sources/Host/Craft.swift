@@ -1,5 +1,6 @@
 import ArgumentParser
 @preconcurrency import Foundation
+import Glibc
 import PluginRuntime
 import Training
 
@@ -26,20 +27,33 @@ struct Craft: ParsableCommand {
     static func main() {
         setvbuf(stdout, nil, _IOLBF, 0)
         ParentWatch.install()
+        CrashReport.install(advice: "craft plugins check looks for the mistake in a plugin.")
+        CrashReport.refuseExit()
         do {
             let arguments = try ConfigFile.expand(Array(CommandLine.arguments.dropFirst()))
+            // The checks count threads, and have a time limit of their own.
+            let watch = arguments.first == "plugins" && arguments.contains { $0.hasSuffix("check") } ? nil : HookWatch()
+            defer { watch?.stop() }
             var command = try parseAsRoot(arguments)
             try command.run()
+            end(0)
         } catch {
             if exitCode(for: error) == .success {
                 print(message(for: error))
-                Foundation.exit(0)
+                end(0)
             }
-            if let code = error as? ExitCode { Foundation.exit(code.rawValue) }
+            if let code = error as? ExitCode { end(code.rawValue) }
             let text = isParserError(error) ? fullMessage(for: error) : "Error: \(sentence(for: error))"
             FileHandle.standardError.write(Data((text + "\n").utf8))
-            Foundation.exit(2)
+            end(2)
         }
+    }
+
+    /// Ends the process without running what plugins registered for its end: results are on the disk by now, and a destructor
+    /// that waits for a thread or throws shall not change what became of them.
+    private static func end(_ code: Int32) -> Never {
+        fflush(nil)
+        _exit(code)
     }
 
     private static func isParserError(_ error: any Error) -> Bool {

@@ -30,30 +30,34 @@ enum Interruption {
         sigaddset(&signals, SIGINT)
         sigaddset(&signals, SIGTERM)
         pthread_sigmask(SIG_UNBLOCK, &signals, nil)
-        // Makes what it reads, which a handler may not.
-        CrashReport.writeCurrentCall("", "")
         signal(SIGINT, noteInterruption)
         signal(SIGTERM, noteInterruption)
     }
 }
 
-/// Tells of a hook that takes long, once: a run that seems to stand still may be waiting for a plugin.
+/// Tells of a call into a plugin that takes long, once: a run that seems to stand still may be waiting for it.
 final class HookWatch {
     private static let patience = 10.0
     private let timer = DispatchSource.makeTimerSource(queue: .global(qos: .utility))
 
     init() {
-        let seen = Mutex<(number: Int, since: Date, isTold: Bool)>((0, Date(), false))
+        // By call: when it was seen first. Calls that are told of have no time any more.
+        let seen = Mutex<[Int: Date?]>([:])
         timer.setEventHandler {
-            guard let call = CrashReport.currentCall() else { return }
-            let text = seen.withLock { state -> String? in
-                if state.number != call.number { state = (call.number, Date(), false) }
-                let seconds = Date().timeIntervalSince(state.since)
-                guard !state.isTold, seconds >= Self.patience else { return nil }
-                state.isTold = true
-                return "\(call.text), has been running for \(Int(seconds)) s; pressing Ctrl-C twice ends it\n"
+            let calls = CrashReport.currentCalls()
+            let now = Date()
+            let lines = seen.withLock { seen -> [String] in
+                seen = seen.filter { known in calls.contains { $0.number == known.key } }
+                return calls.compactMap { call in
+                    guard let since = seen[call.number, default: now] else { return nil }
+                    let seconds = now.timeIntervalSince(since)
+                    seen[call.number] = .some(seconds < Self.patience ? since : nil)
+                    return seconds < Self.patience
+                        ? nil
+                        : "\(call.text), has been running for \(Int(seconds)) s; pressing Ctrl-C ends it, in a run twice\n"
+                }
             }
-            if let text { FileHandle.standardError.write(Data(text.utf8)) }
+            for line in lines { FileHandle.standardError.write(Data(line.utf8)) }
         }
         timer.schedule(deadline: .now() + 1, repeating: 1)
         timer.resume()

@@ -88,6 +88,8 @@ struct PluginReport: Encodable {
     var reference: String
     var file: String
     var sha256: String
+    /// SHA-256 of the libraries that the plugin brings along, by soname.
+    var libraries: [String: String]
     var abi: String
     var settings: [Setting]
     var hooks: [Hook]
@@ -99,7 +101,7 @@ struct PluginReport: Encodable {
         let instance = try PluginInstance(library: library, request: request)
         (id, version, summary) = (library.id, library.version, library.summary)
         (formula, reference) = (library.formula, library.reference)
-        (file, sha256) = (library.path, library.sha256)
+        (file, sha256, libraries) = (library.path, library.sha256, library.libraries)
         abi = "\(library.abi.major).\(library.abi.minimumMinor)"
         settings = library.parameters.map { parameter in
             Setting(
@@ -142,7 +144,9 @@ struct PluginReport: Encodable {
         lines.append(
             state.map { "state: version \($0.version), \($0.bytes) bytes before the first step" }
                 ?? "state: none of its own (multipliers are the run's)")
-        lines += ["file: \(file)", "SHA-256: \(sha256)", "needs ABI \(abi); this craft has \(PluginLibrary.hostABI)"]
+        lines += ["file: \(file)", "SHA-256: \(sha256)"]
+        lines += libraries.sorted { $0.key < $1.key }.map { "brings \($0.key), SHA-256: \($0.value)" }
+        lines += ["needs ABI \(abi); this craft has \(PluginLibrary.hostABI)"]
         return lines.joined(separator: "\n")
     }
 }

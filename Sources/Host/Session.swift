@@ -44,8 +44,6 @@ enum Session {
             advice:
                 "Checkpoints of \(trainer.run.path) are whole: craft train --resume \(trainer.run.path) goes on from the "
                 + "last. craft plugins check looks for the mistake in a plugin.")
-        let watch = HookWatch()
-        defer { watch.stop() }
         let isTerminal = isatty(STDERR_FILENO) == 1 && !quiet && progressEvery == nil
         describe(trainer)
         var lastLine = Date.distantPast

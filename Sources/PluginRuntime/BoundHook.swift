@@ -1,4 +1,5 @@
 @preconcurrency import CFFI
+import CFloatingPoint
 import Glibc
 import PluginAPI
 
@@ -109,9 +110,12 @@ final class BoundHook {
         try prepareResults(values, step)
         error.pointee = craft_error()
         error.pointee.struct_size = UInt32(MemoryLayout<craft_error>.size)
+        let control = craft_fp_control()
         CrashReport.enter(crashLabel, step: step)
         let status = adapted?.call(instancePointer, error) ?? frame.call(hook, instancePointer, error)
         CrashReport.leave()
+        // A hook that computes in its own way shall not change how the host computes.
+        if craft_fp_control() != control { craft_fp_restore(control) }
         guard status == CRAFT_OK else {
             let message = PluginInstance.message(of: &error.pointee)
             throw failure(step, message.isEmpty ? "it failed with status \(status) and no message" : message)

@@ -13,6 +13,8 @@ public struct LoadedPlugin: Sendable, Codable, Equatable {
 
     public let path: String
     public let sha256: String
+    /// SHA-256 of the libraries that it brings along in its own folder, by soname.
+    public let libraries: [String: String]
     public let id: String
     public let version: String
     public let summary: String
@@ -209,6 +211,7 @@ public final class Composition {
 
     /// Every instance's state by instance name; the same states give the same bytes. Throws ``PluginStateError``.
     public func saveState() throws -> [String: Data] {
+        try order.watch.settle()
         var states: [String: Data] = [:]
         for instance in instances { states[instance.name] = try instance.saveState() }
         return states

@@ -77,7 +77,7 @@ public struct CompositionPlan: Sendable, Codable, Equatable {
             for argument in hook.inputs + hook.results {
                 // "none" is how a setting says that it names nothing.
                 guard let match = registry.match(argument.name), !match.captures.values.contains("none"),
-                    let root = match.entry.requires?.filled(with: match.captures), resolver.providers[root] == nil
+                    let root = match.entry.requires?.filled(with: match.captures), !resolver.isAvailable(root)
                 else { continue }
                 let family = registry.match(root)?.entry.pattern
                 let others = resolver.providers.keys.filter { registry.match($0)?.entry.pattern == family }
@@ -124,9 +124,7 @@ public struct CompositionPlan: Sendable, Codable, Equatable {
         let chosen = !steady.isEmpty ? steady : before + later
         if !chosen.isEmpty { return chosen.map { resolver.instance($0) } }
         guard match?.entry.provider == .host else { return ["absent"] }
-        if let required = match?.entry.requires?.filled(with: match?.captures ?? [:]),
-            resolver.providers[required] == nil
-        {
+        if let required = match?.entry.requires?.filled(with: match?.captures ?? [:]), !resolver.isAvailable(required) {
             return ["absent"]
         }
         return ["host"]

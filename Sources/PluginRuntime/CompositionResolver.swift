@@ -158,7 +158,8 @@ struct CompositionResolver {
         return (name, "nobody provides it", nil)
     }
 
-    private func isAvailable(_ name: String) -> Bool {
+    /// Whether a plugin gives `name`, or the host can.
+    func isAvailable(_ name: String) -> Bool {
         if providers[name] != nil { return true }
         guard let match = registry.match(name), match.entry.provider == .host else { return false }
         guard let root = match.entry.requires?.filled(with: match.captures), root != name else { return true }

@@ -1,7 +1,11 @@
+import CFloatingPoint
 import Glibc
 import Synchronization
 
-/// Names who was being called when a fatal signal arrives.
+/// Names who was being called when a fatal signal arrives, or when a plugin ends the process.
+///
+/// Each thread that calls plugins has a record of its own, claimed with its first call and given back when it ends, so that
+/// sessions on several threads are told apart.
 ///
 /// A handler may not allocate, lock or run Swift code that could: the names are copied into memory set aside before the
 /// handler is installed, and written from there with `write`. The signal is raised again afterwards, so that the process
@@ -21,126 +25,207 @@ package enum CrashReport {
         deinit { bytes.deallocate() }
     }
 
-    /// A stretch of memory with unreadable pages around it; see ``GuardedMemory``.
-    struct Region {
-        /// First byte of the guard page before, and the byte after the guard page behind.
-        var start: UInt
-        var end: UInt
-        var dataStart: UInt
-        var dataEnd: UInt
-        /// Whether the call that the memory was for is over.
-        var isRetired = false
-    }
-
     private static let labelCapacity = 192
-    static let regionCapacity = 256
-    private static let regionNameCapacity = 64
 
-    /// What the handler reads. The label is empty (its first byte 0) while no plugin is being called.
-    private struct Record {
+    /// What a thread is calling. The label is empty (its first byte 0) while it calls no plugin.
+    private struct Record: ~Copyable {
+        /// `pthread_self()`; 0 while the record is free.
+        let owner = Atomic<UInt>(0)
+        /// Counts beginnings and ends of calls; odd while one is going on.
+        let calls = Atomic<Int>(0)
         let label: UnsafeMutableRawPointer
-        let regions: UnsafeMutablePointer<Region>
-        let regionNames: UnsafeMutableRawPointer
-        /// Written behind the report; NUL-terminated.
-        var advice: UnsafePointer<CChar>?
         /// -1 when the call belongs to no step.
         var step = -1
-        var regionCount = 0
+        /// The alternate signal stack that the thread was given here.
+        var stack: UnsafeMutableRawPointer?
+        /// Whether the thread has one, of its own or from here.
+        var hasStack = false
+
+        init() {
+            label = .allocate(byteCount: labelCapacity + 1, alignment: 8)
+            memset(label, 0, labelCapacity + 1)
+        }
+
+        var isCalling: Bool { label.load(as: UInt8.self) != 0 }
     }
 
-    nonisolated(unsafe) private static let record: UnsafeMutablePointer<Record> = {
-        let pointer = UnsafeMutablePointer<Record>.allocate(capacity: 1)
-        let label = UnsafeMutableRawPointer.allocate(byteCount: labelCapacity + 1, alignment: 8)
-        memset(label, 0, labelCapacity + 1)
-        let regions = UnsafeMutablePointer<Region>.allocate(capacity: regionCapacity)
-        regions.initialize(repeating: Region(start: 0, end: 0, dataStart: 0, dataEnd: 0), count: regionCapacity)
-        let names = UnsafeMutableRawPointer.allocate(byteCount: regionCapacity * regionNameCapacity, alignment: 8)
-        memset(names, 0, regionCapacity * regionNameCapacity)
-        pointer.initialize(to: Record(label: label, regions: regions, regionNames: names))
-        return pointer
+    /// Threads beyond these are not told apart, and their calls not named.
+    private static let capacity = 256
+
+    nonisolated(unsafe) private static let records: UnsafeMutablePointer<Record> = {
+        let records = UnsafeMutablePointer<Record>.allocate(capacity: capacity)
+        for index in 0..<capacity { (records + index).initialize(to: Record()) }
+        return records
     }()
 
-    /// Counts beginnings and ends of calls; odd while one is going on.
-    private static let calls = Atomic<Int>(0)
+    /// The thread's own record.
+    private static let key: pthread_key_t = {
+        var key = pthread_key_t()
+        pthread_key_create(&key) { record in
+            if let record { CrashReport.release(record.assumingMemoryBound(to: Record.self)) }
+        }
+        return key
+    }()
 
-    /// Notes that a call into a plugin begins.
+    private static func own() -> UnsafeMutablePointer<Record>? {
+        if let known = pthread_getspecific(key) { return known.assumingMemoryBound(to: Record.self) }
+        for index in 0..<capacity {
+            let record = records + index
+            guard record.pointee.owner.load(ordering: .relaxed) == 0,
+                record.pointee.owner.compareExchange(
+                    expected: 0, desired: UInt(pthread_self()), ordering: .acquiringAndReleasing
+                ).exchanged
+            else { continue }
+            pthread_setspecific(key, record)
+            return record
+        }
+        return nil
+    }
+
+    /// Called on the thread that ends.
+    private static func release(_ record: UnsafeMutablePointer<Record>) {
+        if let stack = record.pointee.stack {
+            var none = stack_t()
+            none.ss_flags = Int32(SS_DISABLE)
+            sigaltstack(&none, nil)
+            stack.deallocate()
+        }
+        record.pointee.stack = nil
+        record.pointee.hasStack = false
+        record.pointee.owner.store(0, ordering: .releasing)
+    }
+
+    // MARK: - Calls
+
+    /// Notes that a call into a plugin begins on this thread.
     static func enter(_ label: Label, step: Int = -1) {
-        guard let base = label.bytes.baseAddress else { return }
+        guard let base = label.bytes.baseAddress, let record = own() else { return }
+        if !record.pointee.hasStack, isInstalled.load(ordering: .relaxed) { giveStack(to: record) }
         record.pointee.step = step
         memcpy(record.pointee.label, base, labelCapacity)
-        calls.add(1, ordering: .releasing)
+        record.pointee.calls.add(1, ordering: .releasing)
     }
 
     /// Notes that it is over.
     static func leave() {
-        calls.add(1, ordering: .releasing)
+        guard let record = own() else { return }
+        record.pointee.calls.add(1, ordering: .releasing)
         record.pointee.label.storeBytes(of: 0, as: UInt8.self)
     }
 
-    /// The call that is going on, for another thread to show: its number, and "plugin X, post_step hook, step 3". `nil`
-    /// between calls.
-    package static func currentCall() -> (number: Int, text: String)? {
-        let number = calls.load(ordering: .acquiring)
-        guard number % 2 == 1 else { return nil }
-        let label = String(cString: record.pointee.label.assumingMemoryBound(to: CChar.self))
-        let step = record.pointee.step
-        // The label may have changed while it was read.
-        guard calls.load(ordering: .acquiring) == number else { return nil }
-        return (number, step >= 0 ? "\(label), step \(step)" : label)
+    /// The calls that are going on, for another thread to show: a number that no other call has, and "plugin X, post_step hook,
+    /// step 3".
+    package static func currentCalls() -> [(number: Int, text: String)] {
+        (0..<capacity).compactMap { index in
+            let record = records + index
+            let number = record.pointee.calls.load(ordering: .acquiring)
+            guard number % 2 == 1 else { return nil }
+            let label = String(cString: record.pointee.label.assumingMemoryBound(to: CChar.self))
+            let step = record.pointee.step
+            // The label may have changed while it was read.
+            guard record.pointee.calls.load(ordering: .acquiring) == number else { return nil }
+            return (number * capacity + index, step >= 0 ? "\(label), step \(step)" : label)
+        }
     }
 
     /// Writes "plugin X, post_step hook, step 3" to standard error, between two texts; nothing between calls. For signal
     /// handlers.
     package static func writeCurrentCall(_ before: StaticString, _ after: StaticString) {
-        guard record.pointee.label.load(as: UInt8.self) != 0 else { return }
+        guard isCalling() else { return }
         put(before)
-        putCall()
+        putCalls()
         put(after)
     }
 
     /// Runs a call that is no hook: `create`, `save` and the like.
     static func during<Result>(_ text: String, _ body: () -> Result) -> Result {
         let label = Label(text)
+        let control = craft_fp_control()
         enter(label)
-        defer { leave() }
+        defer {
+            leave()
+            if craft_fp_control() != control { craft_fp_restore(control) }
+        }
         return body()
     }
 
-    /// Makes the memory known to the handler by name; returns its number for ``forget(_:)``, or `nil` when the table is
-    /// full: the report then names the call only.
-    static func remember(_ region: Region, name: String) -> Int? {
-        let count = record.pointee.regionCount
-        let free = (0..<count).first { record.pointee.regions[$0].end == 0 }
-        guard let index = free ?? (count < regionCapacity ? count : nil) else { return nil }
-        let text = record.pointee.regionNames + index * regionNameCapacity
-        memset(text, 0, regionNameCapacity)
-        let utf8 = Array(name.utf8.prefix(regionNameCapacity - 1))
-        utf8.withUnsafeBytes { if let base = $0.baseAddress { memcpy(text, base, $0.count) } }
-        record.pointee.regions[index] = region
-        record.pointee.regionCount = max(count, index + 1)
-        return index
-    }
+    // MARK: - Installing
 
-    /// Notes that the memory's lifetime has ended; it is still there, inaccessible.
-    static func retire(_ index: Int) { record.pointee.regions[index].isRetired = true }
-
-    static func forget(_ index: Int) { record.pointee.regions[index].end = 0 }
+    private static let isInstalled = Atomic<Bool>(false)
+    /// Written behind the report; NUL-terminated.
+    nonisolated(unsafe) private static var advice: UnsafePointer<CChar>?
+    private static let signals = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT]
+    /// What the handlers were before, by signal, where they are to have their turn.
+    nonisolated(unsafe) private static let previous: UnsafeMutablePointer<sigaction> = {
+        let actions = UnsafeMutablePointer<sigaction>.allocate(capacity: 65)
+        actions.initialize(repeating: sigaction(), count: 65)
+        return actions
+    }()
 
     /// Installs the handler for SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, on a stack of its own: a hook may have used
-    /// up the thread's. `advice` is a sentence for the end of the report.
-    package static func install(advice: String) {
-        record.pointee.advice = UnsafePointer(strdup(advice))
-        let size = 1 << 16
-        var stack = stack_t()
-        stack.ss_sp = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
-        stack.ss_size = size
-        sigaltstack(&stack, nil)
+    /// up the thread's. A second time only changes the advice.
+    ///
+    /// - Parameters:
+    ///   - advice: a sentence for the end of the report.
+    ///   - chains: whether handlers that are there have their turn afterwards.
+    package static func install(advice: String, chains: Bool = false) {
+        Self.advice = UnsafePointer(strdup(advice))
+        guard !isInstalled.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        // Makes what handlers read, which they may not.
+        let made = (records, previous, CrashRegions.places)
+        withExtendedLifetime(made) {}
+        if let record = own(), !record.pointee.hasStack { giveStack(to: record) }
         var action = sigaction()
         action.__sigaction_handler.sa_sigaction = reportCrash
         // The default action is back in place when the handler runs: a second fault ends the process at once.
         action.sa_flags = SA_SIGINFO | SA_ONSTACK | Int32(bitPattern: UInt32(SA_RESETHAND))
         sigemptyset(&action.sa_mask)
-        for signal in [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT] { sigaction(signal, &action, nil) }
+        for signal in signals {
+            var before = sigaction()
+            sigaction(signal, &action, &before)
+            if chains { previous[Int(signal)] = before }
+        }
+    }
+
+    private static func giveStack(to record: UnsafeMutablePointer<Record>) {
+        record.pointee.hasStack = true
+        var stack = stack_t()
+        guard sigaltstack(nil, &stack) == 0, stack.ss_size == 0 || stack.ss_flags & Int32(SS_DISABLE) != 0 else {
+            return
+        }
+        let size = 1 << 16
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
+        stack = stack_t()
+        stack.ss_sp = memory
+        stack.ss_size = size
+        sigaltstack(&stack, nil)
+        record.pointee.stack = memory
+    }
+
+    /// Ends the process with a sentence and exit code 2 when somebody calls `exit`: the host ends with `_exit`, so it is a
+    /// plugin, whatever status it gave.
+    package static func refuseExit() {
+        let made = (records, key)
+        withExtendedLifetime(made) {}
+        on_exit(reportExit, nil)
+    }
+
+    fileprivate static func writeExit(_ status: Int32) {
+        put("Error: ")
+        if isCalling() { putCalls() } else { put("a plugin, between its calls") }
+        put(": it ended the process with exit status ")
+        put(number: UInt(UInt32(bitPattern: status) & 255))
+        put("\n")
+        if let advice, advice.pointee != 0 {
+            put(advice)
+            put("\n")
+        }
+    }
+
+    /// Whether any thread is calling a plugin.
+    private static func isCalling() -> Bool {
+        for index in 0..<capacity where records[index].isCalling { return true }
+        return false
     }
 
     /// "SIGSEGV (invalid memory access)".
@@ -161,61 +246,58 @@ package enum CrashReport {
     // MARK: - Inside the handler
 
     fileprivate static func write(signal: Int32, address: UInt?) {
-        guard record.pointee.label.load(as: UInt8.self) != 0 else { return }
+        guard isCalling() else { return }
         put("Error: ")
-        putCall()
+        let isOwn = putCalls()
         put(": crashed with ")
         put(name(ofSignal: signal))
-        if let address { putPlace(address) }
+        if !isOwn { put(" on a thread of its own") }
+        if let address { CrashRegions.putPlace(address) }
         put("\n")
-        if let advice = record.pointee.advice, advice.pointee != 0 {
+        if let advice, advice.pointee != 0 {
             put(advice)
             put("\n")
         }
     }
 
-    private static func putCall() {
-        put(record.pointee.label.assumingMemoryBound(to: CChar.self))
-        guard record.pointee.step >= 0 else { return }
-        put(", step ")
-        put(number: UInt(record.pointee.step))
+    /// Puts the handler in the place of which ours was, before the signal is raised again.
+    fileprivate static func restore(_ signal: Int32) {
+        guard (1..<65).contains(signal) else { return }
+        var action = previous[Int(signal)]
+        sigaction(signal, &action, nil)
     }
 
-    /// Where in guarded memory the access was.
-    private static func putPlace(_ address: UInt) {
-        for index in 0..<record.pointee.regionCount {
-            let region = record.pointee.regions[index]
-            guard region.end != 0, address >= region.start, address < region.end else { continue }
-            if region.isRetired {
-                put(": it kept a pointer to ")
-                put((record.pointee.regionNames + index * regionNameCapacity).assumingMemoryBound(to: CChar.self))
-                put(" of an earlier call and used it")
-                return
-            }
-            if address >= region.dataEnd {
-                put(": it reached byte ")
-                put(number: address - region.dataEnd + 1)
-                put(" past the end of ")
-            } else if address < region.dataStart {
-                put(": it reached byte ")
-                put(number: region.dataStart - address)
-                put(" before the start of ")
-            } else {
-                put(": it wrote to byte ")
-                put(number: address - region.dataStart)
-                put(" of the read-only ")
-            }
-            put((record.pointee.regionNames + index * regionNameCapacity).assumingMemoryBound(to: CChar.self))
-            return
+    /// Writes this thread's call; when it makes none, as a plugin's own threads do not, those of all others. Returns whether
+    /// it was this thread's.
+    @discardableResult
+    private static func putCalls() -> Bool {
+        let thread = UInt(pthread_self())
+        for index in 0..<capacity
+        where records[index].owner.load(ordering: .relaxed) == thread && records[index].isCalling {
+            putCall(index)
+            return true
         }
-        if address < 4096 { put(": it used a NULL pointer") }
+        var isFirst = true
+        for index in 0..<capacity where records[index].isCalling {
+            if !isFirst { put(" or ") }
+            isFirst = false
+            putCall(index)
+        }
+        return false
     }
 
-    private static func put(_ text: StaticString) { _ = Glibc.write(2, text.utf8Start, text.utf8CodeUnitCount) }
+    private static func putCall(_ index: Int) {
+        put(records[index].label.assumingMemoryBound(to: CChar.self))
+        guard records[index].step >= 0 else { return }
+        put(", step ")
+        put(number: UInt(records[index].step))
+    }
 
-    private static func put(_ text: UnsafePointer<CChar>) { _ = Glibc.write(2, text, strlen(text)) }
+    static func put(_ text: StaticString) { _ = Glibc.write(2, text.utf8Start, text.utf8CodeUnitCount) }
 
-    private static func put(number: UInt) {
+    static func put(_ text: UnsafePointer<CChar>) { _ = Glibc.write(2, text, strlen(text)) }
+
+    static func put(number: UInt) {
         var divisor: UInt = 1
         while number / divisor >= 10 { divisor *= 10 }
         while divisor > 0 {
@@ -233,5 +315,11 @@ private func reportCrash(_ signal: Int32, _ info: UnsafeMutablePointer<siginfo_t
         address = UInt(bitPattern: info.pointee._sifields._sigfault.si_addr)
     }
     CrashReport.write(signal: signal, address: address)
+    CrashReport.restore(signal)
     raise(signal)
+}
+
+private func reportExit(_ status: Int32, _: UnsafeMutableRawPointer?) {
+    CrashReport.writeExit(status)
+    _exit(2)
 }

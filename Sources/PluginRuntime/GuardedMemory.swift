@@ -48,8 +48,8 @@ final class GuardedMemory {
         }
         let start = UInt(bitPattern: base)
         let dataStart = UInt(bitPattern: data)
-        region = CrashReport.remember(
-            CrashReport.Region(
+        region = CrashRegions.remember(
+            CrashRegions.Region(
                 start: start, end: start + UInt(total), dataStart: dataStart, dataEnd: dataStart + UInt(byteCount)),
             name: name)
     }
@@ -59,15 +59,15 @@ final class GuardedMemory {
         // A new mapping in place of the old one gives its memory back to the system.
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
         guard mmap(base, total, PROT_NONE, flags, -1, 0) == base else {
-            if let region { CrashReport.forget(region) }
+            if let region { CrashRegions.forget(region) }
             munmap(base, total)
             return
         }
-        if let region { CrashReport.retire(region) }
+        if let region { CrashRegions.retire(region) }
         Self.released.append((base, total, region))
         guard Self.released.count > Self.keptReleased else { return }
         let oldest = Self.released.removeFirst()
-        if let region = oldest.region { CrashReport.forget(region) }
+        if let region = oldest.region { CrashRegions.forget(region) }
         munmap(oldest.base, oldest.total)
     }
 

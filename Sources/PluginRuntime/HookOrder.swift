@@ -7,6 +7,7 @@ struct HookOrder {
     let lastingNames: Set<ValueName>
     /// Results that are codes, with what they may be.
     let codes: [ValueName: CodeTable]
+    let watch = HookGuard()
 
     /// Calls the hooks of `point` in order. Inputs come from `values`, results go there; an array result stays valid
     /// until the next run of its hook. Throws ``PluginFailure``.
@@ -22,6 +23,7 @@ struct HookOrder {
         prepare: (BoundHook) throws -> Void = { _ in }, collect: (BoundHook) -> Void = { _ in }
     ) throws {
         var agreed: [ValueName: (value: ValueStore.Value, by: String)] = [:]
+        watch.begin()
         for (instance, hook) in calls[point] ?? [] {
             if hook.requires(values.isWithheld) {
                 withholdResults(of: hook, values)
@@ -29,6 +31,7 @@ struct HookOrder {
             }
             try prepare(hook)
             try instance.call(hook, values: values, step: step, keepsNonFinite: keepsNonFinite)
+            try watch.check(hook, step: step)
             if point == .plan { try check(hook, values, step) }
             collect(hook)
             guard !sharedNames.isEmpty else { continue }

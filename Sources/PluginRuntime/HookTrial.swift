@@ -1,3 +1,4 @@
+import CFloatingPoint
 import Glibc
 import PluginAPI
 
@@ -51,6 +52,8 @@ package struct TrialOutcome: Equatable {
     package var changed: [String]
     /// Buffers beyond whose bounds something was written.
     package var overrun: [String]
+    /// What belongs to the host and was changed; looked for when the trial is asked to.
+    package var process: [String]
 }
 
 /// Why a trial could not be made; the plugin has no part in it.
@@ -117,9 +120,9 @@ package final class HookTrial {
     }
 
     /// Calls the hook. `values` has an entry per input; `nil` leaves an optional one out. `context` says in a crash report what
-    /// was being tried. Throws ``TrialError``.
+    /// was being tried; `watchesProcess` looks for what it changed of the process. Throws ``TrialError``.
     package func call(
-        _ values: [TrialValue?], step: Int, layout: TrialLayout, context: String
+        _ values: [TrialValue?], step: Int, layout: TrialLayout, context: String, watchesProcess: Bool = false
     ) throws -> TrialOutcome {
         let side = layout.side
         var constants: [Piece] = []
@@ -188,9 +191,19 @@ package final class HookTrial {
         fix("the declared arguments", slotMemory)
 
         let label = CrashReport.Label("plugin \(instance.name), \(point.rawValue) hook, \(context)")
-        CrashReport.enter(label, step: step)
-        let status = frame.call(hook.hook, instance.pointer, error, slots: slots)
-        CrashReport.leave()
+        let control = craft_fp_control()
+        var status = CRAFT_OK
+        func call() {
+            CrashReport.enter(label, step: step)
+            status = frame.call(hook.hook, instance.pointer, error, slots: slots)
+            CrashReport.leave()
+        }
+        var process: [String] = []
+        if watchesProcess { process = ProcessState.changes(by: call) } else { call() }
+        if craft_fp_control() != control {
+            process.append("the floating-point environment")
+            craft_fp_restore(control)
+        }
 
         let results = zip(self.results, written).map { result, place in
             Self.outcome(result, place?.memory, place?.shape ?? [])
@@ -203,7 +216,7 @@ package final class HookTrial {
         return TrialOutcome(
             status: status, message: PluginInstance.message(of: &error.pointee), results: results,
             changed: constants.filter { Self.bytes($0.memory) != $0.before }.map(\.name),
-            overrun: pieces.filter { !$0.1.isSlackIntact }.map(\.0))
+            overrun: pieces.filter { !$0.1.isSlackIntact }.map(\.0), process: process)
     }
 
     private func guarded(_ count: Int, _ side: GuardedMemory.Side, _ name: String) throws -> GuardedMemory {

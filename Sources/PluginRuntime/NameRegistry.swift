@@ -118,6 +118,19 @@ public struct NameRegistry: Sendable {
 
     public init(_ entries: [Entry]) { self.entries = entries }
 
+    /// The registry of a host that computes the losses of `objectives` itself.
+    public func giving(objectives: [String]) -> NameRegistry {
+        NameRegistry(
+            objectives.map {
+                Entry(
+                    "loss.\($0)", type: "f64", readable: [.gradientCombine, .postStep], provider: .host,
+                    doc: "Value of the objective, mean over the step's micro-batches. The host computes it.")
+            } + entries)
+    }
+
+    /// Whether `text` can stand for a placeholder in names, as an objective's name does.
+    public static func isName(_ text: String) -> Bool { NameTemplate.isName(text) && !text.contains(".") }
+
     /// The entry for `name`, or `nil` when no pattern fits. Entries without placeholders win over those with.
     public func match(_ name: String) -> Match? {
         let ordered =

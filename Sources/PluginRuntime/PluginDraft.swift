@@ -58,7 +58,8 @@ struct PluginDraft {
     /// What is recorded with a run.
     var loaded: LoadedPlugin {
         LoadedPlugin(
-            path: library.path, sha256: library.sha256, id: library.id, version: library.version,
+            path: library.path, sha256: library.sha256, libraries: library.libraries, id: library.id,
+            version: library.version,
             summary: library.summary, instance: request.instance,
             settings: Dictionary(settings.map { ($0.name, $0.value.text) }, uniquingKeysWith: { first, _ in first }),
             hooks: hooks.map { hook in

@@ -34,11 +34,9 @@ public final class PluginInstance {
         var created: UnsafeMutableRawPointer?
         if let create = library.table.create {
             var error = Self.emptyError()
-            let status = SettingTable(draft.settings, instance: name).withTable { table in
-                withUnsafePointer(to: table) { settings in
-                    CrashReport.during("plugin \(draft.request.instance), create") {
-                        create(HostTable.pointer, settings, &created, &error)
-                    }
+            let status = try Self.call(name, "create") {
+                SettingTable(draft.settings, instance: draft.request.instance).withTable { table in
+                    withUnsafePointer(to: table) { create(HostTable.pointer, $0, &created, &error) }
                 }
             }
             guard status == CRAFT_OK else {
@@ -50,7 +48,7 @@ public final class PluginInstance {
 
     deinit {
         guard let destroy = library.table.destroy else { return }
-        CrashReport.during("plugin \(name), destroy") { destroy(pointer) }
+        _ = ProcessState.changes { CrashReport.during("plugin \(name), destroy") { destroy(pointer) } }
     }
 
     /// Whether the plugin has state to save.
@@ -81,7 +79,7 @@ public final class PluginInstance {
     public func reset() throws(PluginStateError) {
         guard let reset = library.table.reset else { return }
         var error = Self.emptyError()
-        let status = CrashReport.during("plugin \(name), reset") { reset(pointer, &error) }
+        let status = try Self.call(name, "reset") { reset(pointer, &error) }
         guard status == CRAFT_OK else {
             throw PluginStateError(plugin: name, message: Self.message(status, &error, "resetting it"))
         }
@@ -106,7 +104,7 @@ public final class PluginInstance {
         guard let save = library.table.save else { return data }
         let sink = ByteSink()
         var error = Self.emptyError()
-        let status = withExtendedLifetime(sink) {
+        let status = try Self.call(name, "save") {
             var output = craft_output()
             output.struct_size = UInt32(MemoryLayout<craft_output>.size)
             output.context = Unmanaged.passUnretained(sink).toOpaque()
@@ -118,7 +116,7 @@ public final class PluginInstance {
                     .data.append(bytes.assumingMemoryBound(to: UInt8.self), count: count)
                 return Int64(count)
             }
-            return CrashReport.during("plugin \(name), save") { save(pointer, &output, &error) }
+            return withExtendedLifetime(sink) { save(pointer, &output, &error) }
         }
         guard status == CRAFT_OK else {
             throw PluginStateError(plugin: name, message: Self.message(status, &error, "saving its state"))
@@ -158,7 +156,7 @@ public final class PluginInstance {
         }
         let source = ByteSource(Array(bytes[start...]), readLimit: readLimit)
         var error = Self.emptyError()
-        let status = withExtendedLifetime(source) {
+        let status = try Self.call(name, "load") {
             var input = craft_input()
             input.struct_size = UInt32(MemoryLayout<craft_input>.size)
             input.context = Unmanaged.passUnretained(source).toOpaque()
@@ -166,7 +164,7 @@ public final class PluginInstance {
                 guard let context, let destination else { return size == 0 ? 0 : -1 }
                 return Unmanaged<ByteSource>.fromOpaque(context).takeUnretainedValue().read(destination, size)
             }
-            return CrashReport.during("plugin \(name), load") { load(pointer, &input, version, &error) }
+            return withExtendedLifetime(source) { load(pointer, &input, version, &error) }
         }
         guard status == CRAFT_OK else {
             throw PluginStateError(plugin: name, message: Self.message(status, &error, "loading its state"))
@@ -175,6 +173,18 @@ public final class PluginInstance {
             throw PluginStateError(
                 plugin: name, message: "its saved state is longer than what the plugin reads: it is damaged")
         }
+    }
+
+    /// Calls a function of the table that is no hook, under the plugin's name.
+    private static func call(
+        _ name: String, _ function: String, _ body: () -> Int32
+    ) throws(PluginStateError) -> Int32 {
+        var status = CRAFT_OK
+        let changes = ProcessState.changes { status = CrashReport.during("plugin \(name), \(function)", body) }
+        guard changes.isEmpty else {
+            throw PluginStateError(plugin: name, message: "\(function): \(ProcessState.sentence(changes))")
+        }
+        return status
     }
 
     // MARK: - Errors

@@ -35,7 +35,9 @@ extension PluginLibrary {
     static func readCard(
         _ table: craft_plugin, _ path: String
     ) throws(PluginLoadError) -> (formula: String, reference: String) {
-        guard let address = table.extension?(CRAFT_CARD_ID) else { return ("", "") }
+        guard let extensions = table.extension,
+            let address = try call("extension", path, { extensions(CRAFT_CARD_ID) })
+        else { return ("", "") }
         let size = address.loadUnaligned(as: UInt32.self)
         guard size >= UInt32(MemoryLayout<craft_card>.size) else {
             throw PluginLoadError(

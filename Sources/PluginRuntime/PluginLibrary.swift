@@ -1,4 +1,5 @@
-import Foundation
+import CFloatingPoint
+import FoundationEssentials
 import Glibc
 import PluginAPI
 import Synchronization
@@ -9,6 +10,10 @@ public struct PluginLoadError: Error, Equatable, CustomStringConvertible {
     public enum Cause: String, Sendable {
         case missingFile, notALibrary, openFailed, changed, missingEntry, abiMajor, abiMinor, structSize, table
         case signature, signatureHash
+        /// It would share with another plugin what is its own.
+        case clash
+        /// Opening it changed what belongs to the host.
+        case process
     }
 
     public let cause: Cause
@@ -59,6 +64,10 @@ public final class PluginLibrary {
     public let stateVersion: UInt32
     public let parameters: [Parameter]
     public let hooks: [Hook]
+    /// SHA-256 of the libraries that the plugin brings along in its own folder, by soname.
+    public let libraries: [String: String]
+    /// Whether opening it changed the floating-point environment, as -ffast-math does; it was put back.
+    package let changedArithmetic: Bool
     /// The rule and where it comes from, as the plugin's card has them; empty when it says nothing.
     public let formula: String
     public let reference: String
@@ -94,10 +103,19 @@ public final class PluginLibrary {
     /// The same for a host that speaks another version of the ABI, as an older or a newer one would.
     package init(path: String, host: ABIVersion) throws(PluginLoadError) {
         self.path = path
-        sha256 = try Self.checkFile(path)
+        let content: SharedLibraryFile
+        (sha256, content) = try Self.checkFile(path)
+        libraries = try BroughtLibraries.hashes(of: content, at: path)
+        try BroughtLibraries.checkUnique(content, path, sha256)
         // A name without a slash would make dlopen search the system's library folders.
         let openPath = path.contains("/") ? path : "./\(path)"
-        guard let handle = dlopen(openPath, RTLD_NOW | RTLD_LOCAL | Int32(RTLD_NODELETE)) else {
+        let opening = try Self.call("opening it", path) {
+            let control = craft_fp_control()
+            let handle = dlopen(openPath, RTLD_NOW | RTLD_LOCAL | Int32(RTLD_NODELETE))
+            return (handle: handle, changedArithmetic: craft_fp_control() != control)
+        }
+        changedArithmetic = opening.changedArithmetic
+        guard let handle = opening.handle else {
             let reason = dlerror().map { String(cString: $0) } ?? "no reason given"
             throw PluginLoadError(
                 .openFailed, path, "the dynamic linker refused it: \(reason)",
@@ -112,7 +130,8 @@ public final class PluginLibrary {
         try Self.checkUnchanged(path, sha256, handle)
         typealias Entry = @convention(c) () -> UnsafePointer<craft_plugin>?
         entry = unsafeBitCast(symbol, to: Entry.self)
-        guard let pointer = entry() else {
+        let entry = entry
+        guard let pointer = try Self.call("craft_plugin_entry", path, { entry() }) else {
             throw PluginLoadError(.table, path, "craft_plugin_entry returned NULL instead of the plugin's table")
         }
         table = try Self.readTable(pointer, path, host: host)
@@ -139,6 +158,18 @@ public final class PluginLibrary {
         }
     }
 
+    /// Runs code of the plugin before it has a name in the run.
+    static func call<Result>(
+        _ what: String, _ path: String, _ body: () -> Result
+    ) throws(PluginLoadError) -> Result {
+        var result: Result?
+        let changes = ProcessState.changes { result = CrashReport.during("plugin \(path), \(what)", body) }
+        guard changes.isEmpty, let result else {
+            throw PluginLoadError(.process, path, "\(what): \(ProcessState.sentence(changes))")
+        }
+        return result
+    }
+
     /// SHA-256 of the libraries of this process by their handle.
     private static let opened = Mutex<[UInt: String]>([:])
 
@@ -149,7 +180,7 @@ public final class PluginLibrary {
     ) throws(PluginLoadError) {
         let known = opened.withLock { $0[UInt(bitPattern: handle)] }
         var now = known
-        if now == nil { now = try checkFile(path) }
+        if now == nil { now = try checkFile(path).hash }
         guard now == hash else {
             throw PluginLoadError(
                 .changed, path, "the file changed \(known == nil ? "while" : "after") this process opened it",
@@ -159,7 +190,9 @@ public final class PluginLibrary {
     }
 
     /// Hashes the file after checking that it can be a shared library at all.
-    private static func checkFile(_ path: String) throws(PluginLoadError) -> String {
+    private static func checkFile(
+        _ path: String
+    ) throws(PluginLoadError) -> (hash: String, content: SharedLibraryFile) {
         guard let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) else {
             throw PluginLoadError(.missingFile, path, "there is no readable file of that name")
         }
@@ -183,10 +216,11 @@ public final class PluginLibrary {
                 .notALibrary, path, "it is truncated: \(data.count) bytes where its header promises \(end)",
                 hint: "build or copy it again")
         }
-        guard let hash = SHA256.hexDigest(of: data) else {
-            throw PluginLoadError(.openFailed, path, "its SHA-256 could not be computed")
+        do {
+            return (SHA256.hexDigest(of: data), try SharedLibraryFile(data))
+        } catch {
+            throw PluginLoadError(.notALibrary, path, "\(error)", hint: "build or copy it again")
         }
-        return hash
     }
 
     static func text(

@@ -1,4 +1,5 @@
-import Foundation
+import FoundationEssentials
+import Glibc
 
 /// The folders in which plugins are looked up by name.
 public struct PluginSearch: Sendable {
@@ -71,6 +72,18 @@ public struct PluginSearch: Sendable {
         guard let bytes = try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) else {
             return false
         }
-        return bytes.starts(with: [0x7f, 0x45, 0x4c, 0x46]) && bytes.range(of: Data("craft_plugin_entry".utf8)) != nil
+        return bytes.starts(with: [0x7f, 0x45, 0x4c, 0x46]) && contains(bytes, "craft_plugin_entry")
+    }
+
+    private static func contains(_ data: Data, _ text: StaticString) -> Bool {
+        data.withUnsafeBytes { bytes in
+            guard var at = bytes.baseAddress, bytes.count >= text.utf8CodeUnitCount else { return false }
+            let end = at + bytes.count - text.utf8CodeUnitCount
+            while at <= end, let found = memchr(at, Int32(text.utf8Start[0]), end - at + 1) {
+                if memcmp(found, text.utf8Start, text.utf8CodeUnitCount) == 0 { return true }
+                at = UnsafeRawPointer(found) + 1
+            }
+            return false
+        }
     }
 }

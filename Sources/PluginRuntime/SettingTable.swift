@@ -1,4 +1,3 @@
-import Foundation
 import Glibc
 import PluginAPI
 
@@ -65,7 +64,8 @@ enum HostTable {
         host.pointee.log = { _, severity, message in
             guard let message else { return }
             let prefix = severity == Int32(CRAFT_LOG_WARNING) ? "warning: " : ""
-            FileHandle.standardError.write(Data("\(prefix)\(String(cString: message))\n".utf8))
+            let line = "\(prefix)\(String(cString: message))\n"
+            _ = write(STDERR_FILENO, line, line.utf8.count)
         }
         return UnsafePointer(host)
     }()

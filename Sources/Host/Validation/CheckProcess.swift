@@ -77,16 +77,22 @@ struct CheckProcess {
         guard let data = FileManager.default.contents(atPath: result.path),
             let message = try? JSONDecoder().decode(CheckMessage.self, from: data)
         else {
+            let ending = printed.split(separator: "\n").last { $0.contains(": it ended the process with exit status ") }
+            if let ending { return .died(Self.withoutLabel(ending)) }
             let last = printed.split(separator: "\n").last.map { ": \($0)" } ?? ""
             return .died("the plugin ended the process with exit status \(process.terminationStatus)\(last)")
         }
         return .finished(message)
     }
 
+    private static func withoutLabel(_ line: Substring) -> String {
+        line.range(of: "Error: ").map { String(line[$0.upperBound...]) } ?? String(line)
+    }
+
     /// The handler's own report where there is one, without its "Error: ".
     private static func crash(_ signal: Int32, _ printed: String) -> String {
         let report = printed.split(separator: "\n").last { $0.contains(": crashed with SIG") }
-        if let report, let start = report.range(of: "Error: ") { return String(report[start.upperBound...]) }
+        if let report { return withoutLabel(report) }
         return "crashed with \(CrashReport.name(ofSignal: signal)) outside of its hooks, while it was opened or at exit"
     }
 }

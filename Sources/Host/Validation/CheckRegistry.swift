@@ -7,7 +7,7 @@ enum PluginCheck: String, CaseIterable {
     case readOnly = "read-only"
     case state
     case damagedState = "damaged-state"
-    case reset, leaks, instances
+    case reset, leaks, instances, process
 
     /// What is asked, in a few words.
     var title: String {
@@ -31,6 +31,7 @@ enum PluginCheck: String, CaseIterable {
         case .reset: "reset leads back to the state after create"
         case .leaks: "1000 lifetimes leave no memory, file or thread behind"
         case .instances: "two instances share no state"
+        case .process: "leaves working directory, signals, file mask, locale and floating-point environment alone"
         }
     }
 
@@ -58,6 +59,7 @@ enum PluginCheck: String, CaseIterable {
         case .reset: return try StateChecks.reset(plugin)
         case .leaks: return try LifetimeChecks.leaks(plugin)
         case .instances: return try LifetimeChecks.instances(plugin)
+        case .process: return try LifetimeChecks.process(plugin)
         }
     }
 }

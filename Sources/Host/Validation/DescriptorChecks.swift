@@ -9,8 +9,14 @@ enum DescriptorChecks {
     ]
 
     static func symbols(_ plugin: TrialPlugin) throws -> String? {
-        let names = try DynamicSymbols.exported(by: plugin.library.path)
-        let others = names.filter { $0 != "craft_plugin_entry" && !linkerSymbols.contains($0) }.sorted()
+        let file = try SharedLibraryFile(path: plugin.library.path)
+        guard file.unique.isEmpty else {
+            let more = file.unique.count > 1 ? " and \(file.unique.count - 1) more" : ""
+            throw CheckProblem(
+                "it exports the variable '\(file.unique[0])'\(more), of which a process has only one (STB_GNU_UNIQUE): another "
+                    + "plugin with the same would share its value; compile with -fvisibility=hidden or -fno-gnu-unique")
+        }
+        let others = file.exported.filter { $0 != "craft_plugin_entry" && !linkerSymbols.contains($0) }.sorted()
         guard others.isEmpty else {
             let more = others.count > 3 ? " and \(others.count - 3) more" : ""
             throw CheckProblem(

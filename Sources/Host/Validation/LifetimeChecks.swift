@@ -13,7 +13,6 @@ enum LifetimeChecks {
         var heap: Int
         var resident: Int
         var files: Int
-        var threads: Int
 
         static func now() -> Usage {
             let info = mallinfo2()
@@ -22,8 +21,7 @@ enum LifetimeChecks {
             let resident = pages.flatMap { $0.count > 1 ? Int($0[1]) : nil } ?? 0
             return Usage(
                 heap: Int(info.uordblks) + Int(info.hblkhd), resident: resident * sysconf(Int32(_SC_PAGESIZE)),
-                files: (try? manager.contentsOfDirectory(atPath: "/proc/self/fd").count) ?? 0,
-                threads: (try? manager.contentsOfDirectory(atPath: "/proc/self/task").count) ?? 0)
+                files: (try? manager.contentsOfDirectory(atPath: "/proc/self/fd").count) ?? 0)
         }
     }
 
@@ -34,6 +32,7 @@ enum LifetimeChecks {
             _ = try plugin.run(instance, trial, steps: 0..<1)
             try instance.loadState(instance.saveState())
         }
+        let threads = Self.threads()
         // The first lifetimes fill caches, of the plugin's runtime too.
         for _ in 0..<100 { try live() }
         _ = Usage.now()
@@ -54,9 +53,46 @@ enum LifetimeChecks {
         if after.files > before.files {
             throw CheckProblem("it leaks: \(lifetimes) lifetimes leave \(after.files - before.files) files open")
         }
-        if after.threads > before.threads {
+        // Started once or each time: with the last instance the last thread has to end.
+        var left = Self.threads().subtracting(threads)
+        for _ in 0..<100 where !left.isEmpty {
+            usleep(10_000)
+            left = Self.threads().subtracting(threads)
+        }
+        if !left.isEmpty {
+            let names = Set(left.map { Self.name(ofThread: $0) }).sorted().map { "'\($0)'" }.joined(separator: ", ")
             throw CheckProblem(
-                "it leaks: \(lifetimes) lifetimes leave \(after.threads - before.threads) threads running")
+                "it leaves \(left.count == 1 ? "a thread" : "\(left.count) threads") running after destroy, by the name of \(names): "
+                    + "end and join it there")
+        }
+        return nil
+    }
+
+    /// Numbers of this process's threads.
+    private static func threads() -> Set<String> {
+        Set((try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/task")) ?? [])
+    }
+
+    private static func name(ofThread thread: String) -> String {
+        let text = try? String(contentsOfFile: "/proc/self/task/\(thread)/comm", encoding: .utf8)
+        return text?.trimmingCharacters(in: .whitespacesAndNewlines) ?? thread
+    }
+
+    /// What a process has only one of.
+    static func process(_ plugin: TrialPlugin) throws -> String? {
+        if plugin.library.changedArithmetic {
+            throw CheckProblem(
+                "opening it changes the floating-point environment of the host (put back): -ffast-math given to the linker adds a "
+                    + "constructor that flushes small numbers to zero; give it to the compiler only")
+        }
+        for trial in TrialCase.all(.random).filter({ $0.variation % 3 == 0 }) {
+            let instance = try plugin.makeInstance()
+            for call in try plugin.run(instance, trial, steps: 0..<4, watchesProcess: true)
+            where !call.outcome.process.isEmpty {
+                throw CheckProblem("\(call.place): it changed \(call.outcome.process.joined(separator: ", "))")
+            }
+            try instance.loadState(instance.saveState())
+            try instance.reset()
         }
         return nil
     }

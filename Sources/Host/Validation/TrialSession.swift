@@ -34,7 +34,7 @@ struct TrialPlugin {
     /// Calls the hooks of `steps` as a run would: `plan` before step 0, then each step's points in order.
     func run(
         _ instance: PluginInstance, _ trial: TrialCase, steps: Range<Int>, stream: UInt64 = 0,
-        layout: TrialLayout = .roomy
+        layout: TrialLayout = .roomy, watchesProcess: Bool = false
     ) throws -> [TrialCall] {
         let hooks = HookTrial.all(of: instance)
         let inputs = TrialInputs(seed: seed &+ stream, trial: trial, hooks: hooks, of: instance)
@@ -42,7 +42,8 @@ struct TrialPlugin {
         func call(_ point: HookPoint, _ step: Int) throws {
             for hook in hooks where hook.point == point {
                 guard let values = inputs.values(of: hook, step: step) else { continue }
-                let outcome = try hook.call(values, step: step, layout: layout, context: "\(trial)")
+                let outcome = try hook.call(
+                    values, step: step, layout: layout, context: "\(trial)", watchesProcess: watchesProcess)
                 calls.append(
                     TrialCall(point: point, place: "\(point.rawValue) hook, step \(step), \(trial)", outcome: outcome))
             }

@@ -9,6 +9,7 @@ public import Models
 ///     RUN/metrics.jsonl         one JSON object per step (MetricsLog)
 ///     RUN/train_progress.log    the console's progress lines
 ///     RUN/profile.json          with --profile: a trace for chrome://tracing or Perfetto
+///     RUN/done.json             written last: how many steps the run did, all that it was to do
 ///     RUN/tensorboard/          event files (TensorBoardWriter)
 ///     RUN/checkpoints/          one folder per checkpoint (CheckpointFolders)
 ///
@@ -46,6 +47,28 @@ public final class RunDirectory {
     public var tensorboardPath: String { "\(path)/tensorboard" }
     public var checkpointsPath: String { Self.checkpointsPath(of: path) }
     public var checkpoints: CheckpointFolders { CheckpointFolders(path: checkpointsPath) }
+
+    /// What ``markDone(steps:)`` writes.
+    private struct Done: Codable {
+        var steps: Int
+    }
+
+    private static func donePath(of run: String) -> String { "\(run)/done.json" }
+
+    /// Notes that the run did all its steps and measured what it was to measure.
+    public func markDone(steps: Int) throws(FileError) {
+        let json = (try? JSONEncoder().encode(Done(steps: steps))) ?? Data()
+        try AtomicFile.write(Array(json) + [UInt8(ascii: "\n")], to: Self.donePath(of: path))
+    }
+
+    /// Takes that note back: the run goes on.
+    public func markUnfinished() { try? FileManager.default.removeItem(atPath: Self.donePath(of: path)) }
+
+    /// Steps of a run that did them all; nil when it did not, however its process ended.
+    public static func stepsDone(by run: String) -> Int? {
+        FileManager.default.contents(atPath: donePath(of: run))
+            .flatMap { try? JSONDecoder().decode(Done.self, from: $0) }?.steps
+    }
 
     /// The paths that tools which only read a run need.
     public static func metricsPath(of run: String) -> String { "\(run)/metrics.jsonl" }

@@ -11,6 +11,8 @@ struct PluginChanges {
             var instance: String
             var id: String
             var sha256: String
+            /// Missing in plans of earlier versions.
+            var libraries: [String: String]?
             var settings: [String: String]
         }
         var plugins: [Plugin]
@@ -44,6 +46,16 @@ struct PluginChanges {
             if old.sha256 != now.sha256 {
                 sentences.append(
                     "the file of \(now.instance) changed (SHA-256 \(now.sha256.prefix(12))…, then \(old.sha256.prefix(12))…)"
+                )
+            }
+            for (name, hash) in now.libraries.sorted(by: { $0.key < $1.key }) where old.libraries != nil {
+                guard let before = old.libraries?[name] else {
+                    sentences.append("\(now.instance) brings \(name), which it did not before")
+                    continue
+                }
+                guard before != hash else { continue }
+                sentences.append(
+                    "\(name), which \(now.instance) brings, changed (SHA-256 \(hash.prefix(12))…, then \(before.prefix(12))…)"
                 )
             }
             for key in Set(old.settings.keys).union(now.settings.keys).sorted() {

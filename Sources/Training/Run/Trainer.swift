@@ -90,6 +90,7 @@ public final class Trainer {
         if earlier.dataChoice != settings.dataChoice {
             try earlier.write(to: "\(run.path)/config-until-step-\(checkpoint.step).json")
         }
+        run.markUnfinished()
         try settings.write(to: run.configPath)
         try run.checkpoints.setAside(after: checkpoint.step)
         try self.init(settings: settings, run: run, parts: parts, stepsDone: checkpoint.step)
@@ -166,6 +167,7 @@ public final class Trainer {
         try metrics.synchronize()
         try blockMetrics?.synchronize()
         try board.synchronize()
+        if !wasStopped { try run.markDone(steps: stepsDone) }
         return record.summary(
             path: run.path, steps: stepsDone, wasStopped: wasStopped, evaluations: evaluations)
     }
