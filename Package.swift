@@ -25,14 +25,14 @@ let pluginLink: [LinkerSetting] = [
 
 /// The plugins that ship with craft. Each is a dynamic library that the host finds at run time; no target links one.
 let plugins = [
-    "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CRaFTDual", "CRaFTProjection",
-    "FixedMultiplier", "GradDrop", "ProbeTokens", "nuPI",
+    "AnchorVariants", "AugmentedLagrangian", "CRaFTDual", "CRaFTProjection", "FixedMultiplier", "GradDrop", "ProbeTokens", "nuPI",
 ]
 
 /// Those that also use GradientMath.
 let gradientPlugins = [
-    "AGEM", "AlignedMTL", "CAGrad", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
-    "GradNorm", "GradVac", "IMTLG", "MGDA", "Mean", "MultiplierSchedule", "NashMTL", "PCGrad", "Sum", "UPGrad", "UW",
+    "AGEM", "ActionAnchor", "AlignedMTL", "AnswerLoss", "BaselineL1", "CAGrad", "ClipGradNorm", "CoTraining", "ConFIG",
+    "Constant", "DWA", "DualProj", "FAMO", "FairGrad", "GradNorm", "GradVac", "IMTLG", "MGDA", "Mean",
+    "MultiplierSchedule", "NashMTL", "PCGrad", "Replay", "Sum", "UPGrad", "UW",
 ]
 
 func plugin(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {

@@ -12,7 +12,11 @@ let package = Package(
     dependencies: [.package(path: sdk)],
     targets: [
         .target(
-            name: name, dependencies: [.product(name: "PluginKit", package: sdkName)], path: "Sources",
+            name: name,
+            dependencies: [
+                .product(name: "PluginKit", package: sdkName), .product(name: "GradientMath", package: sdkName),
+            ],
+            path: "Sources",
             swiftSettings: [
                 .enableUpcomingFeature("ExistentialAny"),
                 .enableUpcomingFeature("MemberImportVisibility"),

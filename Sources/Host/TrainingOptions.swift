@@ -192,6 +192,12 @@ struct TrainingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Further data that plugins ask for by NAME, beside --data: questions in easy-VQA's layout (its split train, or a split's own folder) or demonstrations; as often as needed.",
+            valueName: "name=questions:folder|name=demonstrations:folder"))
+    var stream: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
             "Questions that measure retention: a folder in easy-VQA's layout, or none. Default: the held-out ones that ship with craft.",
             valueName: "folder"))
     var questions: String?
@@ -274,6 +280,7 @@ struct TrainingOptions: ParsableArguments {
             }
             settings.skipsNonFinite = onNonFinite == "skip"
         }
+        if !stream.isEmpty { settings.streams = try StreamSetting.parse(stream) }
         if let questions { settings.questions = questions == "none" ? "" : questions }
         if let questionLimit { settings.questionLimit = questionLimit }
         return settings

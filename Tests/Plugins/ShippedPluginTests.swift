@@ -6,11 +6,10 @@ import Testing
 /// What holds for every plugin that ships.
 @Suite struct ShippedPluginTests {
     static let names = [
-        "AGEM", "AlignedMTL", "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CAGrad",
-        "CRaFTDual", "CRaFTProjection", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
+        "AGEM", "ActionAnchor", "AlignedMTL", "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CAGrad",
+        "CRaFTDual", "CRaFTProjection", "ClipGradNorm", "CoTraining", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
         "FixedMultiplier", "GradDrop", "GradNorm", "GradVac", "IMTLG", "MGDA", "Mean", "MultiplierSchedule", "NashMTL",
-        "PCGrad", "ProbeTokens",
-        "Sum", "UPGrad", "UW", "nuPI",
+        "PCGrad", "ProbeTokens", "Replay", "Sum", "UPGrad", "UW", "nuPI",
     ]
 
     @Test(arguments: names)

@@ -1,4 +1,4 @@
-import Glibc
+import GradientMath
 import PluginAPI
 import PluginKit
 
@@ -57,21 +57,4 @@ final class AnswerLoss: Plugin {
     private let weight: Double
 
     init(settings: Settings) throws { weight = try settings(Self.weight) }
-}
-
-/// Cross-entropy of one row and the position of its largest logit; fills the derivative times `scale`.
-private func crossEntropy(
-    _ logits: UnsafeBufferPointer<Float>, target: Int, scale: Double, into derivative: UnsafeMutableBufferPointer<Float>
-) -> (loss: Double, best: Int) {
-    var best = 0
-    for index in logits.indices where logits[index] > logits[best] { best = index }
-    let maximum = Double(logits[best])
-    var sum = 0.0
-    for logit in logits { sum += exp(Double(logit) - maximum) }
-    for index in logits.indices {
-        let probability = exp(Double(logits[index]) - maximum) / sum
-        derivative[index] = Float(scale * (probability - (index == target ? 1 : 0)))
-    }
-    // The difference of logits first: adding the maximum back would lose the logarithm beside a large one.
-    return (log(sum) + (maximum - Double(logits[target])), best)
 }

@@ -64,6 +64,16 @@ pub enum ProbeTemplate {
     None = 2,
 }
 
+/// What a data stream is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub enum StreamKind {
+    /// Instructions, images and actions.
+    Demonstrations = 0,
+    /// Questions about images, with answers.
+    Questions = 1,
+}
+
 /// The parameter group a block belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]

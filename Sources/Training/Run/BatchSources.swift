@@ -59,6 +59,17 @@ extension TrainingBatch {
                 action: .init(proprio: batch.proprio, policyInput: policyInput)),
             targetActions: batch.actions)
     }
+
+    /// Questions with their answers behind them, of which the last token is predicted only.
+    static func questions(_ batch: VQABatch, prompts: PromptEncoder) throws -> TrainingBatch {
+        let answers = try batch.answers.map(prompts.answer)
+        return TrainingBatch(
+            input: ModelInput(
+                images: .rgb(batch.images), cameras: 1,
+                prompts: zip(batch.questions, answers).map { prompts.question($0) + $1.dropLast() },
+                answerLengths: answers.map(\.count)),
+            answerIDs: answers.flatMap { $0.map(Int64.init) })
+    }
 }
 
 /// Micro-batches of questions about images.
@@ -72,10 +83,7 @@ final class QuestionSource: BatchSource {
     }
 
     func next(policyInput: [Float]) throws -> TrainingBatch {
-        let batch = try sampler.next()
-        return TrainingBatch(
-            input: ModelInput(images: .rgb(batch.images), cameras: 1, prompts: batch.questions.map(prompts.question)),
-            answerIDs: try batch.answers.map { Int64(try prompts.answer($0)) })
+        try .questions(try sampler.next(), prompts: prompts)
     }
 
     var cursor: String { CursorText.encode(sampler.cursor) }

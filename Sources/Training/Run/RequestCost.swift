@@ -74,6 +74,12 @@ extension TrainingStep {
                     ? "a forward pass under the initial weights, one for all taps"
                     : "a forward pass under the initial weights")
         }
+        let hasAnchors = taps.contains { !readers(of: "anchor.\($0.name)").isEmpty }
+        for (name, count) in [("anchor_actions", run.actionCount), ("anchor_text_logits", run.answerCount)] {
+            add(
+                name, readers(of: name), 4 * count, hasAnchors ? 0 : steps * run.anchorFlops,
+                hasAnchors ? "in the same pass under the initial weights" : "a forward pass under the initial weights")
+        }
         for cost in run.probes {
             let probe = cost.probe
             let every = probe.interval == 1 ? "every step" : "every \(probe.interval) steps"
@@ -88,12 +94,25 @@ extension TrainingStep {
                 askers(taps.map { probe.name("anchor.\($0)") } + [probe.name("anchor_logits")]), 4 * cost.anchorCount,
                 due * cost.anchorFlops, "the same under the initial weights")
         }
+        for cost in run.streams {
+            let stream = cost.stream
+            let every = stream.interval == 1 ? "every step" : "every \(stream.interval) steps"
+            let due = steps / Double(stream.interval)
+            let values = stream.valueNames(composition)
+            let anchors = values.filter { $0.dropFirst(stream.prefix.count).hasPrefix("anchor") }
+            add(
+                stream.title, instances { $0.reads.contains { values.contains($0.name) } }, 0, due * cost.forwardFlops,
+                "a forward pass of \(stream.batchSize) samples \(every); its memory is in activations")
+            add(
+                "\(stream.title) anchors", instances { $0.reads.contains { anchors.contains($0.name) } },
+                4 * cost.anchorCount, due * cost.anchorFlops, "the same under the initial weights")
+        }
         for (index, objective) in objectives.enumerated() {
-            let interval = probeInterval(of: objective)
+            let interval = interval(of: objective)
             add(
                 "gradient of \(objective)", givers(of: "loss.\(objective)"), run.reachedBytes(index),
                 steps * run.backwardFlops[index] / Double(interval),
-                "a backward pass of its own\(interval == 1 ? "" : " when its probe runs"), and an accumulator where it "
+                "a backward pass of its own\(interval == 1 ? "" : " when its data are there"), and an accumulator where it "
                     + "reaches")
         }
         add(
@@ -104,12 +123,15 @@ extension TrainingStep {
         return costs
     }
 
-    /// Steps between those in which an objective has a gradient: more than 1 when every cotangent it gives is of probes.
-    private func probeInterval(of objective: String) -> Int {
+    /// Steps between those in which an objective has a gradient: more than 1 when every cotangent it gives is of probes or
+    /// data streams.
+    private func interval(of objective: String) -> Int {
         let prefix = "cotangent.\(objective)."
         let given = composition.plugins.flatMap(\.hooks).flatMap(\.provides).filter { $0.hasPrefix(prefix) }
         let intervals = given.map { name in
-            probes.probes.first { name.hasPrefix("\(prefix)probe.\($0.name).") }.map { max(1, $0.interval) } ?? 1
+            probes.probes.first { name.hasPrefix("\(prefix)probe.\($0.name).") }.map { max(1, $0.interval) }
+                ?? streams.streams.first { !$0.prefix.isEmpty && name.hasPrefix(prefix + $0.prefix) }
+                .map { max(1, $0.interval) } ?? 1
         }
         return intervals.min() ?? 1
     }

@@ -39,6 +39,8 @@ struct RunParts {
     private(set) var pluginChanges: [String] = []
     /// What the resumed run trained on and trains on now, when these are not the same.
     private(set) var dataChange: String?
+    /// What the user should know about the data streams.
+    let streamNotes: [String]
 
     /// - Parameters:
     ///   - allowsPluginChanges: whether a run may be resumed with other plugins than it began with.
@@ -75,7 +77,10 @@ struct RunParts {
         absent = absent.filter { !model.isHeadParameter($0) }
         fresh = absent
 
-        (source, statistics, evaluationData) = try Self.data(settings, config: folder.config, prompts: prompts)
+        let streams = try StreamData(settings, config: folder.config, prompts: prompts)
+        let data = try Self.data(settings, config: folder.config, prompts: prompts)
+        (source, evaluationData) = (data.source, data.evaluation)
+        statistics = data.statistics.merging(streams.statistics) { own, _ in own }
 
         var initial: SafetensorsFile?
         if let resuming {
@@ -91,12 +96,14 @@ struct RunParts {
             schedule: LearningRateSchedule(
                 kind: settings.schedule, base: settings.learningRate, warmupSteps: settings.warmupSteps,
                 decayStep: settings.decayStep, totalSteps: settings.steps),
-            parallel: parallel, batchSize: settings.batchSize, steps: settings.steps, encodePrompt: prompts.encode,
+            parallel: parallel, batchSize: settings.batchSize, steps: settings.steps, absent: settings.absentValues,
+            streams: streams.sources, encodePrompt: prompts.encode,
             makeAnchor: {
                 try AnchorWeights(
                     model: model0, source: choice, folder: folderForAnchor, initial: initial,
                     isResuming: resuming != nil && settings.startsFresh)
             })
+        streamNotes = streams.notes(composition, streams: step.streams.streams)
         if let resuming {
             let changes = try PluginChanges(of: composition, since: resuming.run)
             if !allowsPluginChanges { try changes.refuse(of: resuming.run) }
@@ -107,6 +114,7 @@ struct RunParts {
             } else {
                 try source.restore(cursor: state.dataCursor)
             }
+            try step.streams.restore(state.streamCursors ?? [:])
         }
     }
 
@@ -173,7 +181,7 @@ struct RunParts {
 
     private static func data(
         _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder
-    ) throws -> (any BatchSource, [String: DatasetStatistics], EvaluationData) {
+    ) throws -> (source: any BatchSource, statistics: [String: DatasetStatistics], evaluation: EvaluationData) {
         var evaluation = EvaluationData()
         if !settings.questions.isEmpty {
             let questions = try VQADataset(path: settings.questions, split: "test")

@@ -48,6 +48,7 @@ public final class Trainer {
     private let modelHash: String
     private let pluginChanges: [String]
     private let dataChange: String?
+    private let streamNotes: [String]
     private let metrics: MetricsLog
     private let board: TensorBoardWriter
     /// Steps done.
@@ -119,6 +120,7 @@ public final class Trainer {
         modelHash = parts.modelHash
         pluginChanges = parts.pluginChanges
         dataChange = parts.dataChange
+        streamNotes = parts.streamNotes
         evaluationData = parts.evaluationData
         evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
         metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
@@ -135,6 +137,7 @@ public final class Trainer {
         shouldStop: () -> Bool = { false }, report: (TrainingEvent) -> Void = { _ in }
     ) throws -> RunSummary {
         for change in pluginChanges { report(.note("changed plugins: \(change)")) }
+        for note in streamNotes { report(.note(note)) }
         if let dataChange { report(.note("changed data: \(dataChange)")) }
         var evaluations: [String: Double] = [:]
         if stepsDone == 0 { _ = try evaluate("before", into: &evaluations, shouldStop, report) }
@@ -194,7 +197,7 @@ public final class Trainer {
         let state = TrainerState(
             step: stepsDone, updates: step.optimizer.updates, skippedSteps: step.skippedSteps,
             multipliers: session.multipliers, plugins: session.plugins, previousValues: session.previousValues,
-            dataCursor: source.cursor,
+            dataCursor: source.cursor, streamCursors: step.streams.cursors,
             dataChoice: settings.dataChoice, modelHash: modelHash,
             learningRateScales: settings.learningRateScales?.factors)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in

@@ -20,6 +20,8 @@ struct TrainerState: Codable {
     /// Values of the last step that hooks read as `name@prev`.
     var previousValues: Data
     var dataCursor: String
+    /// Where each data stream is in its data; nil in checkpoints of a craft without them.
+    var streamCursors: [String: String]?
     /// What the cursor is a position in; nil in checkpoints of a craft that could not change it.
     var dataChoice: RunSettings.DataChoice?
     /// SHA-256 of the model's backbone file when the run began.

@@ -5,6 +5,7 @@ internal import PluginRuntime
 struct StepPlan {
     let taps: [FeatureTap]
     let probes: [Probe]
+    let streams: [StreamRequest]
     let blocks: ParameterBlocks
     /// Factor on the learning rate of each parameter, by id.
     let rateScales: [Double]
@@ -13,7 +14,7 @@ struct StepPlan {
     ///   - encodePrompt: turns a probe's text, in one of the model's prompts, into token ids; nil refuses probes.
     init(
         _ session: HookSession, model: VLAModel, settings: StepSettings, batchSize: Int, steps: Int,
-        absent: [String: String], encodePrompt: PromptEncoding?
+        absent: [String: String], streams given: StreamSources, encodePrompt: PromptEncoding?
     ) throws {
         var facts = PlanFacts()
         facts.hiddenStates = model.config.decoder.layers + 1
@@ -27,7 +28,10 @@ struct StepPlan {
         facts.groups = ParameterGroup.allCases.map(\.rawValue)
         facts.blocks = { ParameterBlocks(of: model.parameters, scope: $0).facts }
         facts.absent = absent
+        facts.streams = given.kinds
+        facts.streamAdvice = StreamSetting.advice
         let decisions = try session.plan(facts)
+        streams = decisions.streams
         taps = decisions.taps.map(FeatureTap.init)
         probes = try decisions.probes.map { request in
             try Probe(request) { text, template in
