@@ -108,11 +108,11 @@ extension TrainingStep {
                 4 * cost.anchorCount, due * cost.anchorFlops, "the same under the initial weights")
         }
         for (index, objective) in objectives.enumerated() {
-            let interval = interval(of: objective)
+            let (interval, occasion) = occasion(of: objective)
             add(
                 "gradient of \(objective)", givers(of: "loss.\(objective)"), run.reachedBytes(index),
                 steps * run.backwardFlops[index] / Double(interval),
-                "a backward pass of its own\(interval == 1 ? "" : " when its data are there"), and an accumulator where it "
+                "a backward pass of its own\(interval == 1 ? "" : " when its \(occasion) runs"), and an accumulator where it "
                     + "reaches")
         }
         add(
@@ -123,17 +123,19 @@ extension TrainingStep {
         return costs
     }
 
-    /// Steps between those in which an objective has a gradient: more than 1 when every cotangent it gives is of probes or
-    /// data streams.
-    private func interval(of objective: String) -> Int {
+    /// Steps between those in which an objective has a gradient, and what runs in them: more than 1 when every cotangent it
+    /// gives is of probes or data streams.
+    private func occasion(of objective: String) -> (interval: Int, what: String) {
         let prefix = "cotangent.\(objective)."
         let given = composition.plugins.flatMap(\.hooks).flatMap(\.provides).filter { $0.hasPrefix(prefix) }
-        let intervals = given.map { name in
-            probes.probes.first { name.hasPrefix("\(prefix)probe.\($0.name).") }.map { max(1, $0.interval) }
-                ?? streams.streams.first { !$0.prefix.isEmpty && name.hasPrefix(prefix + $0.prefix) }
-                .map { max(1, $0.interval) } ?? 1
+        let occasions = given.map { name -> (interval: Int, what: String) in
+            if let probe = probes.probes.first(where: { name.hasPrefix(prefix + $0.name("")) }) {
+                return (max(1, probe.interval), "probe")
+            }
+            let stream = streams.streams.first { !$0.prefix.isEmpty && name.hasPrefix(prefix + $0.prefix) }
+            return (max(1, stream?.interval ?? 1), "stream")
         }
-        return intervals.min() ?? 1
+        return occasions.min { $0.interval < $1.interval } ?? (1, "")
     }
 
     private func readers(of name: String) -> [String] { instances { $0.reads.contains { $0.name == name } } }

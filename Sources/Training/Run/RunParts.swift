@@ -114,7 +114,7 @@ struct RunParts {
             } else {
                 try source.restore(cursor: state.dataCursor)
             }
-            try step.streams.restore(state.streamCursors ?? [:])
+            try step.restoreStreams(state.streamCursors ?? [:])
         }
     }
 

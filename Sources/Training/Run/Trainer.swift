@@ -197,7 +197,7 @@ public final class Trainer {
         let state = TrainerState(
             step: stepsDone, updates: step.optimizer.updates, skippedSteps: step.skippedSteps,
             multipliers: session.multipliers, plugins: session.plugins, previousValues: session.previousValues,
-            dataCursor: source.cursor, streamCursors: step.streams.cursors,
+            dataCursor: source.cursor, streamCursors: step.streamCursors,
             dataChoice: settings.dataChoice, modelHash: modelHash,
             learningRateScales: settings.learningRateScales?.factors)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in

@@ -90,3 +90,11 @@ final class StreamPasses {
         for stream in active { if let cursor = cursors[stream.key] { try stream.source?.restore(cursor: cursor) } }
     }
 }
+
+extension TrainingStep {
+    /// Where each data stream is in its data, for a checkpoint.
+    public var streamCursors: [String: String] { streams.cursors }
+
+    /// Continues streams where a checkpoint was; one that it does not know begins.
+    public func restoreStreams(_ cursors: [String: String]) throws { try streams.restore(cursors) }
+}
