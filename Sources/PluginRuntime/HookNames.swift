@@ -237,7 +237,7 @@ extension NameRegistry {
         Entry(
             "text_logits", type: "f32[n,v]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .expensive,
             doc:
-                "Language-model logits at the positions that predict the tokens of the answers, sample by sample; each answer is in the sequence behind its question. The same positions as answer_logits; put cotangents on one of the two."
+                "Language-model logits at the positions that predict the tokens of the answers, sample by sample; each answer is in the sequence behind its question. The same values as answer_logits."
         ),
         Entry(
             "text_ids", type: "i64[n]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .cheap,
@@ -262,16 +262,18 @@ extension NameRegistry {
         Entry(
             "sample_id", type: "i64[b]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .cheap,
             doc:
-                "A number for each sample of the batch, the same in every epoch and run: of a demonstration (episode * 65536 + step) in its data set, of a question its place in the file. Data sets of a mixture add 2^48 times their place in it."
+                "A number for each sample of the batch, the same in every epoch and run: of a demonstration episode * 10^6 + step in stored order, of a question its place in the file. The second data set of a mixture adds 10^15, and so on."
         ),
         Entry(
             "task_id", type: "i64[b]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .cheap,
             doc:
-                "Which of the instructions that the run trains on, sorted, each sample has, counted from 0; of questions, which of the sorted answers."
+                "Which of the instructions that the run trains on, sorted, each sample has, counted from 0; of questions, which of the sorted questions."
         ),
         Entry(
             "side.{side}", type: "f32[b,d]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .cheap,
-            doc: "What the user gave for each sample under --side {side}=FILE, a row of d numbers."),
+            doc:
+                "What the user gave for each sample under --side {side}=FILE: a safetensors file with ids [N] (sample_id) and values [N, ...], a row of d numbers for each."
+        ),
     ]
 
     /// Further data beside the run's own, which plugins ask for and the user gives: `--stream NAME=KIND:FOLDER`.

@@ -785,8 +785,7 @@ enum {
  *
  * text_logits: f32[n,v]      pre_backward | -
  *     Language-model logits at the positions that predict the tokens of the answers, sample by sample; each answer
- *     is in the sequence behind its question. The same positions as answer_logits; put cotangents on one of the two.
- *     Hosts: vla.
+ *     is in the sequence behind its question. The same values as answer_logits. Hosts: vla.
  *
  * text_ids: i64[n]      pre_backward | -
  *     Token ids that the positions of text_logits should predict. Hosts: vla.
@@ -802,16 +801,17 @@ enum {
  *     proprioception projector included: one further forward pass without tape. Hosts: vla.
  *
  * sample_id: i64[b]      pre_backward | -
- *     A number for each sample of the batch, the same in every epoch and run: of a demonstration (episode * 65536 +
- *     step) in its data set, of a question its place in the file. Data sets of a mixture add 2^48 times their place
- *     in it. Hosts: vla.
+ *     A number for each sample of the batch, the same in every epoch and run: of a demonstration episode * 10^6 +
+ *     step in stored order, of a question its place in the file. The second data set of a mixture adds 10^15, and so
+ *     on. Hosts: vla.
  *
  * task_id: i64[b]      pre_backward | -
  *     Which of the instructions that the run trains on, sorted, each sample has, counted from 0; of questions, which
- *     of the sorted answers. Hosts: vla.
+ *     of the sorted questions. Hosts: vla.
  *
  * side.{side}: f32[b,d]      pre_backward | -
- *     What the user gave for each sample under --side {side}=FILE, a row of d numbers. Hosts: vla.
+ *     What the user gave for each sample under --side {side}=FILE: a safetensors file with ids [N] (sample_id) and
+ *     values [N, ...], a row of d numbers for each. Hosts: vla.
  *
  * stream.{stream}.interval: i64      - | plan
  *     Steps from one batch of data stream {stream} to the next; 0 turns it off. Where its data are is the user's to

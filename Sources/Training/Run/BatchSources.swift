@@ -26,11 +26,13 @@ enum DemonstrationParts {
 final class DemonstrationSource: BatchSource {
     private let reader: DemonstrationReader
     private let prompts: PromptEncoder
+    private let tasks: [String: Int64]
     private var encoded: [String: [Int32]] = [:]
 
     init(_ reader: DemonstrationReader, prompts: PromptEncoder) {
         self.reader = reader
         self.prompts = prompts
+        tasks = reader.sampler.instructions.places
     }
 
     func next(policyInput: [Float]) throws -> TrainingBatch {
@@ -41,7 +43,10 @@ final class DemonstrationSource: BatchSource {
             encoded[instruction] = ids
             return ids
         }
-        return .demonstrations(batch, prompts: ids, policyInput: policyInput)
+        var made = TrainingBatch.demonstrations(batch, prompts: ids, policyInput: policyInput)
+        made.samples = batch.samples
+        made.tasks = batch.instructions.map { tasks[$0] ?? -1 }
+        return made
     }
 
     var cursor: String { CursorText.encode(reader.cursor) }
@@ -76,19 +81,32 @@ extension TrainingBatch {
 final class QuestionSource: BatchSource {
     private let sampler: VQASampler
     private let prompts: PromptEncoder
+    private let tasks: [String: Int64]
 
     init(_ sampler: VQASampler, prompts: PromptEncoder) {
         self.sampler = sampler
         self.prompts = prompts
+        tasks = Set(sampler.dataset.questions.map(\.text)).sorted().places
     }
 
     func next(policyInput: [Float]) throws -> TrainingBatch {
-        try .questions(try sampler.next(), prompts: prompts)
+        let batch = try sampler.next()
+        var made = try TrainingBatch.questions(batch, prompts: prompts)
+        made.samples = batch.samples
+        made.tasks = batch.questions.map { tasks[$0] ?? -1 }
+        return made
     }
 
     var cursor: String { CursorText.encode(sampler.cursor) }
 
     func restore(cursor: String) throws { sampler.cursor = try CursorText.decode(cursor) }
+}
+
+extension [String] {
+    /// Where each is among them.
+    fileprivate var places: [String: Int64] {
+        Dictionary(uniqueKeysWithValues: enumerated().map { ($1, Int64($0)) })
+    }
 }
 
 /// A data cursor as the text kept in a checkpoint.

@@ -49,7 +49,8 @@ public struct MemoryPlan: Sendable {
             model: model, composition: composition, settings: StepSettings(settings), optimizer: settings.optimizer,
             schedule: LearningRateSchedule(
                 kind: .constant, base: settings.learningRate, warmupSteps: 0, decayStep: 0, totalSteps: settings.steps),
-            parallel: idle, batchSize: settings.batchSize, steps: settings.steps, absent: settings.absentValues,
+            parallel: idle, batchSize: settings.batchSize, steps: settings.steps,
+            absent: settings.absentValues(composition),
             streams: StreamSources(settings) { name, _, count in
                 BlankBatches(settings, stream: name, count: count, folder.config, prompts)
             },

@@ -79,7 +79,9 @@ struct RunParts {
 
         let streams = try StreamData(settings, config: folder.config, prompts: prompts)
         let data = try Self.data(settings, config: folder.config, prompts: prompts)
-        (source, evaluationData) = (data.source, data.evaluation)
+        let sides = try settings.sideValues(composition)
+        source = sides.isEmpty ? data.source : SideSource(data.source, sides)
+        evaluationData = data.evaluation
         statistics = data.statistics.merging(streams.statistics) { own, _ in own }
 
         var initial: SafetensorsFile?
@@ -96,7 +98,8 @@ struct RunParts {
             schedule: LearningRateSchedule(
                 kind: settings.schedule, base: settings.learningRate, warmupSteps: settings.warmupSteps,
                 decayStep: settings.decayStep, totalSteps: settings.steps),
-            parallel: parallel, batchSize: settings.batchSize, steps: settings.steps, absent: settings.absentValues,
+            parallel: parallel, batchSize: settings.batchSize, steps: settings.steps,
+            absent: settings.absentValues(composition),
             streams: streams.sources, encodePrompt: prompts.encode,
             makeAnchor: {
                 try AnchorWeights(

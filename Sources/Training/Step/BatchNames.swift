@@ -27,6 +27,10 @@ struct BatchNames {
     let textIDs: Value
     let textRow: Value
     let anchorTextLogits: Value
+    let sampleID: Value
+    let taskID: Value
+    /// By what the user calls it, those that some hook reads.
+    let sides: [(side: String, name: ValueName)]
     let taps: [(feature: ValueName, anchor: ValueName, mask: ValueName)]
     /// Whether some hook reads features under the initial weights.
     let readsAnchorFeatures: Bool
@@ -46,6 +50,11 @@ struct BatchNames {
         textIDs = value("text_ids")
         textRow = value("text_row")
         anchorTextLogits = value("anchor_text_logits")
+        sampleID = value("sample_id")
+        taskID = value("task_id")
+        sides =
+            prefix.isEmpty && part == .everything
+            ? Self.sides(composition).map { ($0, ValueName("side.\($0)")) } : []
         self.taps = taps.map {
             (
                 ValueName("\(prefix)feature.\($0.name)"), ValueName("\(prefix)anchor.\($0.name)"),
@@ -53,6 +62,11 @@ struct BatchNames {
             )
         }
         readsAnchorFeatures = taps.contains { composition.reads("\(prefix)anchor.\($0.name)", at: .preBackward) }
+    }
+
+    /// What hooks read of the user's values by sample.
+    static func sides(_ composition: Composition) -> [String] {
+        composition.resolvedReads(at: .preBackward).filter { $0.hasPrefix("side.") }.map { String($0.dropFirst(5)) }
     }
 
     /// Whether logits are read where answers are predicted, under the current weights.

@@ -14,6 +14,9 @@ final class BatchPasses {
     private var kept = KeptResults()
     private let textIDs = SessionArray<Int64>(.i64)
     private let textRows = SessionArray<Int64>(.i64)
+    private let sampleIDs = SessionArray<Int64>(.i64)
+    private let taskIDs = SessionArray<Int64>(.i64)
+    private let sides: [SessionArray<Float>]
 
     init(
         _ taps: [FeatureTap], prefix: String = "", part: BatchNames.Part = .everything, model: VLAModel,
@@ -22,6 +25,7 @@ final class BatchPasses {
         self.taps = taps
         self.model = model
         names = BatchNames(prefix, part: part, taps: taps, composition)
+        sides = names.sides.map { _ in SessionArray(.f32) }
     }
 
     /// Whether some hook reads what the initial weights make of the batch.
@@ -74,9 +78,24 @@ final class BatchPasses {
             if names.readsAnchorFeatures { values.set(name.anchor, .floats(kept[slot], shape)) }
             targets.append((name.feature, feature.tensor))
         }
+        offerSamples(batch, to: values)
         if batch.input.action != nil { targets += offerActions(output, of: batch, to: values, on: tape) }
         if !batch.answerIDs.isEmpty { targets += offerAnswers(output, of: batch, to: values) }
         return targets
+    }
+
+    private func offerSamples(_ batch: TrainingBatch, to values: ValueStore) {
+        let count = batch.input.prompts.count
+        if names.sampleID.isRead, !batch.samples.isEmpty {
+            values.set(names.sampleID.name, sampleIDs.view(of: batch.samples, [count]))
+        }
+        if names.taskID.isRead, !batch.tasks.isEmpty {
+            values.set(names.taskID.name, taskIDs.view(of: batch.tasks, [count]))
+        }
+        for (index, (side, name)) in names.sides.enumerated() {
+            guard let rows = batch.sides[side] else { continue }
+            values.set(name, sides[index].view(of: rows.values, [count, rows.width]))
+        }
     }
 
     private func offerActions(

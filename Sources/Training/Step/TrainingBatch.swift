@@ -8,6 +8,12 @@ public struct TrainingBatch {
     /// Token ids of the answers, sample by sample, as many of each as `input.answerLengths` says; empty when the batch has
     /// none.
     public var answerIDs: [Int64]
+    /// A number for each sample, the same whenever it is drawn, [B]; empty when samples have none.
+    public var samples: [Int64] = []
+    /// Which instruction of the run, or which question, each sample has, [B]; empty when they have none.
+    public var tasks: [Int64] = []
+    /// What the user gave for each sample, by name: [B, width].
+    public var sides: [String: (values: [Float], width: Int)] = [:]
 
     public init(input: ModelInput, targetActions: [Float] = [], answerIDs: [Int64] = []) {
         self.input = input

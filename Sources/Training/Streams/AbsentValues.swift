@@ -2,7 +2,7 @@ internal import PluginRuntime
 
 extension RunSettings {
     /// Values that a run of these settings never has, by name, each with the reason and what to do about it.
-    var absentValues: [String: String] {
+    func absentValues(_ composition: Composition) -> [String: String] {
         var absent: [String: String] = [:]
         func add(_ names: [String], _ prefix: String, _ reason: String) {
             for name in names { absent[prefix + name] = reason }
@@ -21,6 +21,10 @@ extension RunSettings {
                 BatchNames.answers, "",
                 "demonstrations have no answers, and of the streams \(questions.joined(separator: ", ")) it is not clear whose; "
                     + "give one stream of questions, or read stream.NAME.text_logits")
+        }
+        for side in BatchNames.sides(composition) where !(sides ?? []).contains(where: { $0.name == side }) {
+            absent["side.\(side)"] =
+                "the run was not given it; add --side \(side)=FILE, a safetensors file of values by sample"
         }
         for stream in streams ?? [] {
             let prefix = StreamRequest.prefix(of: stream.name)
