@@ -90,13 +90,13 @@ import Training
         }
     }
 
-    @Test(arguments: ["CoTraining", "CoTraining:reduction=answer:batch=3", "Replay"], [false, true])
+    @Test(arguments: ["CoTraining", "CoTraining:reduction=answer:batch=3"], [false, true])
     func gradientAgainstFiniteDifferences(_ plugin: String, _ checkpoints: Bool) throws {
         let fixture = try StepFixture()
         var settings = StepSettings()
         settings.checkpointsActivations = checkpoints
         let same = try fixture.step(plugin, settings: settings, learningRate: 0, streams: frozen(fixture))
-        try fixture.expectDerivative(of: plugin.hasPrefix("Replay") ? "replay" : "cotraining", in: same) {
+        try fixture.expectDerivative(of: "cotraining", in: same) {
             try run(same, fixture, steps: 0..<1)[0].metrics
         }
     }
@@ -203,7 +203,8 @@ import Training
         let step = try fixture.step(
             "BaselineL1,AnswerLoss,CoTraining", learningRate: 0, streams: sources(fixture, answers: "vqa"))
         let metrics = try run(step, fixture, steps: 0..<1)[0].metrics
-        #expect(metrics["loss.answer"] == metrics["loss.cotraining"])
+        let (answer, cotraining) = (try #require(metrics["loss.answer"]), try #require(metrics["loss.cotraining"]))
+        #expect(answer > 0 && abs(answer / cotraining - 1) < 1e-12)
         let name = "language_model.model.layers.1.mlp.up_proj.weight"
         let gradients = ["answer", "cotraining"].map { fixture.gradient(step, $0, name) }
         #expect(gradients[0] == gradients[1] && gradients[0].contains { $0 != 0 })
