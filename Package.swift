@@ -28,15 +28,14 @@ func exports(_ map: String) -> [LinkerSetting] {
 /// The plugins that ship with craft. Each is a dynamic library that the host finds at run time; no target links one. A list,
 /// not what Plugins/ holds: SwiftPM keeps an evaluated manifest until its text changes, and would not see a new folder.
 let plugins = [
-    "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CRaFTDual", "CRaFTProjection",
-    "FixedMultiplier", "GradDrop", "ProbeTokens", "nuPI",
+    "AnchorVariants", "AugmentedLagrangian", "CRaFTDual", "CRaFTProjection", "FixedMultiplier", "GradDrop", "ProbeTokens", "nuPI",
 ]
 
 /// Those that also use GradientMath.
 let gradientPlugins = [
-    "AGEM", "AlignedMTL", "CAGrad", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
-    "GeometricMean", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo", "MultiplierSchedule", "NashMTL",
-    "PCGrad", "RLW", "STCH", "Sum", "UPGrad", "UW",
+    "AGEM", "ActionAnchor", "AlignedMTL", "AnswerLoss", "BaselineL1", "CAGrad", "ClipGradNorm", "CoTraining", "ConFIG",
+    "Constant", "DWA", "DualProj", "FAMO", "FairGrad", "GeometricMean", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA",
+    "Mean", "MoCo", "MultiplierSchedule", "NashMTL", "PCGrad", "RLW", "Replay", "STCH", "Sum", "UPGrad", "UW",
 ]
 
 func plugin(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {

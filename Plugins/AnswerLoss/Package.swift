@@ -3,7 +3,9 @@
 import PackageDescription
 
 let sdk = Context.environment["CRAFT_SDK"] ?? "\(Context.packageDirectory)/../../.build/sdk"
-let products: [Target.Dependency] = [.product(name: "PluginKit", package: "sdk")]
+let products: [Target.Dependency] = [
+    .product(name: "PluginKit", package: "sdk"), .product(name: "GradientMath", package: "sdk"),
+]
 let package = Package(
     name: "AnswerLoss", products: [.library(name: "AnswerLoss", type: .dynamic, targets: ["AnswerLoss"])],
     dependencies: [.package(name: "sdk", path: sdk)],

@@ -218,6 +218,18 @@ struct TrainingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "Further data that plugins ask for by NAME, beside --data: questions in easy-VQA's layout (its split train, or a split's own folder) or demonstrations; as often as needed.",
+            valueName: "name=questions:folder|name=demonstrations:folder"))
+    var stream: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Values by sample that plugins read as side.NAME: a safetensors file with ids [N] and values [N, ...]; as often as needed.",
+            valueName: "name=file"))
+    var side: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
             "Questions that measure retention: a folder in easy-VQA's layout, or none. Default: the held-out ones that ship with craft.",
             valueName: "folder"))
     var questions: String?
@@ -312,6 +324,8 @@ struct TrainingOptions: ParsableArguments {
             }
             settings.skipsNonFinite = onNonFinite == "skip"
         }
+        if !stream.isEmpty { settings.streams = try StreamSetting.parse(stream) }
+        if !side.isEmpty { settings.sides = try SideSetting.parse(side) }
         if let questions { settings.questions = questions == "none" ? "" : questions }
         if let questionLimit { settings.questionLimit = questionLimit }
         return settings

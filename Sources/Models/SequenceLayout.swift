@@ -34,8 +34,11 @@ public struct SequenceLayout: Sendable {
     /// Rows of a sample's action queries.
     public func queryRows(_ sample: Int) -> Range<Int> { rows(sample, visual + promptLengths[sample], queries) }
 
-    /// Row of a sample's last prompt token, where an answer is read.
-    public func answerRow(_ sample: Int) -> Int { sample * tokens + visual + promptLengths[sample] - 1 }
+    /// Rows that predict an answer of so many tokens, of which all but the last end a sample's prompt.
+    public func answerRows(_ sample: Int, tokens count: Int) -> Range<Int> {
+        precondition((1...promptLengths[sample]).contains(count), "a prompt has a token before its answer")
+        return rows(sample, visual + promptLengths[sample] - count, count)
+    }
 
     /// The policy's "task" window: positions 0 ..< N. One too early, as released weights expect.
     public func taskWindow(_ sample: Int) -> Range<Int> { rows(sample, 0, visual) }

@@ -17,14 +17,17 @@ struct StateDemand {
         self.layers = layers
     }
 
-    /// What taps and an answer need.
+    /// What taps and answers need.
     ///
+    /// - `answers`: rows at which answers are read; empty: none are.
     /// - `rowwise`: whether a row of a matrix product does not depend on which others are computed with it. Anchor features
     ///   must equal those of the full pass bit for bit while the weights do, or rounding would pass for drift at step 0: so
     ///   without it taps get whole states.
     init(
-        taps: [FeatureTap], wantsAnswer: Bool, layers: Int, layout: SequenceLayout, rowwise: Bool, on tape: Tape
+        taps: [FeatureTap], answers: ArenaList<Int32>, layers: Int, layout: SequenceLayout, rowwise: Bool,
+        on tape: Tape
     ) {
+        let wantsAnswer = !answers.isEmpty
         let last = taps.lazy.filter { $0.highestState(layers: layers) == layers }
         var rows: ArenaList<Int32>?
         if last.isEmpty || rowwise, !last.isEmpty || wantsAnswer {
@@ -33,8 +36,8 @@ struct StateDemand {
                 for tap in last {
                     for row in layout.rows(of: tap.tokens, sample) { isRead[row] = true }
                 }
-                if wantsAnswer { isRead[layout.answerRow(sample)] = true }
             }
+            for row in answers { isRead[Int(row)] = true }
             var read = tape.list(of: Int32.self, capacity: isRead.count)
             for row in isRead.indices where isRead[row] { read.append(Int32(row)) }
             rows = read.count < isRead.count ? read : nil

@@ -25,8 +25,12 @@ public struct ModelInput {
     public var prompts: [[Int32]]
     /// What the policy reads besides the hidden states; nil runs the vision-language model alone, without queries.
     public var action: ActionInput?
-    /// Whether logits over the vocabulary are computed at each sample's last prompt token.
+    /// Whether logits over the vocabulary are computed where each sample's answer is read: at its last prompt token, or at
+    /// the positions that ``answerLengths`` says.
     public var wantsAnswer: Bool
+    /// Tokens of each sample's answer, of which all but the last stand at the end of its prompt: each of the positions that
+    /// predict one has logits. Empty: answers of one token. More than one is for causal decoders.
+    public var answerLengths: [Int]
 
     public struct ActionInput {
         /// Normalised proprioception, [B, 8].
@@ -44,13 +48,15 @@ public struct ModelInput {
     }
 
     public init(
-        images: Images, cameras: Int, prompts: [[Int32]], action: ActionInput? = nil, wantsAnswer: Bool = false
+        images: Images, cameras: Int, prompts: [[Int32]], action: ActionInput? = nil, wantsAnswer: Bool = false,
+        answerLengths: [Int] = []
     ) {
         self.images = images
         self.cameras = cameras
         self.prompts = prompts
         self.action = action
         self.wantsAnswer = wantsAnswer
+        self.answerLengths = answerLengths
     }
 }
 
@@ -64,7 +70,7 @@ public struct ModelOutput {
     public let projectedPatches: Tensor
     /// [B * chunk, actionDim], normalised; nil when the policy did not run.
     public let predictedActions: Tensor?
-    /// [B, vocabulary]; nil unless asked for.
+    /// [B, vocabulary], or a row for each token of the answers, sample by sample; nil unless asked for.
     public let answerLogits: Tensor?
     /// Taps in the order they were asked for.
     public let features: ArenaList<TappedFeature>
@@ -178,11 +184,12 @@ public final class VLAModel {
         }
         tape.stage = ForwardStage.decoder.rawValue
         let embeddings = assemble(projected, prompts: input.prompts, layout: layout, on: tape)
+        let answers = answerRows(of: input, layout, on: tape)
         let demand =
             input.action?.runsPolicy == true
             ? StateDemand.all(layers: config.decoder.layers)
             : StateDemand(
-                taps: taps, wantsAnswer: input.wantsAnswer, layers: config.decoder.layers, layout: layout,
+                taps: taps, answers: answers, layers: config.decoder.layers, layout: layout,
                 rowwise: tape.parallel.hasRowwiseProducts, on: tape)
         let states = decoder(embeddings, layout: layout, rotary: rotary, demand: demand, on: run)
         tape.stage = ForwardStage.policy.rawValue
@@ -194,8 +201,8 @@ public final class VLAModel {
         // The head is the decoder's, and nothing of the policy lies below it.
         tape.stage = ForwardStage.decoder.rawValue
         if input.wantsAnswer {
-            let rows = tape.list(batch) {
-                RowReference(source: 0, row: demand.row(layout.answerRow($0), ofState: config.decoder.layers))
+            let rows = tape.list(answers.count) {
+                RowReference(source: 0, row: demand.row(Int(answers[$0]), ofState: config.decoder.layers))
             }
             let last = tape.gatherRows(rows, of: states[states.count - 1])
             logits = tape.linear(last, weight: decoder.head)
@@ -216,6 +223,21 @@ public final class VLAModel {
             input.prompts = input.prompts.map { Array($0.prefix(1)) }
         }
         return input
+    }
+
+    /// Rows of the decoder's states whose logits are wanted, ascending.
+    private func answerRows(of input: ModelInput, _ layout: SequenceLayout, on tape: Tape) -> ArenaList<Int32> {
+        guard input.wantsAnswer else { return tape.list(of: Int32.self, capacity: 0) }
+        let lengths = input.answerLengths
+        precondition(lengths.isEmpty || lengths.count == layout.batch, "an answer for every sample")
+        precondition(config.decoder.isCausal || lengths.allSatisfy { $0 == 1 }, "longer answers need a causal decoder")
+        var rows = tape.list(of: Int32.self, capacity: lengths.isEmpty ? layout.batch : lengths.reduce(0, +))
+        for sample in 0..<layout.batch {
+            for row in layout.answerRows(sample, tokens: lengths.isEmpty ? 1 : lengths[sample]) {
+                rows.append(Int32(row))
+            }
+        }
+        return rows
     }
 
     private func runPolicy(

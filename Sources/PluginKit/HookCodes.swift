@@ -89,6 +89,21 @@ public enum ProbeTemplate: Int64, HookCode {
     }
 }
 
+/// What a data stream is of.
+public enum StreamKind: Int64, HookCode {
+    /// Instructions, images and actions.
+    case demonstrations = 0
+    /// Questions about images, with answers.
+    case questions = 1
+
+    public var name: String {
+        switch self {
+        case .demonstrations: "demonstrations"
+        case .questions: "questions"
+        }
+    }
+}
+
 /// The parameter group a block belongs to.
 public enum BlockGroup: Int64, HookCode {
     /// The vision towers.

@@ -44,11 +44,11 @@ extension ArrayView {
 }
 
 /// Memory of the session behind an array that hooks read; it stays where it is while its size does.
-final class SessionArray<Element: BitwiseCopyable> {
+package final class SessionArray<Element: BitwiseCopyable> {
     private var memory: UnsafeMutableBufferPointer<Element>
     private let element: ElementType
 
-    init(_ element: ElementType) {
+    package init(_ element: ElementType) {
         self.element = element
         memory = .allocate(capacity: 1)
     }
@@ -56,7 +56,7 @@ final class SessionArray<Element: BitwiseCopyable> {
     deinit { memory.deallocate() }
 
     /// A view of the values, copied.
-    func view(of values: some Collection<Element>, _ shape: [Int]) -> ArrayView {
+    package func view(of values: some Collection<Element>, _ shape: [Int]) -> ArrayView {
         if memory.count < values.count {
             memory.deallocate()
             memory = .allocate(capacity: values.count)

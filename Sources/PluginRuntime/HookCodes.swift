@@ -2,7 +2,9 @@
 
 extension CodeTable {
     /// Every table of the plugin interface.
-    public static let all = [blockScope, tapLayer, tapTokens, tapPooling, probeTemplate, blockGroup, blockKind]
+    public static let all = [
+        blockScope, tapLayer, tapTokens, tapPooling, probeTemplate, streamKind, blockGroup, blockKind,
+    ]
 
     /// What one block of the Gram matrices is.
     public static let blockScope = CodeTable(
@@ -53,6 +55,14 @@ extension CodeTable {
             Value(name: "question", code: 0, doc: "The model's question prompt."),
             Value(name: "action", code: 1, doc: "The model's action prompt."),
             Value(name: "none", code: 2, doc: "Nothing."),
+        ])
+
+    /// What a data stream is of.
+    public static let streamKind = CodeTable(
+        name: "stream_kind", doc: "What a data stream is of.", isOpen: false,
+        values: [
+            Value(name: "demonstrations", code: 0, doc: "Instructions, images and actions."),
+            Value(name: "questions", code: 1, doc: "Questions about images, with answers."),
         ])
 
     /// The parameter group a block belongs to.
@@ -142,6 +152,16 @@ public enum ProbeTemplate: Int64, HookCode {
     case none = 2
 
     public static var table: CodeTable { .probeTemplate }
+}
+
+/// What a data stream is of.
+public enum StreamKind: Int64, HookCode {
+    /// Instructions, images and actions.
+    case demonstrations = 0
+    /// Questions about images, with answers.
+    case questions = 1
+
+    public static var table: CodeTable { .streamKind }
 }
 
 /// The parameter group a block belongs to.

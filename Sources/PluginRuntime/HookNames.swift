@@ -5,7 +5,8 @@ extension NameRegistry {
     /// Axis letters: b batch, h steps of an action chunk, a action width, t tokens, d hidden width, n answer positions,
     /// or parameters in grads, v vocabulary, k blocks, m objectives, p prompts, c bytes of a text.
     public static let training = NameRegistry(
-        planNames + blockNames + batchNames + probeNames + gradientNames + driftNames + stepNames)
+        planNames + blockNames + batchNames + probeNames + gradientNames + driftNames + stepNames + textNames
+            + sampleNames + streamNames)
 
     private static let inAStep: Set<HookPoint> = [.preBackward, .gradientCombine, .postStep]
     private static let afterPlan = inAStep.union([.evaluate, .finish])
@@ -117,7 +118,7 @@ extension NameRegistry {
             "cotangent.{objective}.{target}", type: "like {target}", readable: [.preBackward],
             producible: [.preBackward], provider: .plugin, hosts: [.features, .vla], cost: .cheap,
             doc:
-                "Derivative of the objective with respect to {target}: predicted_actions, feature.{tap}, answer_logits, probe.{probe}.feature.{tap} or probe.{probe}.logits."
+                "Derivative of the objective with respect to {target}: predicted_actions, feature.{tap}, answer_logits, text_logits, or one of these of a probe (probe.{probe}.logits) or a data stream."
         ),
     ]
 
@@ -316,5 +317,126 @@ extension NameRegistry {
             "stop", type: "f64", producible: [.postStep, .evaluate], provider: .plugin, isCollected: true,
             hosts: [.combine, .features, .vla],
             doc: "Other than 0 ends the run after this step, with a checkpoint. Several hooks may give it."),
+    ]
+
+    /// Answers of several tokens, and what the initial policy would do.
+    private static let textNames: [Entry] = [
+        Entry(
+            "text_logits", type: "f32[n,v]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .expensive,
+            doc:
+                "Language-model logits at the positions that predict the tokens of the answers, sample by sample; each answer is in the sequence behind its question. The same values as answer_logits."
+        ),
+        Entry(
+            "text_ids", type: "i64[n]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .cheap,
+            doc: "Token ids that the positions of text_logits should predict."),
+        Entry(
+            "text_row", type: "i64[n]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .cheap,
+            doc: "The sample that each position of text_logits belongs to, ascending."),
+        Entry(
+            "anchor_text_logits", type: "f32[n,v]", readable: [.preBackward], provider: .host, hosts: [.vla],
+            cost: .expensive,
+            doc: "text_logits of the same batch under the initial weights: one further forward pass without tape."),
+        Entry(
+            "anchor_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host, hosts: [.vla],
+            cost: .expensive,
+            doc:
+                "Actions that the policy would predict for the same batch under the initial weights, its head and its proprioception projector included: one further forward pass without tape."
+        ),
+    ]
+
+    /// Which samples a batch has, and what the user knows of them.
+    private static let sampleNames: [Entry] = [
+        Entry(
+            "sample_id", type: "i64[b]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .cheap,
+            doc:
+                "A number for each sample of the batch, the same in every epoch and run: of a demonstration episode * 10^6 + step in stored order, of a question its place in the file. The second data set of a mixture adds 10^15, and so on."
+        ),
+        Entry(
+            "task_id", type: "i64[b]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .cheap,
+            doc:
+                "Which of the instructions that the run trains on, sorted, each sample has, counted from 0; of questions, which of the sorted questions."
+        ),
+        Entry(
+            "side.{side}", type: "f32[b,d]", readable: [.preBackward], provider: .host, hosts: [.vla], cost: .cheap,
+            doc:
+                "What the user gave for each sample under --side {side}=FILE: a safetensors file with ids [N] (sample_id) and values [N, ...], a row of d numbers for each."
+        ),
+    ]
+
+    /// Further data beside the run's own, which plugins ask for and the user gives: `--stream NAME=KIND:FOLDER`.
+    private static let streamNames: [Entry] = [
+        Entry(
+            "stream.{stream}.interval", type: "i64", producible: [.plan], provider: .plugin, isShared: true,
+            hosts: [.vla],
+            doc:
+                "Steps from one batch of data stream {stream} to the next; 0 turns it off. Where its data are is the user's to say: --stream {stream}=questions:FOLDER or demonstrations:FOLDER."
+        ),
+        Entry(
+            "stream.{stream}.start", type: "i64", producible: [.plan], provider: .plugin, isShared: true, hosts: [.vla],
+            doc: "First step in which the stream has a batch. Default: 0."),
+        Entry(
+            "stream.{stream}.batch", type: "i64", producible: [.plan], provider: .plugin, isShared: true, hosts: [.vla],
+            doc: "Samples in a batch of the stream; 0 takes as many as the run's own batch has. Default: 0."),
+        Entry(
+            "stream.{stream}.kind", type: "i64", producible: [.plan], provider: .plugin, code: "stream_kind",
+            isShared: true, hosts: [.vla],
+            doc: "What the stream has to be of; refused when the user gave another. Default: whatever it is."),
+        Entry(
+            "stream.{stream}.tap.{tap}.layer", type: "i64", producible: [.plan], provider: .plugin, code: "tap_layer",
+            hosts: [.vla], doc: "As tap.{id}.layer, for a tap of the stream."),
+        Entry(
+            "stream.{stream}.tap.{tap}.tokens", type: "i64", producible: [.plan], provider: .plugin, code: "tap_tokens",
+            hosts: [.vla], doc: "As tap.{id}.tokens; questions have no action queries."),
+        Entry(
+            "stream.{stream}.tap.{tap}.pooling", type: "i64", producible: [.plan], provider: .plugin,
+            code: "tap_pooling", hosts: [.vla], doc: "As tap.{id}.pooling."),
+        Entry(
+            "stream.{stream}.predicted_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.interval", hosts: [.vla], cost: .expensive,
+            doc:
+                "predicted_actions of a batch of the stream, a further forward pass; a stream of questions has none. All of a stream is absent in steps without a batch of it."
+        ),
+        Entry(
+            "stream.{stream}.target_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.interval", hosts: [.vla], cost: .cheap,
+            doc: "target_actions of the stream's batch."),
+        Entry(
+            "stream.{stream}.anchor_actions", type: "f32[b,h,a]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.interval", hosts: [.vla], cost: .expensive,
+            doc: "anchor_actions of the stream's batch."),
+        Entry(
+            "stream.{stream}.feature.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.tap.{tap}.layer", hosts: [.vla], cost: .expensive,
+            doc: "Features of the stream's tap {tap} under the current weights."),
+        Entry(
+            "stream.{stream}.anchor.{tap}", type: "f32[b,t,d]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.tap.{tap}.layer", hosts: [.vla], cost: .expensive,
+            doc: "The same under the initial weights."),
+        Entry(
+            "stream.{stream}.mask.{tap}", type: "f32[b,t]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.tap.{tap}.layer", hosts: [.vla], cost: .cheap,
+            doc: "1 where a position of the stream's tap holds a token, 0 where it is padding."),
+        Entry(
+            "stream.{stream}.text_logits", type: "f32[n,v]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.interval", hosts: [.vla], cost: .expensive,
+            doc: "text_logits of the stream's batch; a stream of demonstrations has none."),
+        Entry(
+            "stream.{stream}.text_ids", type: "i64[n]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.interval", hosts: [.vla], cost: .cheap, doc: "text_ids of the stream's batch."),
+        Entry(
+            "stream.{stream}.text_row", type: "i64[n]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.interval", hosts: [.vla], cost: .cheap, doc: "text_row of the stream's batch."),
+        Entry(
+            "stream.{stream}.anchor_text_logits", type: "f32[n,v]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.interval", hosts: [.vla], cost: .expensive,
+            doc: "anchor_text_logits of the stream's batch."),
+        Entry(
+            "stream.{stream}.sample_id", type: "i64[b]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.interval", hosts: [.vla], cost: .cheap,
+            doc: "sample_id of the stream's batch, in the stream's own data."),
+        Entry(
+            "stream.{stream}.task_id", type: "i64[b]", readable: [.preBackward], provider: .host,
+            requires: "stream.{stream}.interval", hosts: [.vla], cost: .cheap,
+            doc: "task_id of the stream's batch, among the stream's own instructions."),
     ]
 }

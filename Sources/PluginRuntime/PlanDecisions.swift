@@ -5,6 +5,7 @@ public struct PlanDecisions: Sendable {
     /// Feature taps of the batch that some hook reads.
     public var taps: [TapRequest] = []
     public var probes: [ProbeRequest] = []
+    public var streams: [StreamRequest] = []
     /// Factors on the learning rate by parameter group.
     public var rateScales: [String: Double] = [:]
     /// Factors on the gradient of an objective by parameter group, by row; 1 where none is given.
@@ -17,6 +18,7 @@ public struct PlanDecisions: Sendable {
         blockScope = try reader.code("block_scope", as: BlockScope.self) ?? .tensor
         taps = try TapRequest.planned(reader)
         probes = try ProbeRequest.planned(reader)
+        streams = try StreamRequest.planned(reader)
         for group in composition.provided(matching: "lr_scale.{group}", capture: "group") {
             try reader.check(group: group, of: "lr_scale.\(group)")
             guard let factor = values.double("lr_scale.\(group)") else { continue }
@@ -48,9 +50,12 @@ public struct TapRequest: Sendable, Equatable {
 
     /// The taps that are on and that some hook reads.
     ///
-    /// - Parameter probe: whose taps; nil: those of the batch itself.
-    static func planned(_ reader: PlanReader, probe: String? = nil) throws -> [TapRequest] {
-        let prefix = probe.map { "probe.\($0)." } ?? ""
+    /// - Parameters:
+    ///   - prefix: of whose taps: `probe.P.`, `stream.S.`, or nothing for the batch itself.
+    ///   - withoutQueries: why there are no action queries to tap, as the end of a sentence; nil: there are.
+    static func planned(
+        _ reader: PlanReader, of prefix: String = "", withoutQueries: String? = nil
+    ) throws -> [TapRequest] {
         return try reader.composition.provided(matching: "\(prefix)tap.{id}.layer", capture: "id").compactMap { id in
             let name = "\(prefix)tap.\(id)"
             guard let layer = reader.values.integer("\(name).layer").map({ Int(clamping: $0) }), layer != TapLayer.off
@@ -65,9 +70,8 @@ public struct TapRequest: Sendable, Equatable {
             }
             guard reader.composition.reads("\(prefix)feature.\(id)", at: .preBackward) else { return nil }
             let tokens = try reader.code("\(name).tokens", as: TapTokens.self) ?? .visual
-            if probe != nil, tokens == .queries {
-                throw reader.refusal(
-                    of: "\(name).tokens", "it asks for action queries (3), which a probe's prompts do not have")
+            if let withoutQueries, tokens == .queries {
+                throw reader.refusal(of: "\(name).tokens", "it asks for action queries (3), which \(withoutQueries)")
             }
             return TapRequest(
                 name: id, layer: layer, tokens: tokens,
@@ -139,7 +143,8 @@ public struct ProbeRequest: Sendable {
             }
             shares[kind] = share
         }
-        taps = try TapRequest.planned(reader, probe: name)
+        taps = try TapRequest.planned(
+            reader, of: "probe.\(name).", withoutQueries: "a probe's prompts do not have")
         let active = Set(taps.map(\.name))
         otherTaps = reader.composition.provided(matching: "probe.\(name).tap.{tap}.layer", capture: "tap")
             .filter { !active.contains($0) }

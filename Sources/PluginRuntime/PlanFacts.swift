@@ -16,6 +16,11 @@ public struct PlanFacts {
     public var seed: UInt64 = 0
     /// Parameter groups that rates and routes may name.
     public var groups: [String] = []
+    /// Data streams that the run was given, by name.
+    public var streams: [String: StreamKind] = [:]
+    /// How a user gives one, for what is said of one that is missing.
+    public var streamAdvice: (_ name: String, _ kind: StreamKind?) -> String = { _, _ in "this host has no data streams"
+    }
     /// Who the blocks are, once it is known what a block is.
     public var blocks: (BlockScope) throws -> BlockFacts = { _ in BlockFacts(numel: []) }
     /// Values that this run never has, by name, each with the reason and what to do: hooks that require one are refused

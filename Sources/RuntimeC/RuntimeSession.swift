@@ -222,7 +222,7 @@ final class RuntimeSession: @unchecked Sendable {
         let parameters = session.blocks.numel.reduce(0) { $0 + Int($1) }
         let coordinates = table.coordinates == 0 ? parameters : Int(table.coordinates)
         var facts = GradientFacts(gram: numbers, coordinates: coordinates)
-        if session.needs("grads") {
+        if session.composition.needs("grads") {
             guard let grads = table.grads else {
                 throw RuntimeProblem("a plugin reads 'grads', the gradients in full, and grads is NULL")
             }

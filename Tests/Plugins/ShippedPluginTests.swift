@@ -6,10 +6,10 @@ import Testing
 /// What holds for every plugin that ships.
 @Suite struct ShippedPluginTests {
     static let names = [
-        "AGEM", "AlignedMTL", "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CAGrad",
-        "CRaFTDual", "CRaFTProjection", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
-        "FixedMultiplier", "GeometricMean", "GradDrop", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo",
-        "MultiplierSchedule", "NashMTL", "PCGrad", "ProbeTokens", "RLW", "STCH",
+        "AGEM", "ActionAnchor", "AlignedMTL", "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1",
+        "CAGrad", "CRaFTDual", "CRaFTProjection", "ClipGradNorm", "CoTraining", "ConFIG", "Constant", "DWA", "DualProj",
+        "FAMO", "FairGrad", "FixedMultiplier", "GeometricMean", "GradDrop", "GradNorm", "GradVac", "IMTLG", "IMTLL",
+        "MGDA", "Mean", "MoCo", "MultiplierSchedule", "NashMTL", "PCGrad", "ProbeTokens", "RLW", "Replay", "STCH",
         "Sum", "UPGrad", "UW", "nuPI",
     ]
 

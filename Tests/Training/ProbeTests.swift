@@ -123,28 +123,7 @@ import Training
     private func expectDerivative(of objective: String, _ plugin: String) throws {
         let fixture = try StepFixture()
         let step = try fixture.step(plugin, learningRate: 0)
-        let values = fixture.model.parameters.trainable
-        let count = fixture.model.parameters.trainableCount
-        var random = RandomGenerator(seed: 8)
-        for index in 0..<count { values[index] += Float(0.03 * random.normal()) }
-        func loss() throws -> Double {
-            try run(step, fixture, steps: 0..<1)[0].metrics["loss.\(objective)"] ?? .nan
-        }
-        let base = try loss()
-        #expect(base > 0)
-        let accumulator = try #require(step.gradient(of: objective))
-        let gradient = (0..<count).map { Double(accumulator.values.base[$0]) }
-        let length = gradient.reduce(0) { $0 + $1 * $1 }.squareRoot()
-        try #require(length > 0)
-        let start = fixture.allValues
-        // Far enough that rounding does not matter, near enough that curvature does not.
-        let reach = 0.02 * base / length
-        func moved(_ distance: Double) throws -> Double {
-            for index in 0..<count { values[index] = start[index] + Float(distance * gradient[index] / length) }
-            return try loss()
-        }
-        let slope = (try moved(reach) - moved(-reach)) / (2 * reach)
-        #expect(abs(slope / length - 1) < 0.01, "\(objective): slope \(slope), gradient \(length)")
+        try fixture.expectDerivative(of: objective, in: step) { try run(step, fixture, steps: 0..<1)[0].metrics }
     }
 
     /// Two equal micro-batches are one.

@@ -3,6 +3,7 @@ import Models
 import PluginRuntime
 import Tensors
 import TestSupport
+import Testing
 import Training
 
 /// A random model of odd sizes, with random batches, for tests of the step alone.
@@ -42,7 +43,7 @@ struct StepFixture {
     func step(
         _ plugins: String, settings: StepSettings = StepSettings(), learningRate: Double = 1e-2,
         anchor: AnchorWeights.Source = .copy, weightDecay: Double = 0.01, batchSize: Int = 4,
-        optimizer: AdamWSettings? = nil
+        optimizer: AdamWSettings? = nil, streams: StreamSources = .none
     ) throws -> TrainingStep {
         let composition = try Composition(
             try PluginRequest.parseList(plugins), search: PluginSearch(paths: [BuildFolder.url.path]),
@@ -53,8 +54,37 @@ struct StepFixture {
         return try TrainingStep(
             model: model, composition: composition, settings: settings, optimizer: adamW,
             schedule: LearningRateSchedule(base: learningRate, totalSteps: 100), parallel: parallel,
-            batchSize: batchSize, steps: 100, encodePrompt: { text, _ in text.utf8.map { Int32($0 % 50) } },
+            batchSize: batchSize, steps: 100, streams: streams,
+            encodePrompt: { text, _ in text.utf8.map { Int32($0 % 50) } },
             makeAnchor: { try AnchorWeights(model: model, source: anchor, folder: nil, initial: nil) })
+    }
+
+    /// Along the gradient of an objective, its loss changes as fast as the gradient is long.
+    ///
+    /// - Parameter run: runs a step that changes no parameter, and gives its metrics.
+    func expectDerivative(
+        of objective: String, in step: TrainingStep, _ run: () throws -> [String: Double]
+    ) throws {
+        let values = model.parameters.trainable
+        let count = model.parameters.trainableCount
+        var random = RandomGenerator(seed: 8)
+        for index in 0..<count { values[index] += Float(0.03 * random.normal()) }
+        func loss() throws -> Double { try run()["loss.\(objective)"] ?? .nan }
+        let base = try loss()
+        #expect(base > 0)
+        let accumulator = try #require(step.gradient(of: objective))
+        let gradient = (0..<count).map { Double(accumulator.values.base[$0]) }
+        let length = gradient.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        try #require(length > 0)
+        let start = allValues
+        // Far enough that rounding does not matter, near enough that curvature does not.
+        let reach = 0.02 * base / length
+        func moved(_ distance: Double) throws -> Double {
+            for index in 0..<count { values[index] = start[index] + Float(distance * gradient[index] / length) }
+            return try loss()
+        }
+        let slope = (try moved(reach) - moved(-reach)) / (2 * reach)
+        #expect(abs(slope / length - 1) < 0.01, "\(objective): slope \(slope), gradient \(length)")
     }
 
     /// Current values of a parameter.

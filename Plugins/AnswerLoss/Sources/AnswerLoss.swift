@@ -1,4 +1,4 @@
-import Glibc
+import GradientMath
 public import PluginAPI
 import PluginKit
 
@@ -65,20 +65,3 @@ final class AnswerLoss: Plugin {
 
 // swift-format-ignore: AlwaysUseLowerCamelCase
 @c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: AnswerLoss.self) }
-
-/// Cross-entropy of one row and the position of its largest logit; fills the derivative times `scale`.
-private func crossEntropy(
-    _ logits: UnsafeBufferPointer<Float>, target: Int, scale: Double, into derivative: UnsafeMutableBufferPointer<Float>
-) -> (loss: Double, best: Int) {
-    var best = 0
-    for index in logits.indices where logits[index] > logits[best] { best = index }
-    let maximum = Double(logits[best])
-    var sum = 0.0
-    for logit in logits { sum += exp(Double(logit) - maximum) }
-    for index in logits.indices {
-        let probability = exp(Double(logits[index]) - maximum) / sum
-        derivative[index] = Float(scale * (probability - (index == target ? 1 : 0)))
-    }
-    // The difference of logits first: adding the maximum back would lose the logarithm beside a large one.
-    return (log(sum) + (maximum - Double(logits[target])), best)
-}

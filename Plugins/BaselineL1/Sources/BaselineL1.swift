@@ -1,3 +1,4 @@
+import GradientMath
 public import PluginAPI
 import PluginKit
 
@@ -48,31 +49,3 @@ final class BaselineL1: Plugin {
 
 // swift-format-ignore: AlwaysUseLowerCamelCase
 @c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: BaselineL1.self) }
-
-/// Mean absolute error of `[B,H,A]` chunks over all steps, over chunk step 0, and over the later steps (`nil` when there
-/// are none); fills the cotangent of the first.
-private func meanAbsoluteError(
-    _ predicted: ArrayView<Float>, _ target: ArrayView<Float>, _ cotangent: MutableArrayView<Float>
-) throws -> (all: Double, first: Double?, rest: Double?) {
-    let (batch, horizon, width) = (predicted.shape[0], predicted.shape[1], predicted.shape[2])
-    guard predicted.count > 0 else { throw PluginError("the batch has no actions (shape \(predicted.shape))") }
-    let scale = 1 / Float(predicted.count)
-    var first = 0.0
-    var rest = 0.0
-    for sample in 0..<batch {
-        for step in 0..<horizon {
-            var sum = 0.0
-            for index in ((sample * horizon + step) * width)..<((sample * horizon + step + 1) * width) {
-                let difference = predicted.elements[index] - target.elements[index]
-                sum += Double(difference.magnitude)
-                cotangent.elements[index] = difference > 0 ? scale : difference < 0 ? -scale : 0
-            }
-            if step == 0 { first += sum } else { rest += sum }
-        }
-    }
-    let perStep = Double(batch * width)
-    return (
-        (first + rest) / Double(predicted.count), first / perStep,
-        horizon > 1 ? rest / (perStep * Double(horizon - 1)) : nil
-    )
-}

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// The geometric mean of the losses: every objective is weighed by one over its loss.
@@ -36,3 +36,6 @@ final class GeometricMean: LossStrategy {
         return logarithms.map { own in own.map { exponential(mean - $0) / count } }
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: GeometricMean.self) }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Impartial multi-task learning on losses: every objective has a learned scale that brings its loss to 1.
@@ -69,3 +69,6 @@ final class IMTLL: LossStrategy {
 
     func reset() { logScales = [] }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: IMTLL.self) }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Multi-objective gradient correction: every objective's gradient is tracked over the steps, which takes the noise out of
@@ -168,3 +168,6 @@ final class MoCo: Plugin {
         (shares, tracked) = ([], [])
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: MoCo.self) }

@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Random loss weighting: weights drawn anew in every step, the control that any weighting has to beat.
@@ -48,3 +48,6 @@ final class RLW: Plugin {
         instance = RandomDraws.number(of: settings.instance)
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: RLW.self) }

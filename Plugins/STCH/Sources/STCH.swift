@@ -1,5 +1,5 @@
 import GradientMath
-import PluginAPI
+public import PluginAPI
 import PluginKit
 
 /// Smooth Tchebycheff scalarisation: nearly all weight to the objective that is furthest from its ideal, by a maximum that
@@ -59,3 +59,6 @@ final class STCH: LossStrategy {
         return factors
     }
 }
+
+// swift-format-ignore: AlwaysUseLowerCamelCase
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: STCH.self) }

@@ -88,6 +88,22 @@ impl From<ProbeTemplate> for i64 {
     }
 }
 
+/// What a data stream is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub enum StreamKind {
+    /// Instructions, images and actions.
+    Demonstrations = 0,
+    /// Questions about images, with answers.
+    Questions = 1,
+}
+
+impl From<StreamKind> for i64 {
+    fn from(value: StreamKind) -> i64 {
+        value as i64
+    }
+}
+
 /// The parameter group a block belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]

@@ -7,6 +7,8 @@ public struct DemonstrationBatch: Sendable {
     public let imageSize: Int
     /// [B, cameras, S, S, 3] row major, RGB.
     public let images: [UInt8]
+    /// B numbers, `episode * 10^6 + step`; of a mixture's data set number p, 10^15 p more.
+    public let samples: [Int64]
     /// B texts as stored; prompts lower-case them.
     public let instructions: [String]
     /// [B, stateWidth] normalised.
@@ -87,6 +89,7 @@ final class BatchMaker: Sendable {
         }
         return DemonstrationBatch(
             count: draws.count, cameras: options.cameras, imageSize: options.imageSize, images: pixels,
+            samples: draws.map(\.sampleID),
             instructions: draws.map { parts[$0.part].dataset.episodes[$0.episode].instruction(at: $0.step) },
             proprio: proprio,
             actions: actions)

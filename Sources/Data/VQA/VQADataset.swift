@@ -17,6 +17,9 @@ public final class VQADataset: Sendable {
 
     /// The folder that was opened.
     public let path: String
+    /// Its subfolder that the questions are from.
+    public var splitPath: String { "\(path)/\(split)" }
+    private let split: String
     /// In stored order.
     public let questions: [Question]
     /// Every possible answer, in the order of `answers.txt`.
@@ -29,6 +32,7 @@ public final class VQADataset: Sendable {
     /// - Parameter split: the subfolder, `train` or `test`.
     public init(path: String, split: String = "test") throws(DataError) {
         self.path = path
+        self.split = split
         let list = "\(path)/answers.txt"
         answers = String(decoding: try RandomAccessFile.contents(of: list), as: UTF8.self)
             .split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }

@@ -6,6 +6,8 @@ public struct VQABatch: Sendable {
     public let imageSize: Int
     /// [B, S, S, 3] row major, RGB.
     public let images: [UInt8]
+    /// B places in the data set's list of questions.
+    public let samples: [Int64]
     public let questions: [String]
     public let answers: [String]
 
@@ -30,6 +32,7 @@ public struct VQABatch: Sendable {
         count = rows.count
         imageSize = resizer.size
         images = pixels
+        samples = questions.map { Int64($0) }
         self.questions = rows.map(\.text)
         answers = rows.map(\.answer)
     }
@@ -53,7 +56,7 @@ public final class VQASampler {
         set { order.cursor = newValue }
     }
 
-    private let dataset: VQADataset
+    public let dataset: VQADataset
     private let batchSize: Int
     private let augment: Bool
     private let resizer: LanczosResizer

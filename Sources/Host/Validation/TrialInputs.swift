@@ -201,11 +201,11 @@ final class TrialInputs {
         "gradient_norm", "block_group", "block_layer", "block_kind", "block_shape",
     ]
 
-    /// What a value is: the start of its name, and for one of a probe what comes after the probe's.
+    /// What a value is: the start of its name, and for one of a probe or a data stream what comes after the probe's.
     private static func family(_ name: String) -> String {
         let pattern = NameRegistry.training.match(name)?.entry.pattern.description ?? name
         let parts = pattern.split(separator: ".").map(String.init)
-        return parts.count > 2 && parts[0] == "probe"
+        return parts.count > 2 && ["probe", "stream"].contains(parts[0])
             ? parts[2] : name.split(separator: ".").first.map(String.init) ?? name
     }
 
@@ -235,8 +235,12 @@ final class TrialInputs {
             }
             set(input, numbers, shape)
         case .i64:
-            // Answer tokens are rows of the vocabulary.
-            let limit = family == "answer_ids" ? sizes["v"] ?? 8 : 1000
+            // Answer tokens are rows of the vocabulary; whose they are ascends.
+            if family == "text_row" {
+                set(input, (0..<count).map { Int64($0 * (sizes["b"] ?? 1) / count) }, shape)
+                return
+            }
+            let limit = ["answer_ids", "text_ids"].contains(family) ? sizes["v"] ?? 8 : 1000
             set(input, (0..<count).map { _ in Int64(random.next() % UInt64(max(limit, 1))) }, shape)
         case .f64:
             set(

@@ -644,6 +644,12 @@ enum {
     CRAFT_PROBE_TEMPLATE_NONE = 2,     /* Nothing. */
 };
 
+/* What a data stream is of. */
+enum {
+    CRAFT_STREAM_KIND_DEMONSTRATIONS = 0, /* Instructions, images and actions. */
+    CRAFT_STREAM_KIND_QUESTIONS = 1,      /* Questions about images, with answers. */
+};
+
 /* The parameter group a block belongs to. */
 enum {
     CRAFT_BLOCK_GROUP_VISION = 0,    /* The vision towers. */
@@ -773,7 +779,7 @@ enum {
  *
  * cotangent.{objective}.{target}: like {target}      pre_backward | pre_backward
  *     Derivative of the objective with respect to {target}: predicted_actions, feature.{tap}, answer_logits,
- *     probe.{probe}.feature.{tap} or probe.{probe}.logits. Hosts: features, vla.
+ *     text_logits, or one of these of a probe (probe.{probe}.logits) or a data stream. Hosts: features, vla.
  *
  * probe.{probe}.interval: i64      - | plan
  *     Steps from one run of probe {probe} to the next; 0 turns it off. Hosts: vla.
@@ -925,6 +931,97 @@ enum {
  * stop: f64      - | post_step, evaluate
  *     Other than 0 ends the run after this step, with a checkpoint. Several hooks may give it. Hosts: combine,
  *     features, vla.
+ *
+ * text_logits: f32[n,v]      pre_backward | -
+ *     Language-model logits at the positions that predict the tokens of the answers, sample by sample; each answer
+ *     is in the sequence behind its question. The same values as answer_logits. Hosts: vla.
+ *
+ * text_ids: i64[n]      pre_backward | -
+ *     Token ids that the positions of text_logits should predict. Hosts: vla.
+ *
+ * text_row: i64[n]      pre_backward | -
+ *     The sample that each position of text_logits belongs to, ascending. Hosts: vla.
+ *
+ * anchor_text_logits: f32[n,v]      pre_backward | -
+ *     text_logits of the same batch under the initial weights: one further forward pass without tape. Hosts: vla.
+ *
+ * anchor_actions: f32[b,h,a]      pre_backward | -
+ *     Actions that the policy would predict for the same batch under the initial weights, its head and its
+ *     proprioception projector included: one further forward pass without tape. Hosts: vla.
+ *
+ * sample_id: i64[b]      pre_backward | -
+ *     A number for each sample of the batch, the same in every epoch and run: of a demonstration episode * 10^6 +
+ *     step in stored order, of a question its place in the file. The second data set of a mixture adds 10^15, and so
+ *     on. Hosts: vla.
+ *
+ * task_id: i64[b]      pre_backward | -
+ *     Which of the instructions that the run trains on, sorted, each sample has, counted from 0; of questions, which
+ *     of the sorted questions. Hosts: vla.
+ *
+ * side.{side}: f32[b,d]      pre_backward | -
+ *     What the user gave for each sample under --side {side}=FILE: a safetensors file with ids [N] (sample_id) and
+ *     values [N, ...], a row of d numbers for each. Hosts: vla.
+ *
+ * stream.{stream}.interval: i64      - | plan
+ *     Steps from one batch of data stream {stream} to the next; 0 turns it off. Where its data are is the user's to
+ *     say: --stream {stream}=questions:FOLDER or demonstrations:FOLDER. Hosts: vla.
+ *
+ * stream.{stream}.start: i64      - | plan
+ *     First step in which the stream has a batch. Default: 0. Hosts: vla.
+ *
+ * stream.{stream}.batch: i64      - | plan
+ *     Samples in a batch of the stream; 0 takes as many as the run's own batch has. Default: 0. Hosts: vla.
+ *
+ * stream.{stream}.kind: i64      - | plan
+ *     What the stream has to be of; refused when the user gave another. Default: whatever it is. Codes stream_kind:
+ *     0 demonstrations, 1 questions. Hosts: vla.
+ *
+ * stream.{stream}.tap.{tap}.layer: i64      - | plan
+ *     As tap.{id}.layer, for a tap of the stream. Codes tap_layer: -1 off, -2 all, else an index. Hosts: vla.
+ *
+ * stream.{stream}.tap.{tap}.tokens: i64      - | plan
+ *     As tap.{id}.tokens; questions have no action queries. Codes tap_tokens: 0 visual, 1 visual_and_prompt, 2
+ *     prompt, 3 queries, 4 all. Hosts: vla.
+ *
+ * stream.{stream}.tap.{tap}.pooling: i64      - | plan
+ *     As tap.{id}.pooling. Codes tap_pooling: 0 none, 1 mean, 2 max. Hosts: vla.
+ *
+ * stream.{stream}.predicted_actions: f32[b,h,a]      pre_backward | -
+ *     predicted_actions of a batch of the stream, a further forward pass; a stream of questions has none. All of a
+ *     stream is absent in steps without a batch of it. Hosts: vla.
+ *
+ * stream.{stream}.target_actions: f32[b,h,a]      pre_backward | -
+ *     target_actions of the stream's batch. Hosts: vla.
+ *
+ * stream.{stream}.anchor_actions: f32[b,h,a]      pre_backward | -
+ *     anchor_actions of the stream's batch. Hosts: vla.
+ *
+ * stream.{stream}.feature.{tap}: f32[b,t,d]      pre_backward | -
+ *     Features of the stream's tap {tap} under the current weights. Hosts: vla.
+ *
+ * stream.{stream}.anchor.{tap}: f32[b,t,d]      pre_backward | -
+ *     The same under the initial weights. Hosts: vla.
+ *
+ * stream.{stream}.mask.{tap}: f32[b,t]      pre_backward | -
+ *     1 where a position of the stream's tap holds a token, 0 where it is padding. Hosts: vla.
+ *
+ * stream.{stream}.text_logits: f32[n,v]      pre_backward | -
+ *     text_logits of the stream's batch; a stream of demonstrations has none. Hosts: vla.
+ *
+ * stream.{stream}.text_ids: i64[n]      pre_backward | -
+ *     text_ids of the stream's batch. Hosts: vla.
+ *
+ * stream.{stream}.text_row: i64[n]      pre_backward | -
+ *     text_row of the stream's batch. Hosts: vla.
+ *
+ * stream.{stream}.anchor_text_logits: f32[n,v]      pre_backward | -
+ *     anchor_text_logits of the stream's batch. Hosts: vla.
+ *
+ * stream.{stream}.sample_id: i64[b]      pre_backward | -
+ *     sample_id of the stream's batch, in the stream's own data. Hosts: vla.
+ *
+ * stream.{stream}.task_id: i64[b]      pre_backward | -
+ *     task_id of the stream's batch, among the stream's own instructions. Hosts: vla.
  */
 /* names: end */
 

@@ -161,6 +161,12 @@ enum class probe_template : std::int64_t {
     none = 2, /* Nothing. */
 };
 
+/* What a data stream is of. */
+enum class stream_kind : std::int64_t {
+    demonstrations = 0, /* Instructions, images and actions. */
+    questions = 1, /* Questions about images, with answers. */
+};
+
 /* The parameter group a block belongs to. */
 enum class block_group : std::int64_t {
     vision = 0, /* The vision towers. */

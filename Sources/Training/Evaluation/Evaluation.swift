@@ -116,31 +116,41 @@ final class Evaluation {
         return true
     }
 
-    /// Share of questions whose most likely answer, among the data set's answers, is the right one.
+    /// Share of questions for which decoding, token by token the most likely that some answer of the data set goes on with,
+    /// arrives at the right answer.
     ///
     /// - `weights`: where the parameters' values are, by id; nil takes the model's own.
     /// - Throws: ``Stopped``, and when the answers cannot be read.
     func answerAccuracy(
         _ batches: VQABatches, weights: [WeightValues]? = nil, shouldStop: () -> Bool
     ) throws -> Double? {
-        let candidates = try batches.dataset.answers.map { (text: $0, id: Int(try prompts.answer($0))) }
+        let candidates = try batches.dataset.answers.map { Array(try prompts.answer($0)) }
         var right = 0
         var count = 0
         let weights = weights ?? model.parameters.currentWeights()
         for index in 0..<batches.count {
             if shouldStop() { throw Stopped() }
             let batch = try batches.batch(index)
-            let input = ModelInput(
-                images: .rgb(batch.images), cameras: 1, prompts: batch.questions.map(prompts.question),
-                wantsAnswer: true)
+            let questions = try TrainingBatch.questions(batch, prompts: prompts)
+            var input = questions.input
+            input.wantsAnswer = true
             tape.reset(weights: weights, recording: false)
             guard let logits = model.forward(input, on: tape).answerLogits else { continue }
-            for row in 0..<logits.rows {
-                let scores = logits.values + row * logits.columns
-                let best = candidates.max { scores[$0.id] < scores[$1.id] }
-                if best?.text == batch.answers[row] { right += 1 }
+            var row = 0
+            for length in input.answerLengths {
+                let answer = questions.answerIDs[row..<row + length].map { Int32($0) }
+                // As long as decoding follows the answer, it sees what is in the sequence.
+                let isRight = answer.indices.allSatisfy { place in
+                    let scores = logits.values + (row + place) * logits.columns
+                    let next = candidates.filter { $0.count > place && $0[..<place] == answer[..<place] }.map {
+                        $0[place]
+                    }
+                    return next.max { scores[Int($0)] < scores[Int($1)] } == answer[place]
+                }
+                if isRight { right += 1 }
+                row += length
             }
-            count += logits.rows
+            count += batch.count
         }
         return count == 0 ? nil : Double(right) / Double(count)
     }

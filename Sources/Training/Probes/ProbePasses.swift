@@ -16,13 +16,13 @@ final class ProbePasses {
     private let model: VLAModel
     private let seed: UInt64
     /// By probe: what the initial weights gave for its taps and, last, its logits.
-    private var anchors: [[FloatBuffer]]
+    private var anchors: [KeptResults]
 
     init(_ probes: [Probe], model: VLAModel, seed: UInt64) {
         self.probes = probes
         self.model = model
         self.seed = seed
-        anchors = probes.map { _ in [] }
+        anchors = probes.map { _ in KeptResults() }
     }
 
     var readsAnchor: Bool { probes.contains { $0.readsAnchor && $0.interval > 0 } }
@@ -58,14 +58,8 @@ final class ProbePasses {
             tape.reset(weights: anchor.table, recording: false)
             let output = model.forward(run.input, taps: run.probe.taps, usesAdapters: anchor.usesAdapters, on: tape)
             let results = output.features.map(\.tensor) + (output.answerLogits.map { [$0] } ?? [])
-            for (slot, tensor) in results.enumerated() { keep(tensor, probe: run.index, slot: slot) }
+            for (slot, tensor) in results.enumerated() { anchors[run.index].keep(tensor, slot: slot) }
         }
-    }
-
-    private func keep(_ tensor: Tensor, probe: Int, slot: Int) {
-        if slot >= anchors[probe].count { anchors[probe].append(FloatBuffer(count: tensor.count)) }
-        if anchors[probe][slot].count < tensor.count { anchors[probe][slot] = FloatBuffer(count: tensor.count) }
-        anchors[probe][slot].base.update(from: tensor.values, count: tensor.count)
     }
 
     /// Runs the probes under the current weights, recording, and gives hooks the results.
@@ -79,7 +73,7 @@ final class ProbePasses {
             let output = model.forward(run.input, taps: probe.taps, on: tape)
             func offer(_ tensor: Tensor, _ name: ValueName, anchor: ValueName, slot: Int, _ shape: [Int]) {
                 values.set(name, .floats(tensor.values, shape))
-                if probe.readsAnchor { values.set(anchor, .floats(anchors[run.index][slot].base, shape)) }
+                if probe.readsAnchor { values.set(anchor, .floats(anchors[run.index][slot], shape)) }
                 targets.append((name, tensor))
             }
             for (slot, feature) in output.features.enumerated() {

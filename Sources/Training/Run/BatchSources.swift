@@ -26,11 +26,13 @@ enum DemonstrationParts {
 final class DemonstrationSource: BatchSource {
     private let reader: DemonstrationReader
     private let prompts: PromptEncoder
+    private let tasks: [String: Int64]
     private var encoded: [String: [Int32]] = [:]
 
     init(_ reader: DemonstrationReader, prompts: PromptEncoder) {
         self.reader = reader
         self.prompts = prompts
+        tasks = reader.sampler.instructions.places
     }
 
     func next(policyInput: [Float]) throws -> TrainingBatch {
@@ -41,7 +43,10 @@ final class DemonstrationSource: BatchSource {
             encoded[instruction] = ids
             return ids
         }
-        return .demonstrations(batch, prompts: ids, policyInput: policyInput)
+        var made = TrainingBatch.demonstrations(batch, prompts: ids, policyInput: policyInput)
+        made.samples = batch.samples
+        made.tasks = batch.instructions.map { tasks[$0] ?? -1 }
+        return made
     }
 
     var cursor: String { CursorText.encode(reader.cursor) }
@@ -59,28 +64,49 @@ extension TrainingBatch {
                 action: .init(proprio: batch.proprio, policyInput: policyInput)),
             targetActions: batch.actions)
     }
+
+    /// Questions with their answers behind them, of which the last token is predicted only.
+    static func questions(_ batch: VQABatch, prompts: PromptEncoder) throws -> TrainingBatch {
+        let answers = try batch.answers.map(prompts.answer)
+        return TrainingBatch(
+            input: ModelInput(
+                images: .rgb(batch.images), cameras: 1,
+                prompts: zip(batch.questions, answers).map { prompts.question($0) + $1.dropLast() },
+                answerLengths: answers.map(\.count)),
+            answerIDs: answers.flatMap { $0.map(Int64.init) })
+    }
 }
 
 /// Micro-batches of questions about images.
 final class QuestionSource: BatchSource {
     private let sampler: VQASampler
     private let prompts: PromptEncoder
+    private let tasks: [String: Int64]
 
     init(_ sampler: VQASampler, prompts: PromptEncoder) {
         self.sampler = sampler
         self.prompts = prompts
+        tasks = Set(sampler.dataset.questions.map(\.text)).sorted().places
     }
 
     func next(policyInput: [Float]) throws -> TrainingBatch {
         let batch = try sampler.next()
-        return TrainingBatch(
-            input: ModelInput(images: .rgb(batch.images), cameras: 1, prompts: batch.questions.map(prompts.question)),
-            answerIDs: try batch.answers.map { Int64(try prompts.answer($0)) })
+        var made = try TrainingBatch.questions(batch, prompts: prompts)
+        made.samples = batch.samples
+        made.tasks = batch.questions.map { tasks[$0] ?? -1 }
+        return made
     }
 
     var cursor: String { CursorText.encode(sampler.cursor) }
 
     func restore(cursor: String) throws { sampler.cursor = try CursorText.decode(cursor) }
+}
+
+extension [String] {
+    /// Where each is among them.
+    fileprivate var places: [String: Int64] {
+        Dictionary(uniqueKeysWithValues: enumerated().map { ($1, Int64($0)) })
+    }
 }
 
 /// A data cursor as the text kept in a checkpoint.

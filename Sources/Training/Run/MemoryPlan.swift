@@ -45,6 +45,7 @@ public struct MemoryPlan: Sendable {
         let adapter = settings.adapter ?? folder.adapterSettings
         let model = VLAModel(config: folder.config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
         let idle = Parallel(threads: settings.threads, executes: false)
+        let prompts = PromptLengths(folder, settings)
         let source = AnchorWeights.Source(
             settings.anchor, adapter: settings.adapter, trained: folder.adapterSettings != nil)
         let step = try TrainingStep(
@@ -52,10 +53,12 @@ public struct MemoryPlan: Sendable {
             schedule: LearningRateSchedule(
                 kind: .constant, base: settings.learningRate, warmupSteps: 0, decayStep: 0, totalSteps: settings.steps),
             parallel: idle, batchSize: settings.batchSize, steps: settings.steps,
-            absent: settings.absentValues,
+            absent: settings.absentValues(composition),
+            streams: StreamSources(settings) { name, _, count in
+                BlankBatches(settings, stream: name, count: count, folder.config, prompts)
+            },
             encodePrompt: PromptEncoder.encoding(folder: folder),
             makeAnchor: { AnchorWeights(unread: model, source: source, folder: folder) })
-        let prompts = PromptLengths(folder, settings)
 
         for parameter in model.parameters.parameters {
             parameters += 4 * parameter.count
@@ -67,7 +70,7 @@ public struct MemoryPlan: Sendable {
                 parameters -= 2 * parameter.count
             }
         }
-        let run = step.dryRun(
+        let run = try step.dryRun(
             Self.input(
                 folder.config, count: settings.batchSize,
                 prompt: settings.task == .questions ? prompts.question : prompts.action, task: settings.task,
@@ -83,7 +86,8 @@ public struct MemoryPlan: Sendable {
         }
         average = settings.average == nil ? 0 : trainable
         activations = step.activationBytes
-        anchors = step.anchorBytes + run.probes.reduce(0) { $0 + 4 * $1.anchorCount }
+        let kept = run.probes.map(\.anchorCount) + run.streams.map(\.anchorCount)
+        anchors = step.anchorBytes + 4 * kept.reduce(0, +)
         try addEvaluation(settings, model: model, prompts: prompts, parallel: idle)
         program = ProcessMemory.peakBytes
     }
@@ -119,7 +123,7 @@ public struct MemoryPlan: Sendable {
     }
 
     /// A batch of blank images.
-    private static func input(
+    fileprivate static func input(
         _ config: ModelConfig, count: Int, prompt: Int, task: RunSettings.Task, cameras: Int
     ) -> ModelInput {
         let isAction = task == .demonstrations
@@ -161,6 +165,25 @@ public struct MemoryPlan: Sendable {
                 line("peak", total),
             ]
     }
+}
+
+/// Batches of a data stream in shape alone, to plan with.
+private final class BlankBatches: BatchSource {
+    private let batch: TrainingBatch
+
+    init(_ settings: RunSettings, stream name: String, count: Int, _ config: ModelConfig, _ prompts: PromptLengths) {
+        let isQuestions = settings.streams?.first { $0.name == name }?.kind == .questions
+        batch = TrainingBatch(
+            input: MemoryPlan.input(
+                config, count: count, prompt: isQuestions ? prompts.question : prompts.action,
+                task: isQuestions ? .questions : .demonstrations, cameras: settings.cameras.count),
+            targetActions: isQuestions ? [] : Array(repeating: 0, count: count * config.chunk * config.actionDim),
+            answerIDs: isQuestions ? Array(repeating: 0, count: count) : [])
+    }
+
+    func next(policyInput: [Float]) throws -> TrainingBatch { batch }
+    var cursor: String { "{}" }
+    func restore(cursor: String) throws {}
 }
 
 /// Tokens of the longest prompts.

@@ -9,6 +9,7 @@ package struct PromptEncoder {
     private let actionTemplate: String
     private let questionTemplate: String
     private let vocabulary: Int
+    private let isCausal: Bool
     private let source: String
 
     package init(folder: ModelFolder) throws {
@@ -16,6 +17,7 @@ package struct PromptEncoder {
         actionTemplate = folder.config.promptTemplate
         questionTemplate = folder.config.questionTemplate
         vocabulary = folder.config.decoder.vocabularySize
+        isCausal = folder.config.decoder.isCausal
         source = folder.tokenizerPath
         guard tokenizer.vocabularySize <= vocabulary else {
             throw TrainingError(
@@ -52,14 +54,16 @@ package struct PromptEncoder {
         return encoder.encode
     }
 
-    /// The one token of an answer.
-    func answer(_ text: String) throws -> Int32 {
+    /// The tokens of an answer, at least one.
+    func answer(_ text: String) throws -> [Int32] {
         let ids = tokenizer.encode(text)
-        guard ids.count == 1 else {
+        guard !ids.isEmpty else { throw TrainingError("\(source): the answer '\(text)' has no tokens; it needs one") }
+        guard isCausal || ids.count == 1 else {
             throw TrainingError(
-                "\(source): the answer '\(text)' is \(ids.count) tokens; questions are answered with a single one")
+                "\(source): the answer '\(text)' is \(ids.count) tokens; this model's decoder is not causal and would see "
+                    + "what it is asked for, so questions are answered with a single one")
         }
-        return ids[0]
+        return ids
     }
 }
 

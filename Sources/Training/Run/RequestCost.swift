@@ -78,6 +78,12 @@ extension TrainingStep {
             },
             4 * anchored.reduce(0) { $0 + run.featureCounts[$1] }, steps * run.anchorFlops,
             "a forward pass under the initial weights")
+        for (name, count) in [("anchor_actions", run.actionCount), ("anchor_text_logits", run.answerCount)] {
+            add(
+                name, readers(of: name), 4 * count, anchored.isEmpty ? steps * run.anchorFlops : 0,
+                anchored.isEmpty
+                    ? "a forward pass under the initial weights" : "in the same pass under the initial weights")
+        }
         for cost in run.probes {
             let probe = cost.probe
             let every = probe.interval == 1 ? "every step" : "every \(probe.interval) steps"
@@ -92,12 +98,25 @@ extension TrainingStep {
                 askers(taps.map { probe.name("anchor.\($0)") } + [probe.name("anchor_logits")]), 4 * cost.anchorCount,
                 due * cost.anchorFlops, "the same under the initial weights")
         }
+        for cost in run.streams {
+            let stream = cost.stream
+            let every = stream.interval == 1 ? "every step" : "every \(stream.interval) steps"
+            let due = steps / Double(stream.interval)
+            let values = stream.valueNames(composition)
+            let anchors = values.filter { $0.dropFirst(stream.prefix.count).hasPrefix("anchor") }
+            add(
+                stream.title, instances { $0.reads.contains { values.contains($0.name) } }, 0, due * cost.forwardFlops,
+                "a forward pass of \(stream.batchSize) samples \(every); its memory is in activations")
+            add(
+                "\(stream.title) anchors", instances { $0.reads.contains { anchors.contains($0.name) } },
+                4 * cost.anchorCount, due * cost.anchorFlops, "the same under the initial weights")
+        }
         for (index, objective) in objectives.enumerated() {
-            let interval = probeInterval(of: objective)
+            let (interval, occasion) = occasion(of: objective)
             add(
                 "gradient of \(objective)", givers(of: "loss.\(objective)"), run.reachedBytes(index),
                 steps * run.backwardFlops[index] / Double(interval),
-                "a backward pass of its own\(interval == 1 ? "" : " when its probe runs"), and an accumulator where it "
+                "a backward pass of its own\(interval == 1 ? "" : " when its \(occasion) runs"), and an accumulator where it "
                     + "reaches")
         }
         add(
@@ -119,14 +138,19 @@ extension TrainingStep {
         return costs
     }
 
-    /// Steps between those in which an objective has a gradient: more than 1 when every cotangent it gives is of probes.
-    private func probeInterval(of objective: String) -> Int {
+    /// Steps between those in which an objective has a gradient, and what runs in them: more than 1 when every cotangent it
+    /// gives is of probes or data streams.
+    private func occasion(of objective: String) -> (interval: Int, what: String) {
         let prefix = "cotangent.\(objective)."
         let given = composition.plugins.flatMap(\.hooks).flatMap(\.provides).filter { $0.hasPrefix(prefix) }
-        let intervals = given.map { name in
-            probes.probes.first { name.hasPrefix("\(prefix)probe.\($0.name).") }.map { max(1, $0.interval) } ?? 1
+        let occasions = given.map { name -> (interval: Int, what: String) in
+            if let probe = probes.probes.first(where: { name.hasPrefix(prefix + $0.name("")) }) {
+                return (max(1, probe.interval), "probe")
+            }
+            let stream = streams.streams.first { !$0.prefix.isEmpty && name.hasPrefix(prefix + $0.prefix) }
+            return (max(1, stream?.interval ?? 1), "stream")
         }
-        return intervals.min() ?? 1
+        return occasions.min { $0.interval < $1.interval } ?? (1, "")
     }
 
     private func readers(of name: String) -> [String] { instances { $0.reads.contains { $0.name == name } } }

@@ -28,6 +28,8 @@ struct RunParts {
     private(set) var pluginChanges: [String] = []
     /// What the resumed run trained on and trains on now, when these are not the same.
     private(set) var dataChange: String?
+    /// What the user should know about the data streams.
+    let streamNotes: [String]
 
     /// - Parameters:
     ///   - allowsPluginChanges: whether a run may be resumed with other plugins than it began with.
@@ -65,8 +67,12 @@ struct RunParts {
         absent = absent.filter { !model.isHeadParameter($0) }
         fresh = absent
 
-        (source, statistics, evaluationData, dataNotes) = try Self.data(
-            settings, config: folder.config, prompts: prompts)
+        let streams = try StreamData(settings, config: folder.config, prompts: prompts)
+        let data = try Self.data(settings, config: folder.config, prompts: prompts)
+        let sides = try settings.sideValues(composition)
+        source = sides.isEmpty ? data.source : SideSource(data.source, sides)
+        (evaluationData, dataNotes) = (data.evaluation, data.notes)
+        statistics = data.statistics.merging(streams.statistics) { own, _ in own }
         try Self.check(folder.config, against: statistics, of: settings.model)
 
         var initial: SafetensorsFile?
@@ -84,12 +90,13 @@ struct RunParts {
                 kind: settings.schedule, base: settings.learningRate, warmupSteps: settings.warmupSteps,
                 decayStep: settings.decayStep, totalSteps: settings.steps),
             parallel: parallel, batchSize: settings.batchSize, steps: settings.steps,
-            absent: settings.absentValues, encodePrompt: prompts.encode,
+            absent: settings.absentValues(composition), streams: streams.sources, encodePrompt: prompts.encode,
             makeAnchor: {
                 try AnchorWeights(
                     model: model0, source: choice, folder: folderForAnchor, initial: initial,
                     isResuming: resuming != nil && settings.startsFresh)
             })
+        streamNotes = streams.notes(composition, streams: step.streams.streams)
         if let chosen = settings.average {
             average = WeightAverage(of: model, settings: chosen, parallel: parallel)
         } else {
@@ -105,6 +112,7 @@ struct RunParts {
             } else {
                 try source.restore(cursor: state.dataCursor)
             }
+            try step.restoreStreams(state.streamCursors ?? [:])
         }
     }
 
@@ -181,7 +189,9 @@ struct RunParts {
 
     private static func data(
         _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder
-    ) throws -> (any BatchSource, [String: DatasetStatistics], EvaluationData, [String]) {
+    ) throws -> (
+        source: any BatchSource, statistics: [String: DatasetStatistics], evaluation: EvaluationData, notes: [String]
+    ) {
         switch settings.task {
         case .questions:
             let dataset = try VQADataset(path: settings.data, split: "train")

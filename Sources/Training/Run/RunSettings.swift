@@ -83,6 +83,10 @@ public struct RunSettings: Codable, Sendable, Equatable {
     public var matmulPrecision: MatmulPrecision?
     /// The same in the forward pass of anchor features; nil is ``matmulPrecision``.
     public var anchorPrecision: MatmulPrecision?
+    /// Data beside the run's own that plugins may ask for; nil: none.
+    public var streams: [StreamSetting]?
+    /// Values by sample that plugins may read; nil: none.
+    public var sides: [SideSetting]?
     /// Questions that measure what is retained; empty leaves the measure out.
     public var questions = ""
     /// How many of them.

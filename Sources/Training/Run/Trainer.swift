@@ -32,6 +32,7 @@ public final class Trainer {
     private let pluginChanges: [String]
     private let dataChange: String?
     private let dataNotes: [String]
+    private let streamNotes: [String]
     private let metrics: MetricsLog
     /// Metrics by block; nil when no plugin gives any.
     private let blockMetrics: MetricsLog?
@@ -110,6 +111,7 @@ public final class Trainer {
         pluginChanges = parts.pluginChanges
         dataChange = parts.dataChange
         dataNotes = parts.dataNotes
+        streamNotes = parts.streamNotes
         evaluationData = parts.evaluationData
         evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
         metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
@@ -129,6 +131,7 @@ public final class Trainer {
         shouldStop: () -> Bool = { false }, report: (TrainingEvent) -> Void = { _ in }
     ) throws -> RunSummary {
         for change in pluginChanges { report(.note("changed plugins: \(change)")) }
+        for note in streamNotes { report(.note(note)) }
         if let dataChange { report(.note("changed data: \(dataChange)")) }
         for note in dataNotes { report(.note("note: \(note)")) }
         var (evaluations, wasStopped) = ([String: Double](), false)
@@ -204,8 +207,9 @@ public final class Trainer {
         let optimizer = step.optimizer
         let state = TrainerState(
             step: stepsDone, updates: optimizer.updates, skippedSteps: step.skippedSteps,
-            multipliers: session.multipliers, dataCursor: source.cursor, dataChoice: settings.dataChoice,
-            modelHash: modelHash, learningRateScales: settings.learningRateScales?.factors, average: settings.average,
+            multipliers: session.multipliers, dataCursor: source.cursor, streamCursors: step.streamCursors,
+            dataChoice: settings.dataChoice, modelHash: modelHash,
+            learningRateScales: settings.learningRateScales?.factors, average: settings.average,
             pluginRateScales: session.rateScales, parameterUpdates: optimizer.unevenUpdates)
         let plugins = PluginStates(states: session.plugins, previousValues: session.previousValues)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in

@@ -16,6 +16,8 @@ struct TrainerState: Codable {
     /// Multipliers by objective, as the next step will use them.
     var multipliers: [String: Double]
     var dataCursor: String
+    /// Where each data stream is in its data; nil in checkpoints of a craft without them.
+    var streamCursors: [String: String]?
     /// What the cursor is a position in; nil in checkpoints of a craft that could not change it.
     var dataChoice: RunSettings.DataChoice?
     /// SHA-256 of the model's backbone file when the run began.

@@ -21,19 +21,21 @@ public final class AnchorWeights {
 
     public let source: Source
     /// Values of every parameter under the initial weights, by id.
-    public let table: [WeightValues]
+    public private(set) var table: [WeightValues]
     /// Whether low-rank updates take part in the anchor's forward pass.
     public var usesAdapters: Bool { source != .adaptersOff }
     /// Bytes that had to be copied.
-    public let residentBytes: Int
-    private let copies: [FloatBuffer]
+    public private(set) var residentBytes: Int
+    private var copies: [FloatBuffer]
     private let files: [SafetensorsFile]
+    /// Whether nothing has been read, to plan memory with.
+    private let isUnread: Bool
 
     /// Stands for anchor weights that have not been read, to plan memory with.
     init(unread model: VLAModel, source: Source, folder: ModelFolder) {
         self.source = source
         table = model.parameters.currentWeights()
-        (copies, files) = ([], [])
+        (copies, files, isUnread) = ([], [], true)
         residentBytes = model.backboneParameters.reduce(0) { total, id in
             let parameter = model.parameters[id]
             let counts = parameter.isTrainable && (source != .adaptersOff || id == model.actionQueries)
@@ -90,7 +92,22 @@ public final class AnchorWeights {
         self.table = table
         self.copies = copies
         self.files = files
+        isUnread = false
         residentBytes = copies.reduce(0) { $0 + $1.count * MemoryLayout<Float>.stride }
+    }
+
+    /// Copies the action head and the proprioception projector too, which features do without and actions need. `model`
+    /// must hold the initial weights, as it does before a checkpoint is restored.
+    func keepHead(of model: VLAModel) {
+        for parameter in model.parameters.parameters
+        where parameter.isTrainable && model.isHeadParameter(parameter.name) {
+            residentBytes += parameter.count * MemoryLayout<Float>.stride
+            if isUnread { continue }
+            let copy = FloatBuffer(count: parameter.count)
+            copy.copy(from: model.parameters.values(parameter.id))
+            copies.append(copy)
+            table[parameter.id] = .float32(copy.base)
+        }
     }
 }
 

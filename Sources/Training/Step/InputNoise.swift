@@ -15,20 +15,25 @@ struct InputNoise {
     }
 
     /// The policy's training input, N(0, 0.02), the same for all samples of a micro-batch.
-    func policyInput(count: Int, step: Int, micro: Int) -> [Float] {
-        var generator = RandomGenerator(
-            seed: seed, stream: RandomGenerator.stream("policy noise"), UInt64(step), UInt64(micro))
+    ///
+    /// - Parameter stream: the data stream it is for; nil: the run's own batch.
+    func policyInput(count: Int, step: Int, micro: Int, stream: String? = nil) -> [Float] {
+        var generator = generator("policy noise", stream, step, micro)
         return (0..<count).map { _ in Float(generator.normal() * 0.02) }
     }
 
     /// Zeroes the proprioception of samples drawn with probability `proprioDropout`. Kept values are not scaled up, as those
     /// of dropped activations are: they are what the policy gets at inference.
-    func dropProprioception(of input: inout ModelInput, width: Int, step: Int, micro: Int) {
+    func dropProprioception(of input: inout ModelInput, width: Int, step: Int, micro: Int, stream: String? = nil) {
         guard proprioDropout > 0, step < proprioDropoutSteps ?? .max, input.action != nil else { return }
-        var generator = RandomGenerator(
-            seed: seed, stream: RandomGenerator.stream("proprioception dropout"), UInt64(step), UInt64(micro))
+        var generator = generator("proprioception dropout", stream, step, micro)
         for sample in input.prompts.indices where generator.uniform() < proprioDropout {
             for index in sample * width..<(sample + 1) * width { input.action?.proprio[index] = 0 }
         }
+    }
+
+    private func generator(_ purpose: String, _ stream: String?, _ step: Int, _ micro: Int) -> RandomGenerator {
+        let key = RandomGenerator.stream(stream.map { "\(purpose) of stream \($0)" } ?? purpose)
+        return RandomGenerator(seed: seed, stream: key, UInt64(step), UInt64(micro))
     }
 }

@@ -5,6 +5,7 @@ internal import PluginRuntime
 struct StepPlan {
     let taps: [FeatureTap]
     let probes: [Probe]
+    let streams: [StreamRequest]
     let blocks: ParameterBlocks
     let routes: ObjectiveRoutes
 
@@ -12,7 +13,7 @@ struct StepPlan {
     ///   - encodePrompt: turns a probe's text, in one of the model's prompts, into token ids; nil refuses probes.
     init(
         _ session: HookSession, model: VLAModel, settings: StepSettings, batchSize: Int, steps: Int,
-        absent: [String: String], encodePrompt: PromptEncoding?
+        absent: [String: String], streams given: StreamSources, encodePrompt: PromptEncoding?
     ) throws {
         var facts = PlanFacts()
         facts.hiddenStates = model.config.decoder.layers + 1
@@ -31,7 +32,10 @@ struct StepPlan {
                 "it is taken between two halves of a step's micro-batches, and a step has \(settings.accumulation): give an "
                 + "even --accumulation"
         }
+        facts.streams = given.kinds
+        facts.streamAdvice = StreamSetting.advice
         let decisions = try session.plan(facts)
+        streams = decisions.streams
         taps = decisions.taps.map(FeatureTap.init)
         probes = try decisions.probes.map { request in
             try Probe(request) { text, template in

@@ -5,13 +5,29 @@ public struct TrainingBatch {
     public var input: ModelInput
     /// Normalised action chunks, [B, chunk, actionDim]; empty when the batch has none.
     public var targetActions: [Float]
-    /// Token id of each answer, [B]; empty when the batch has none.
+    /// Token ids of the answers, sample by sample, as many of each as `input.answerLengths` says; empty when the batch has
+    /// none.
     public var answerIDs: [Int64]
+    /// A number for each sample, the same whenever it is drawn, [B]; empty when samples have none.
+    public var samples: [Int64] = []
+    /// Which instruction of the run, or which question, each sample has, [B]; empty when they have none.
+    public var tasks: [Int64] = []
+    /// What the user gave for each sample, by name: [B, width].
+    public var sides: [String: (values: [Float], width: Int)] = [:]
 
     public init(input: ModelInput, targetActions: [Float] = [], answerIDs: [Int64] = []) {
         self.input = input
         self.targetActions = targetActions
         self.answerIDs = answerIDs
+    }
+
+    /// The sample that each of ``answerIDs`` belongs to.
+    var answerRows: [Int64] {
+        input.answerLengths.isEmpty
+            ? answerIDs.indices.map { Int64($0) }
+            : input.answerLengths.enumerated().flatMap { sample, length in
+                Array(repeating: Int64(sample), count: length)
+            }
     }
 }
 

@@ -8,8 +8,13 @@ struct DryRun {
     var reached: [[Bool]] = []
     /// Values of each tap's features.
     var featureCounts: [Int] = []
+    /// Values of the predicted actions, and of the logits of answers.
+    var actionCount = 0
+    var answerCount = 0
     /// By probe that runs.
     var probes: [ProbeCost] = []
+    /// By data stream that has batches.
+    var streams: [StreamCost] = []
     /// Floating-point operations of matrix products: the anchors' forward pass, the main one, each objective's backward.
     var anchorFlops = 0.0
     var forwardFlops = 0.0
@@ -27,6 +32,16 @@ struct DryRun {
         var anchorCount = 0
     }
 
+    /// What a batch of a data stream takes.
+    struct StreamCost {
+        let stream: DataStream
+        /// Floating-point operations of the forward passes under the initial and the current weights.
+        var anchorFlops = 0.0
+        var forwardFlops = 0.0
+        /// Values that are kept of the initial weights' results.
+        var anchorCount = 0
+    }
+
     /// Bytes of an objective's accumulator.
     func reachedBytes(_ objective: Int) -> Int {
         zip(reached[objective], parameterCounts).reduce(0) { $0 + ($1.0 ? 4 * $1.1 : 0) }
@@ -36,7 +51,7 @@ struct DryRun {
 extension TrainingStep {
     /// Runs the passes of a micro-batch, to find what they allocate, compute and reach. Made for a ``Parallel`` that does
     /// no arithmetic; plugins are not called. The step is of no further use.
-    func dryRun(_ input: ModelInput) -> DryRun {
+    func dryRun(_ input: ModelInput) throws -> DryRun {
         var run = DryRun()
         run.parameterCounts = model.parameters.parameters.map(\.count)
         let profile = OperationProfile()
@@ -54,10 +69,19 @@ extension TrainingStep {
                 run.probes[index].anchorFlops = flops()
             }
         }
+        let streamed = try streams.samples()
+        run.streams = streamed.map { DryRun.StreamCost(stream: $0.stream) }
+        if let anchor {
+            for (index, one) in streamed.enumerated() where one.stream.passes.readsAnchor {
+                streams.runAnchors([one], anchor, on: tape)
+                run.streams[index].anchorFlops = flops()
+                run.streams[index].anchorCount = one.stream.passes.keptCount
+            }
+        }
         if let anchor, passes.readsAnchor {
             tape.reset(weights: anchor.table, recording: false)
             var bare = input
-            bare.action?.runsPolicy = false
+            bare.action?.runsPolicy = passes.readsAnchorActions
             _ = model.forward(bare, taps: taps, usesAdapters: anchor.usesAdapters, on: tape)
             run.anchorFlops = flops()
         }
@@ -71,10 +95,18 @@ extension TrainingStep {
             if one.probe.readsAnchor { run.probes[index].anchorCount = probed.reduce(0) { $0 + $1.tensor.count } }
             targets += probed
         }
+        for (index, one) in streamed.enumerated() {
+            targets += streams.forward([one], values: session.values, on: tape)
+            run.streams[index].forwardFlops = flops()
+        }
+        run.actionCount = output.predictedActions?.count ?? 0
+        run.answerCount = output.answerLogits?.count ?? 0
         run.featureCounts = output.features.map(\.tensor.count)
         targets += zip(taps, output.features).map { (ValueName("feature.\($0.name)"), $1.tensor) }
         if let actions = output.predictedActions { targets.append((ValueName("predicted_actions"), actions)) }
-        if let logits = output.answerLogits { targets.append((ValueName("answer_logits"), logits)) }
+        if let logits = output.answerLogits {
+            targets += ["answer_logits", "text_logits"].map { (ValueName($0), logits) }
+        }
         for (row, gradient) in gradients.enumerated() {
             let reached = targets.filter { session.givesCotangent(ofRow: row, on: $0.name) }.map(\.tensor)
             // A backward pass only asks whether a cotangent is there; its values are not read.

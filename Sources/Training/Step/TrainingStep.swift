@@ -9,7 +9,7 @@ public import Tensors
 ///     K times: anchor features; forward; pre_backward hooks; per objective backward, G_i += gradient / K
 ///     gram[b] = G_b G_bᵀ; gradient_combine hooks -> weights, rates; clip; AdamW with Σ w_i G_i; post_step hooks; pull
 ///
-/// Probes that are due run with the anchors and behind the forward pass. An objective that no micro-batch gives a loss
+/// Probes and data streams that are due run with the anchors and behind the forward pass. An objective that no micro-batch gives a loss
 /// takes no part in the step: it has no row in the Gram matrix, and rules that need its loss are not called. What plugins
 /// are told and decide is ``HookSession``'s.
 public final class TrainingStep {
@@ -19,6 +19,7 @@ public final class TrainingStep {
     let settings: StepSettings
     let passes: BatchPasses
     let probes: ProbePasses
+    let streams: StreamPasses
     let anchor: AnchorWeights?
     let gradients: [GradientAccumulator]
     let optimizer: AdamW
@@ -48,12 +49,14 @@ public final class TrainingStep {
     ///
     /// - Parameters:
     ///   - absent: values that this run never has, by name, each with the reason and what to do.
+    ///   - streams: the data that plugins may ask for beside the run's own.
     ///   - encodePrompt: turns a probe's text, in one of the model's prompts, into token ids; nil refuses probes.
     ///   - makeAnchor: called when some hook reads an anchor.
     public init(
         model: VLAModel, composition: Composition, settings: StepSettings, optimizer: AdamWSettings,
         schedule: LearningRateSchedule, parallel: Parallel, batchSize: Int, steps: Int, absent: [String: String] = [:],
-        encodePrompt: PromptEncoding? = nil, makeAnchor: () throws -> AnchorWeights
+        streams given: StreamSources = .none, encodePrompt: PromptEncoding? = nil,
+        makeAnchor: () throws -> AnchorWeights
     ) throws {
         guard !composition.objectives.isEmpty else {
             throw TrainingError("no plugin in the list provides a loss; add one that does, BaselineL1 for instance")
@@ -74,13 +77,15 @@ public final class TrainingStep {
         session = HookSession(composition)
         let plan = try StepPlan(
             session, model: model, settings: settings, batchSize: batchSize, steps: steps, absent: absent,
-            encodePrompt: encodePrompt)
+            streams: given, encodePrompt: encodePrompt)
         blocks = plan.blocks
         routes = plan.routes
         groupScales = session.decisions.rateScales
         rateScales = try settings.learningRateScales.byParameter(of: model.parameters, times: groupScales)
-        passes = BatchPasses(plan.taps, model: model, composition: composition, batchSize: batchSize)
+        passes = BatchPasses(plan.taps, model: model, composition: composition)
         probes = ProbePasses(plan.probes, model: model, seed: settings.seed)
+        streams = try StreamPasses(
+            plan.streams, from: given, model: model, composition: composition, batchSize: batchSize)
         gradients = composition.objectives.map { _ in GradientAccumulator(parameters: model.parameters) }
         pieces = BlockPieces(blocks)
         let needs = session.needs
@@ -94,7 +99,8 @@ public final class TrainingStep {
         tape = Tape(parameters: model.parameters, parallel: parallel)
         tape.checkpointsSegments = settings.checkpointsActivations
         currentWeights = model.parameters.currentWeights()
-        anchor = passes.readsAnchor || probes.readsAnchor ? try makeAnchor() : nil
+        anchor = passes.readsAnchor || probes.readsAnchor || streams.readsAnchor ? try makeAnchor() : nil
+        if passes.readsAnchorActions || streams.readsAnchorActions { anchor?.keepHead(of: model) }
     }
 
     /// Runs step `step`, counted from 0.
@@ -105,6 +111,7 @@ public final class TrainingStep {
         halves?.zero()
         session.begin(step: step, rate: rate, drift2: session.needs.drift2 ? drift?.squares() : nil)
         probes.begin(step: step, values: session.values)
+        streams.begin(step: step, values: session.values)
         do {
             for micro in 0..<settings.accumulation {
                 try runMicroBatch(step: step, micro: micro, from: source, clock: &clock)
@@ -136,22 +143,24 @@ public final class TrainingStep {
     private func runMicroBatch(
         step: Int, micro: Int, from source: any BatchSource, clock: inout PhaseClock
     ) throws {
-        let batch = try source.next(
+        var batch = try source.next(
             policyInput: noise.policyInput(count: model.policyInputCount, step: step, micro: micro))
+        noise.dropProprioception(of: &batch.input, width: model.config.proprioDim, step: step, micro: micro)
         let probed = try probes.runs(step: step, micro: micro, batch: batch.input, parallel)
+        let streamed = try streams.batches(step: step, micro: micro, noise)
         clock.lap("data")
         if let anchor {
             tape.parallel = anchorParallel
-            passes.runAnchor(anchor, on: batch.input, tape: tape)
+            passes.runAnchor(anchor, on: batch, tape: tape)
             tape.parallel = parallel
             probes.runAnchors(probed, anchor, on: tape)
+            streams.runAnchors(streamed, anchor, on: tape)
         }
         clock.lap("anchor")
-        var input = batch.input
-        noise.dropProprioception(of: &input, width: model.config.proprioDim, step: step, micro: micro)
         tape.reset(weights: currentWeights, recording: true)
-        let output = passes.forward(batch, input, on: tape)
+        let output = passes.forward(batch, on: tape)
         var targets = probes.forward(probed, values: session.values, on: tape)
+        targets += streams.forward(streamed, values: session.values, on: tape)
         clock.lap("forward")
         targets += passes.offer(output, of: batch, to: session.values, on: tape)
         try session.microBatch()

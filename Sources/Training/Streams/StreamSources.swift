@@ -1,0 +1,23 @@
+public import PluginRuntime
+
+/// The data streams that a run was given, and how batches of them are had.
+public struct StreamSources {
+    /// By name.
+    public var kinds: [String: StreamKind]
+    /// The stream of questions whose answers hooks get under the names of the run's own batch, where that has none.
+    public var answers: String?
+    /// Opens a stream's batches: its name, what its draws are keyed by, and the samples in a batch.
+    public var open: (_ name: String, _ key: String, _ batchSize: Int) throws -> any BatchSource
+
+    public init(
+        kinds: [String: StreamKind], answers: String? = nil,
+        open: @escaping (_ name: String, _ key: String, _ batchSize: Int) throws -> any BatchSource
+    ) {
+        (self.kinds, self.answers, self.open) = (kinds, answers, open)
+    }
+
+    /// A run without any.
+    public static var none: StreamSources {
+        StreamSources(kinds: [:]) { name, _, _ in throw TrainingError("there is no data stream '\(name)'") }
+    }
+}

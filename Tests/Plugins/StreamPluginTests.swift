@@ -1,0 +1,72 @@
+import Foundation
+import PluginRuntime
+import Testing
+
+/// CoTraining, Replay and ActionAnchor on small numbers; `StreamParityTests` compares them with PyTorch on a model.
+@Suite struct StreamPluginTests {
+    private func run(_ plugin: String, _ arrays: [(String, ArrayView)]) throws -> ValueStore {
+        let composition = try compose(plugin)
+        let values = ValueStore()
+        for (name, view) in arrays { values.set(name, view) }
+        try composition.run(.preBackward, values: values, step: 0)
+        return values
+    }
+
+    private func answers(_ plugin: String, _ logits: TestArray<Float>, _ ids: [Int64]) throws -> ValueStore {
+        let (ids, rows) = (TestArray(ids, shape: [3]), TestArray<Int64>([0, 0, 1], shape: [3]))
+        return try withExtendedLifetime((ids, rows)) {
+            try run(
+                plugin,
+                [
+                    ("stream.vqa.text_logits", logits.view), ("stream.vqa.text_ids", ids.view),
+                    ("stream.vqa.text_row", rows.view),
+                ])
+        }
+    }
+
+    /// Two answers, of two tokens and of one: log 4 a token that is undecided, nothing for one that is certain.
+    @Test(arguments: [("CoTraining", 2.0 / 3), ("CoTraining:reduction=answer", 0.5)])
+    func meansOverTokensOrAnswers(_ plugin: String, _ share: Double) throws {
+        let logits = TestArray<Float>([0, 0, 0, 0, 0, 0, 0, 0, 50, -50, -50, -50], shape: [3, 4])
+        let values = try answers(plugin, logits, [0, 2, 0])
+        #expect(abs(try #require(values.double("loss.cotraining")) - share * log(4)) < 1e-12)
+        #expect(values.double("metric.cotraining_accuracy") == 0.5)
+        #expect(values.double("metric.cotraining_token_accuracy") == 2.0 / 3)
+    }
+
+    @Test(arguments: ["CoTraining", "CoTraining:reduction=answer"])
+    func cotangentMatchesFiniteDifferences(_ plugin: String) throws {
+        var numbers = TestNumbers(seed: 5)
+        let logits = TestArray<Float>(numbers.array(15).map { Float(3 * $0) }, shape: [3, 5])
+        let name = "cotangent.cotraining.stream.vqa.text_logits"
+        let analytic = Array(try #require(try answers(plugin, logits, [4, 0, 2]).array(name)).floats)
+        let worst = try worstGradientError(logits, count: 15, step: 1e-2, analytic) {
+            try #require(try answers(plugin, logits, [4, 0, 2]).double("loss.cotraining"))
+        }
+        #expect(worst < 1e-4)
+    }
+
+    @Test func tokenOutsideTheVocabulary() throws {
+        let logits = TestArray<Float>(Array(repeating: 0, count: 12), shape: [3, 4])
+        let failure = try #require(throws: PluginFailure.self) { try answers("CoTraining", logits, [0, 4, 0]) }
+        #expect(failure.message == "answer token 4 is not in the vocabulary of 4")
+    }
+
+    @Test(arguments: [
+        ("Replay", "stream.replay.", "target_actions", "replay", 0.75, [Float(0.25), -0.25, 0.25, 0]),
+        ("ActionAnchor", "", "anchor_actions", "action_anchor", 0.75, [0.25, -0.25, 0.25, 0]),
+        ("ActionAnchor:distance=mse", "", "anchor_actions", "action_anchor", 1.25, [0.5, -1, 0, 0].map { Float($0) }),
+    ])
+    func distancesOfActions(
+        _ plugin: String, _ prefix: String, _ other: String, _ objective: String, _ loss: Double, _ cotangent: [Float]
+    ) throws {
+        let isSquared = plugin.hasSuffix("mse")
+        let predicted = TestArray<Float>(isSquared ? [1, 0, 3, 4] : [1, 2, 3, 4], shape: [1, 2, 2])
+        let target = TestArray<Float>(isSquared ? [0, 2, 3, 4] : [0, 3, 2, 4], shape: [1, 2, 2])
+        let values = try run(
+            plugin, [(prefix + "predicted_actions", predicted.view), (prefix + other, target.view)])
+        #expect(values.double("loss.\(objective)") == loss)
+        let name = "cotangent.\(objective).\(prefix)predicted_actions"
+        #expect(Array(try #require(values.array(name)).floats) == cotangent)
+    }
+}
