@@ -16,8 +16,8 @@ public struct PlanFacts {
     public var seed: UInt64 = 0
     /// Parameter groups that rates and routes may name.
     public var groups: [String] = []
-    /// Data streams that the run was given, by name.
-    public var streams: [String: StreamKind] = [:]
+    /// Data streams that the run was given, by name; nil: any that a plugin asks for.
+    public var streams: [String: StreamKind]?
     /// How a user gives one, for what is said of one that is missing.
     public var streamAdvice: (_ name: String, _ kind: StreamKind?) -> String = { _, _ in "this host has no data streams"
     }

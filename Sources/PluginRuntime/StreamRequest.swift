@@ -48,8 +48,9 @@ public struct StreamRequest: Sendable {
         start = try integer("start", 0...1_000_000_000_000, "a step, 0 or more")
         batch = try integer("batch", 0...65_536, "0 (as the run) to 65536 samples")
         let wanted = try reader.code(prefix + "kind", as: StreamKind.self)
-        let given = reader.facts.streams[name]
-        guard let kind = given ?? (interval == 0 ? wanted ?? .demonstrations : nil) else {
+        // What never runs, or in a host that has no data, needs none.
+        let isFree = interval == 0 || reader.facts.streams == nil
+        guard let kind = reader.facts.streams?[name] ?? (isFree ? wanted ?? .demonstrations : nil) else {
             throw reader.refusal(
                 of: prefix + "interval",
                 "it asks for the data stream '\(name)', which this run was not given: "

@@ -52,21 +52,21 @@ import Testing
         #expect(failure.message == "answer token 4 is not in the vocabulary of 4")
     }
 
+    /// Predicted 1 2 3 4 or 1 0 3 4, the other actions 0 3 2 4 or 0 2 3 4.
     @Test(arguments: [
-        ("Replay", "stream.replay.", "target_actions", "replay", 0.75, [Float(0.25), -0.25, 0.25, 0]),
-        ("ActionAnchor", "", "anchor_actions", "action_anchor", 0.75, [0.25, -0.25, 0.25, 0]),
-        ("ActionAnchor:distance=mse", "", "anchor_actions", "action_anchor", 1.25, [0.5, -1, 0, 0].map { Float($0) }),
+        ("Replay", "replay"), ("ActionAnchor", "action_anchor"), ("ActionAnchor:distance=mse", "action_anchor"),
     ])
-    func distancesOfActions(
-        _ plugin: String, _ prefix: String, _ other: String, _ objective: String, _ loss: Double, _ cotangent: [Float]
-    ) throws {
-        let isSquared = plugin.hasSuffix("mse")
+    func distancesOfActions(_ plugin: String, _ objective: String) throws {
+        let (isSquared, isReplay) = (plugin.hasSuffix("mse"), plugin == "Replay")
+        let prefix = isReplay ? "stream.replay." : ""
         let predicted = TestArray<Float>(isSquared ? [1, 0, 3, 4] : [1, 2, 3, 4], shape: [1, 2, 2])
-        let target = TestArray<Float>(isSquared ? [0, 2, 3, 4] : [0, 3, 2, 4], shape: [1, 2, 2])
+        let other = TestArray<Float>(isSquared ? [0, 2, 3, 4] : [0, 3, 2, 4], shape: [1, 2, 2])
+        let otherName = isReplay ? "target_actions" : "anchor_actions"
         let values = try run(
-            plugin, [(prefix + "predicted_actions", predicted.view), (prefix + other, target.view)])
-        #expect(values.double("loss.\(objective)") == loss)
-        let name = "cotangent.\(objective).\(prefix)predicted_actions"
-        #expect(Array(try #require(values.array(name)).floats) == cotangent)
+            plugin, [(prefix + "predicted_actions", predicted.view), (prefix + otherName, other.view)])
+        #expect(values.double("loss.\(objective)") == (isSquared ? 1.25 : 0.75))
+        let cotangent = try #require(values.array("cotangent.\(objective).\(prefix)predicted_actions"))
+        let expected: [Float] = isSquared ? [0.5, -1, 0, 0] : [0.25, -0.25, 0.25, 0]
+        #expect(Array(cotangent.floats) == expected)
     }
 }
