@@ -26,15 +26,15 @@ let pluginLink: [LinkerSetting] = [
 /// The plugins that ship with craft. Each is a dynamic library that the host finds at run time; no target links one. A list,
 /// not what Plugins/ holds: SwiftPM keeps an evaluated manifest until its text changes, and would not see a new folder.
 let plugins = [
-    "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CRaFTDual", "CRaFTProjection",
-    "FixedMultiplier", "GradDrop", "ProbeTokens", "nuPI",
+    "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CRaFTDual", "CRaFTProjection", "EarlyStop",
+    "FixedMultiplier", "GradDrop", "KnowledgeInsulation", "L2SP", "LayerRates", "ProbeTokens", "UnbiasedConflict", "nuPI",
 ]
 
 /// Those that also use GradientMath.
 let gradientPlugins = [
-    "AGEM", "AlignedMTL", "CAGrad", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
-    "GeometricMean", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo", "MultiplierSchedule", "NashMTL",
-    "PCGrad", "RLW", "STCH", "Sum", "UPGrad", "UW",
+    "AEGIS", "AGEM", "AlignedMTL", "CAGrad", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "EWC", "FAMO",
+    "FairGrad", "GeometricMean", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo", "MoDo",
+    "MultiplierSchedule", "NashMTL", "PCGrad", "RLW", "STCH", "Sum", "UPGrad", "UW",
 ]
 
 func plugin(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {

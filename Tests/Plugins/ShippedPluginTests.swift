@@ -6,11 +6,11 @@ import Testing
 /// What holds for every plugin that ships.
 @Suite struct ShippedPluginTests {
     static let names = [
-        "AGEM", "AlignedMTL", "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CAGrad",
-        "CRaFTDual", "CRaFTProjection", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "FAMO", "FairGrad",
-        "FixedMultiplier", "GeometricMean", "GradDrop", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo",
-        "MultiplierSchedule", "NashMTL", "PCGrad", "ProbeTokens", "RLW", "STCH",
-        "Sum", "UPGrad", "UW", "nuPI",
+        "AEGIS", "AGEM", "AlignedMTL", "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1", "CAGrad",
+        "CRaFTDual", "CRaFTProjection", "ClipGradNorm", "ConFIG", "Constant", "DWA", "DualProj", "EWC", "EarlyStop",
+        "FAMO", "FairGrad", "FixedMultiplier", "GeometricMean", "GradDrop", "GradNorm", "GradVac", "IMTLG", "IMTLL",
+        "KnowledgeInsulation", "L2SP", "LayerRates", "MGDA", "Mean", "MoCo", "MoDo", "MultiplierSchedule", "NashMTL",
+        "PCGrad", "ProbeTokens", "RLW", "STCH", "Sum", "UPGrad", "UW", "UnbiasedConflict", "nuPI",
     ]
 
     @Test(arguments: names)
