@@ -28,14 +28,16 @@ func exports(_ map: String) -> [LinkerSetting] {
 /// The plugins that ship with craft. Each is a dynamic library that the host finds at run time; no target links one. A list,
 /// not what Plugins/ holds: SwiftPM keeps an evaluated manifest until its text changes, and would not see a new folder.
 let plugins = [
-    "AnchorVariants", "AugmentedLagrangian", "CRaFTDual", "CRaFTProjection", "FixedMultiplier", "GradDrop", "ProbeTokens", "nuPI",
+    "AnchorVariants", "AugmentedLagrangian", "CRaFTDual", "CRaFTProjection", "EarlyStop", "FixedMultiplier",
+    "GradDrop", "KnowledgeInsulation", "L2SP", "LayerRates", "ProbeTokens", "UnbiasedConflict", "nuPI",
 ]
 
 /// Those that also use GradientMath.
 let gradientPlugins = [
-    "AGEM", "ActionAnchor", "AlignedMTL", "AnswerLoss", "BaselineL1", "CAGrad", "ClipGradNorm", "CoTraining", "ConFIG",
-    "Constant", "DWA", "DualProj", "FAMO", "FairGrad", "GeometricMean", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA",
-    "Mean", "MoCo", "MultiplierSchedule", "NashMTL", "PCGrad", "RLW", "Replay", "STCH", "Sum", "UPGrad", "UW",
+    "AEGIS", "AGEM", "ActionAnchor", "AlignedMTL", "AnswerLoss", "BaselineL1", "CAGrad", "ClipGradNorm",
+    "CoTraining", "ConFIG", "Constant", "DWA", "DualProj", "EWC", "FAMO", "FairGrad", "GeometricMean",
+    "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo", "MoDo", "MultiplierSchedule", "NashMTL",
+    "PCGrad", "RLW", "Replay", "STCH", "Sum", "UPGrad", "UW",
 ]
 
 func plugin(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {

@@ -103,6 +103,35 @@ public struct SymmetricMatrix {
         }
     }
 
+    /// Sum of the diagonal.
+    public var trace: Double { (0..<size).reduce(0) { $0 + elements[$1 * (size + 1)] } }
+
+    /// `V f(L) V'` of a matrix `V L V'` without negative eigenvalues; those that are rounding beside the largest count as 0.
+    public func spectral(_ f: (Double) -> Double) -> SymmetricMatrix {
+        let eigen = SymmetricEigen<Double>(self)
+        let least = 0x1p-52 * Double(size) * max(eigen.values.first ?? 0, 0)
+        let factors = eigen.values.map { f($0 > least ? $0 : 0) }
+        return SymmetricMatrix(size: size) { i, j in
+            var sum = 0.0
+            for (factor, vector) in zip(factors, eigen.vectors) { sum += factor * vector[i] * vector[j] }
+            return sum
+        }
+    }
+
+    /// `A B A` of a symmetric `B`.
+    public func conjugating(_ other: SymmetricMatrix) -> SymmetricMatrix {
+        var half = [Double](repeating: 0, count: size * size)
+        for i in 0..<size {
+            for k in 0..<size {
+                let value = elements[i * size + k]
+                for j in 0..<size { half[i * size + j] += value * other.elements[k * size + j] }
+            }
+        }
+        return SymmetricMatrix(size: size) { i, j in
+            (0..<size).reduce(0) { $0 + half[i * size + $1] * elements[$1 * size + j] }
+        }
+    }
+
     /// `x' A x` of a vector whose terms may cancel.
     func quadratic(_ vector: [DoubleDouble]) -> DoubleDouble {
         zip(times(vector), vector).reduce(DoubleDouble(0)) { $0 + $1.0 * $1.1 }

@@ -131,6 +131,9 @@ extension NameRegistry {
             "probe.{probe}.start", type: "i64", producible: [.plan], provider: .plugin, hosts: [.vla],
             doc: "First step in which the probe runs. Default: 0."),
         Entry(
+            "probe.{probe}.end", type: "i64", producible: [.plan], provider: .plugin, hosts: [.vla],
+            doc: "First step in which the probe runs no more. Default: none."),
+        Entry(
             "probe.{probe}.prompts", type: "i64[p,c]", producible: [.plan], provider: .plugin, hosts: [.vla],
             doc:
                 "Texts to ask, one a row, as UTF-8 bytes and then zeros; empty rows are skipped. Each sample gets one, drawn for every micro-batch, none twice before all are used."

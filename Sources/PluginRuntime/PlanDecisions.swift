@@ -89,6 +89,8 @@ public struct ProbeRequest: Sendable {
     public var interval: Int
     /// First step in which it runs.
     public var start: Int
+    /// First step in which it runs no more; nil: it goes on.
+    public var end: Int?
     public var prompts: [String]
     public var template: ProbeTemplate
     /// Images of a sample: so many of its cameras, drawn for each; 0: all.
@@ -131,6 +133,9 @@ public struct ProbeRequest: Sendable {
         self.name = name
         interval = try integer("interval", 0...1_000_000_000, "0 (off) to 1000000000 steps")
         start = try integer("start", 0...1_000_000_000_000, "a step, 0 or more")
+        if reader.values.integer("probe.\(name).end") != nil {
+            end = try integer("end", 0...1_000_000_000_000, "a step, 0 or more")
+        }
         let available = Int64(reader.facts.cameras ?? 64)
         let wanted = try integer("cameras", 0...available, "0 (all) to the model's \(available)")
         cameras = wanted == reader.facts.cameras ? 0 : wanted

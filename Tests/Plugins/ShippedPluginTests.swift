@@ -6,11 +6,13 @@ import Testing
 /// What holds for every plugin that ships.
 @Suite struct ShippedPluginTests {
     static let names = [
-        "AGEM", "ActionAnchor", "AlignedMTL", "AnchorVariants", "AnswerLoss", "AugmentedLagrangian", "BaselineL1",
-        "CAGrad", "CRaFTDual", "CRaFTProjection", "ClipGradNorm", "CoTraining", "ConFIG", "Constant", "DWA", "DualProj",
-        "FAMO", "FairGrad", "FixedMultiplier", "GeometricMean", "GradDrop", "GradNorm", "GradVac", "IMTLG", "IMTLL",
-        "MGDA", "Mean", "MoCo", "MultiplierSchedule", "NashMTL", "PCGrad", "ProbeTokens", "RLW", "Replay", "STCH",
-        "Sum", "UPGrad", "UW", "nuPI",
+        "AEGIS", "AGEM", "ActionAnchor", "AlignedMTL", "AnchorVariants", "AnswerLoss",
+        "AugmentedLagrangian", "BaselineL1", "CAGrad", "CRaFTDual", "CRaFTProjection", "ClipGradNorm",
+        "CoTraining", "ConFIG", "Constant", "DWA", "DualProj", "EWC", "EarlyStop", "FAMO", "FairGrad",
+        "FixedMultiplier", "GeometricMean", "GradDrop", "GradNorm", "GradVac", "IMTLG", "IMTLL",
+        "KnowledgeInsulation", "L2SP", "LayerRates", "MGDA", "Mean", "MoCo", "MoDo", "MultiplierSchedule",
+        "NashMTL", "PCGrad", "ProbeTokens", "RLW", "Replay", "STCH", "Sum", "UPGrad", "UW",
+        "UnbiasedConflict", "nuPI",
     ]
 
     @Test(arguments: names)

@@ -243,10 +243,7 @@ final class TrialInputs {
             let limit = ["answer_ids", "text_ids"].contains(family) ? sizes["v"] ?? 8 : 1000
             set(input, (0..<count).map { _ in Int64(random.next() % UInt64(max(limit, 1))) }, shape)
         case .f64:
-            set(
-                input,
-                (0..<count).map { _ in family == "uniforms" ? random.uniform() : random.normal() * trial.kind.scale },
-                shape)
+            set(input, (0..<count).map { _ in number(family, &random) }, shape)
         case .f32:
             let width = max(shape.last ?? 1, 1)
             // Every row of a mask has a token.
@@ -256,6 +253,15 @@ final class TrialInputs {
                     : Float(random.normal() * trial.kind.floatScale)
             }
             set(input, numbers, shape)
+        }
+    }
+
+    private func number(_ family: String, _ random: inout RandomGenerator) -> Double {
+        switch family {
+        // Shares and factors.
+        case "uniforms", "pull", "rate": random.uniform()
+        case "drift2": abs(random.normal() * trial.kind.scale)
+        default: random.normal() * trial.kind.scale
         }
     }
 
@@ -270,7 +276,19 @@ final class TrialInputs {
     }
 
     private func blocks(_ random: inout RandomGenerator) -> BlockFacts {
-        BlockFacts(numel: (0..<(sizes["k"] ?? 1)).map { _ in 1 + Int64(random.next() % 24) })
+        var blocks = BlockFacts(numel: (0..<(sizes["k"] ?? 1)).map { _ in 1 + Int64(random.next() % 24) })
+        // Each tensor a block, or blocks of several groups.
+        guard trial.variation % 4 != 3 else { return blocks }
+        func pick<Code: CaseIterable & RawRepresentable>(_ codes: Code.Type) -> Code where Code.RawValue == Int64 {
+            let all = Array(codes.allCases)
+            return all[Int(random.next() % UInt64(all.count))]
+        }
+        for block in blocks.numel.indices {
+            blocks.group[block] = pick(BlockGroup.self).rawValue
+            blocks.layer[block] = Int64(random.next() % 4) - 1
+            blocks.kind[block] = pick(BlockKind.self).rawValue
+        }
+        return blocks
     }
 
     /// Vectors and their inner products: independent ones, and every fourth block each duplicates or opposed ones.

@@ -787,6 +787,9 @@ enum {
  * probe.{probe}.start: i64      - | plan
  *     First step in which the probe runs. Default: 0. Hosts: vla.
  *
+ * probe.{probe}.end: i64      - | plan
+ *     First step in which the probe runs no more. Default: none. Hosts: vla.
+ *
  * probe.{probe}.prompts: i64[p,c]      - | plan
  *     Texts to ask, one a row, as UTF-8 bytes and then zeros; empty rows are skipped. Each sample gets one, drawn
  *     for every micro-batch, none twice before all are used. Hosts: vla.

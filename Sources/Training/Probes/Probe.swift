@@ -10,6 +10,8 @@ struct Probe {
     let interval: Int
     /// First step in which it runs.
     let start: Int
+    /// First step in which it runs no more; nil: it goes on.
+    let end: Int?
     /// Token ids of every prompt.
     let prompts: [[Int32]]
     /// Images of a sample: so many of its cameras, drawn for each; 0: all.
@@ -45,6 +47,7 @@ struct Probe {
         name = request.name
         interval = request.interval
         start = request.start
+        end = request.end
         prompts = try request.prompts.map { try encode($0, request.template) }
         cameras = request.cameras
         mixture = PerturbationMixture(shares: Perturbation.allCases.map { request.shares[$0.rawValue] ?? 0 })
@@ -60,7 +63,9 @@ struct Probe {
     }
 
     /// Whether it runs in step `step`.
-    func isDue(_ step: Int) -> Bool { interval > 0 && step >= start && (step - start) % interval == 0 }
+    func isDue(_ step: Int) -> Bool {
+        interval > 0 && step >= start && step < end ?? .max && (step - start) % interval == 0
+    }
 
     func name(_ value: String) -> String { "probe.\(name).\(value)" }
 }
