@@ -4,30 +4,31 @@ import TestSupport
 import Testing
 import Training
 
-/// `docs/PLUGINS.md` says what is so.
+/// `docs/PLUGINS.md` and `docs/RECIPES.md` say what is so.
 @Suite struct GuideTests {
-    private static let url = BuildFolder.repository.appendingPathComponent("docs/PLUGINS.md")
-    let guide: String
     let folder: TemporaryFolder
 
-    init() throws {
-        guide = try String(contentsOf: Self.url, encoding: .utf8)
-        folder = try TemporaryFolder()
+    init() throws { folder = try TemporaryFolder() }
+
+    private func page(_ name: String) throws -> String {
+        try String(contentsOf: BuildFolder.repository.appendingPathComponent("docs/\(name)"), encoding: .utf8)
+    }
+
+    /// Runs a command of a page in the test's folder; returns what it printed.
+    private func run(_ command: String) throws -> String {
+        let result = try Command.run(
+            ["bash", "-c", command], in: folder.url,
+            environment: [
+                "CRAFT_ASSETS": BuildFolder.repository.appendingPathComponent("Assets").path,
+                "PATH": BuildFolder.url.path + ":" + (ProcessInfo.processInfo.environment["PATH"] ?? ""),
+            ])
+        try #require(result.status == 0, "\(command): \(result.output)")
+        return result.output
     }
 
     /// The guide's first chapter, command by command and edit by edit.
     @Test func firstStrategy() throws {
-        func run(_ command: String) throws -> String {
-            let result = try Command.run(
-                ["bash", "-c", command], in: folder.url,
-                environment: [
-                    "CRAFT_ASSETS": BuildFolder.repository.appendingPathComponent("Assets").path,
-                    "PATH": BuildFolder.url.path + ":" + (ProcessInfo.processInfo.environment["PATH"] ?? ""),
-                ])
-            try #require(result.status == 0, "\(command): \(result.output)")
-            return result.output
-        }
-        let chapter = try #require(guide.components(separatedBy: "\n## Reference").first)
+        let chapter = try #require(try page("PLUGINS.md").components(separatedBy: "\n## Reference").first)
         let prose = chapter.components(separatedBy: "```").enumerated().filter { $0.offset % 2 == 0 }.map(\.element)
         var commands = prose.joined().split(separator: "\n").filter {
             $0.hasPrefix("    ") && !$0.contains("export PATH")
@@ -81,5 +82,28 @@ import Training
         #expect(commands.isEmpty, "\(commands)")
         let plan = try #require(chapter.range(of: "craft plan [^`]*", options: .regularExpression))
         #expect(try run(String(chapter[plan])).contains("metric.capped_share"))
+    }
+
+    /// Every recipe builds as the page says, passes the check, and trains with its command.
+    @Test func recipes() throws {
+        let text = try page("RECIPES.md")
+        let recipes = text.components(separatedBy: "\n### ").dropFirst()
+        try #require(recipes.count == 8)
+        let build = try #require(text.split(separator: "\n").first { $0.hasPrefix("    cc ") })
+        let include = "Sources/PluginAPI/include"
+        let header = BuildFolder.repository.appendingPathComponent(include).path
+        for recipe in recipes {
+            let parts = recipe.components(separatedBy: "```")
+            try #require(parts.count == 3 && parts[1].hasPrefix("c\n/* "), "\(parts[0])")
+            let (code, name) = (parts[1].dropFirst(2), parts[1].dropFirst(5).prefix { $0 != "." })
+            try Data(code.utf8).write(to: URL(fileURLWithPath: folder.path("\(name).c")))
+            _ = try run(
+                build.replacingOccurrences(of: include, with: header).replacingOccurrences(of: "WiseFT", with: name)
+                    + " -Wall -Wextra -Werror")
+            _ = try run("craft plugins check lib\(name).so")
+            let command = try #require(parts[0].split(separator: "\n").first { $0.hasPrefix("    craft train") })
+            _ = try run(
+                command + " --steps 2 --batch-size 2 --question-limit 4 --hold-out-every 0 --quiet --out runs/\(name)")
+        }
     }
 }
