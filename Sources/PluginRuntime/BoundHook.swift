@@ -111,7 +111,8 @@ final class BoundHook {
         error.pointee = craft_error()
         error.pointee.struct_size = UInt32(MemoryLayout<craft_error>.size)
         let control = craft_fp_control()
-        CrashReport.enter(crashLabel, step: step)
+        // What is planned belongs to no step.
+        CrashReport.enter(crashLabel, step: point == .plan ? -1 : step)
         let status = adapted?.call(instancePointer, error) ?? frame.call(hook, instancePointer, error)
         CrashReport.leave()
         // A hook that computes in its own way shall not change how the host computes.

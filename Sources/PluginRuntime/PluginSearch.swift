@@ -72,7 +72,9 @@ public struct PluginSearch: Sendable {
         guard let bytes = try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) else {
             return false
         }
-        return bytes.starts(with: [0x7f, 0x45, 0x4c, 0x46]) && contains(bytes, "craft_plugin_entry")
+        guard bytes.starts(with: [0x7f, 0x45, 0x4c, 0x46]), contains(bytes, "craft_plugin_entry") else { return false }
+        // A host has the name in it too, to ask plugins for it.
+        return (try? SharedLibraryFile(bytes))?.exported.contains("craft_plugin_entry") ?? false
     }
 
     private static func contains(_ data: Data, _ text: StaticString) -> Bool {
