@@ -3,9 +3,13 @@ import PluginRuntime
 import Testing
 
 /// CoTraining, Replay and ActionAnchor on small numbers; `StreamParityTests` compares them with PyTorch on a model.
-@Suite struct StreamPluginTests {
+@Suite final class StreamPluginTests {
+    /// Array results are in the memory of the hooks that gave them.
+    private var compositions: [Composition] = []
+
     private func run(_ plugin: String, _ arrays: [(String, ArrayView)]) throws -> ValueStore {
         let composition = try compose(plugin)
+        compositions.append(composition)
         let values = ValueStore()
         for (name, view) in arrays { values.set(name, view) }
         try composition.run(.preBackward, values: values, step: 0)
