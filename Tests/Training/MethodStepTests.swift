@@ -187,7 +187,7 @@ import Training
         }
         let first = names(fixture, [.queries, .policy, .proprio])
         let count = { (names: [String]) in Double(names.reduce(0) { $0 + fixture.values($1).count }) }
-        let share = count(first) / Double(fixture.model.parameters.trainableCount)
+        let share = count(first) / count(names(fixture, Set(ParameterGroup.allCases)))
         let batches = source(fixture)
         var worst = 0.0
         for index in 0..<7 {

@@ -43,6 +43,9 @@ final class UnbiasedConflict: Plugin {
         Hook<UnbiasedConflict>(.gradientCombine, values: Values()) { _, call in
             guard let a = call.action, let c = call.constraint else { return }
             let (gram, cross) = (call.gram, call.cross)
+            guard gram.shape == cross.shape, (0..<gram.shape[1]).contains(a), (0..<gram.shape[1]).contains(c) else {
+                throw PluginError("rows \(a) and \(c) of gram \(gram.shape) and gram_cross \(cross.shape)")
+            }
             guard gram.elements.allSatisfy(\.isFinite), cross.elements.allSatisfy(\.isFinite) else {
                 throw PluginError("gram or gram_cross has a value that is not finite: the gradients must be")
             }

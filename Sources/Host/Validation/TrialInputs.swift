@@ -198,7 +198,7 @@ final class TrialInputs {
     /// What the session itself knows.
     private static let sessionFamilies: Set<String> = [
         "step", "lr", "seed", "objectives", "gram", "weights", "losses", "rows", "index", "numel", "grads", "lambda",
-        "gradient_norm", "block_group", "block_layer", "block_kind", "block_shape",
+        "gradient_norm", "block_group", "block_layer", "block_kind", "block_shape", "gram_cross", "drift_dot", "rate",
     ]
 
     /// What a value is: the start of its name, and for one of a probe or a data stream what comes after the probe's.
@@ -259,7 +259,7 @@ final class TrialInputs {
     private func number(_ family: String, _ random: inout RandomGenerator) -> Double {
         switch family {
         // Shares and factors.
-        case "uniforms", "pull", "rate": random.uniform()
+        case "uniforms", "pull": random.uniform()
         case "drift2": abs(random.normal() * trial.kind.scale)
         default: random.normal() * trial.kind.scale
         }
@@ -306,10 +306,16 @@ final class TrialInputs {
             for (row, part) in parts.enumerated() { vectors[row] += part }
         }
         let values = vectors.flatMap(\.self).map { Float($0 * trial.kind.floatScale) }
-        return GradientFacts(gram: gram, coordinates: coordinates) {
+        var facts = GradientFacts(gram: gram, coordinates: coordinates) {
             ArrayView(copying: values, as: .f32, shape: [rows, coordinates])
         }
+        facts.gramCross = gram.map { $0 + random.normal() * trial.kind.scale }
+        facts.driftDot = (0..<session.blocks.count * rows).map { _ in random.normal() * trial.kind.scale }
+        return facts
     }
+
+    /// What the host makes itself, or what it has checked before a hook reads it: the results of earlier hooks in a chain.
+    private static let checkedFamilies: Set<String> = ["weights", "combined", "rate", "pull", "mask", "uniforms"]
 
     private func poisoned(_ value: TrialValue, _ input: HookArgument, _ random: inout RandomGenerator) -> TrialValue {
         let family = Self.family(input.name)
@@ -317,7 +323,7 @@ final class TrialInputs {
         // The trainer's own numbers are always ordinary.
         case .f64 where family != "lr": return .f64(.nan)
         case .array(var bytes, let shape)
-        where input.type.element != .i64 && !["weights", "mask", "uniforms"].contains(family) && !bytes.isEmpty:
+        where input.type.element != .i64 && !Self.checkedFamilies.contains(family) && !bytes.isEmpty:
             let size = input.type.element.size
             let everywhere = trial.variation % 2 == 0
             let chosen = Int(random.next() % UInt64(bytes.count / size))
