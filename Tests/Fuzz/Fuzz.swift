@@ -12,7 +12,7 @@ import Models
 private let target = FuzzTarget(ProcessInfo.processInfo.environment["CRAFT_FUZZ_TARGET"] ?? "")
 
 /// A reader of foreign bytes, and the folder whose files it is given.
-private final class FuzzTarget {
+private struct FuzzTarget: Sendable {
     private let name: String
     private let folder: String
 
@@ -26,13 +26,14 @@ private final class FuzzTarget {
         try? FileManager.default.createDirectory(atPath: version, withIntermediateDirectories: true)
         let sample = FileManager.default.currentDirectoryPath + "/Assets/libero-sample/libero_spatial_no_noops/1.0.0/"
         let features = FileManager.default.contents(atPath: sample + "features.json")
-        FileManager.default.createFile(atPath: version + "/features.json", contents: features)
+        try? features?.write(to: URL(fileURLWithPath: version + "/features.json"))
         let info = #"{"name":"d","splits":[{"name":"train","shardLengths":["1"]}]}"#
-        FileManager.default.createFile(atPath: version + "/dataset_info.json", contents: Foundation.Data(info.utf8))
+        try? Foundation.Data(info.utf8).write(to: URL(fileURLWithPath: version + "/dataset_info.json"))
     }
 
     private static let names = [
-        "images", "record", "features", "info", "safetensors", "gguf", "onnx", "config", "adapter", "tokenizer", "template",
+        "images", "record", "features", "info", "safetensors", "gguf", "onnx", "config", "adapter", "tokenizer",
+        "template",
         "statistics",
     ]
 

@@ -118,6 +118,21 @@ extension HostTests {
             }
         }
 
+        /// What this process cannot have is said before it is asked for, in place of an abort.
+        @Test func aBatchThatDoesNotFitIsASentence() throws {
+            let folder = try TemporaryFolder()
+            let out = folder.path("run")
+            let result = try Command.run(
+                [
+                    "bash", "-c", "ulimit -v 6000000; exec \"$@\"", "bash", BuildFolder.craft, "train", "--batch-size",
+                    "20000",
+                    "--questions", "none", "--steps", "1", "--threads", "1", "--out", out,
+                ], environment: CraftCommand.environment)
+            CraftCommand.expectRefusal(
+                result, "needs at least", "this process can have", "--batch-size 1", "which fits")
+            #expect(!CraftCommand.exists(out))
+        }
+
         @Test func weightsThatAreNotFiniteAreNotSaved() throws {
             let folder = try TemporaryFolder()
             let run = folder.path("run")
