@@ -112,6 +112,18 @@ import Testing
         if key != "attention_dropout", key != "partial_rotary_factor" { #expect(try text(NSNull()) == "no error") }
     }
 
+    /// Rotary settings by kind of layer, and sections of several axes, are none of these decoders'.
+    @Test func otherRotarySettingsAreRefused() throws {
+        for (key, value) in [("full_attention", ["rope_theta": 5e5] as Any), ("mrope_section", [16, 24] as Any)] {
+            let text = try complaint { object in
+                var text = object["text_config"] as? [String: Any] ?? [:]
+                text["rope_parameters"] = [key: value]
+                object["text_config"] = text
+            }
+            #expect(text.contains("text_config.rope_parameters.\(key)"), "\(text)")
+        }
+    }
+
     @Test func keysThatChangeNothingArePassedOver() throws {
         #expect(
             try complaint { object in
