@@ -59,7 +59,8 @@ struct PolicySource {
         centreCrops = options.centreCrop ?? settings?.augments ?? true
         let visual = folder.config.patchesPerImage * cameras.count
         notes =
-            settings == nil && visual != 512
+            // A scaled-down configuration is craft's own.
+            settings == nil && visual != 512 && !(folder.config.fixesCameras && folder.config.fixesPolicy)
             ? [
                 "\(model) has \(visual) visual tokens. VLA-Adapter's own action head takes the first 512 positions for them whatever "
                     + "their number, craft takes \(visual): if that code trained this head, its actions are others here "

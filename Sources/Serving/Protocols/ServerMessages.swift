@@ -1,3 +1,4 @@
+internal import Data
 internal import Foundation
 
 /// The messages that the server sends.
