@@ -137,16 +137,16 @@ extension HostTests {
             let folder = try TemporaryFolder()
             let run = folder.path("run")
             let result = try CraftCommand.run([
-                "train", "--lr", "10", "--on-non-finite", "skip", "--steps", "6", "--batch-size", "2", "--questions",
+                "train", "--lr", "10", "--on-non-finite", "skip", "--steps", "30", "--batch-size", "2", "--questions",
                 "none",
                 "--threads", "1", "--hold-out-every", "0", "--quiet", "--out", run,
             ])
-            guard result.status != 0 else {
-                // The rate may leave the weights finite on another processor; then there must be numbers.
-                #expect(try CraftCommand.run(["serve", "--checkpoint", run, "--port", "-1"]).status == 2)
-                return
-            }
-            #expect(result.standardError.contains("is not written: tensor"), "\(result.output)")
+            #expect(result.status == 2, "\(result.output)")
+            // The weights themselves, or what is computed with them.
+            let isSaid =
+                result.standardError.contains("is not written: tensor")
+                || result.standardError.contains("steps were all skipped")
+            #expect(isSaid, "\(result.output)")
             #expect(try CraftCommand.files(in: run + "/checkpoints").filter { $0.hasSuffix(".safetensors") }.isEmpty)
         }
 

@@ -149,6 +149,7 @@ public final class Trainer {
         var times: [Double] = []
         var phases: [String: [Double]] = [:]
         var wasStopped = false
+        var skippedInARow = 0
         let tail = min(50, max(1, (settings.steps - first) / 10))
         while stepsDone < settings.steps {
             if let profiledSteps {
@@ -161,6 +162,7 @@ public final class Trainer {
             times.append(Double(DispatchTime.now().uptimeNanoseconds - began) / 1e6)
             for (phase, value) in result.milliseconds { phases[phase, default: []].append(value) }
             if stepsDone % settings.logEvery == 0 || stepsDone == settings.steps { try log(result) }
+            skippedInARow = result.skipped == nil ? 0 : skippedInARow + 1
             reports.append(result)
             if reports.count > tail { reports.removeFirst() }
             report(
@@ -169,7 +171,10 @@ public final class Trainer {
                     stepsDone: stepsDone - first))
             wasStopped = shouldStop() && stepsDone < settings.steps
             let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
-            if isDue || stepsDone == settings.steps || wasStopped { try save(report) }
+            if isDue || stepsDone == settings.steps || wasStopped {
+                try refuseDiverged(skippedInARow, of: stepsDone - first, last: result)
+                try save(report)
+            }
             if wasStopped { break }
         }
         let skipped = step.skippedSteps - skippedBefore
@@ -193,6 +198,20 @@ public final class Trainer {
             lastMetrics: means.mapValues { $0.sum / Double($0.count) }, evaluations: evaluations,
             medianStepMilliseconds: Self.median(times.count > 3 ? Array(times.dropFirst(3)) : times),
             phases: phases.mapValues(Self.median), peakBytes: ProcessMemory.peakBytes)
+    }
+
+    /// A run that skips every step it is given has weights that compute nothing any more: they are not worth a checkpoint.
+    ///
+    /// - Parameters:
+    ///   - skipped: steps in a row, up to the last.
+    ///   - steps: of this process.
+    private func refuseDiverged(_ skipped: Int, of steps: Int, last: StepReport) throws {
+        guard skipped >= 10 || (skipped == steps && stepsDone == settings.steps) else { return }
+        let earlier = run.checkpoints.latest().map { "; the last checkpoint is that of step \($0.step)" } ?? ""
+        throw TrainingError(
+            "\(run.path): the last \(skipped) step\(skipped == 1 ? " was" : "s were all") skipped (\(last.skipped ?? "")): the weights "
+                + "give no finite numbers any more, so nothing is saved\(earlier). Lower --lr, give --clip, or look at the data"
+        )
     }
 
     /// Writes a checkpoint of the present state.
