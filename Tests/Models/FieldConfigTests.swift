@@ -8,11 +8,11 @@ import Testing
 @Suite struct FieldConfigTests {
     struct Case: Decodable {
         struct Resolved: Decodable {
-            var inverse_frequencies: [Double]
+            var inverseFrequencies: [Double]
             var q: [Int]
             var k: [Int]
-            var q_bias: Bool
-            var o_bias: Bool
+            var qBias: Bool
+            var oBias: Bool
             var windows: [Int?]
             var tied: Bool
         }
@@ -64,10 +64,10 @@ import Testing
             #expect(wanted.windows.allSatisfy { $0 == nil || $0! >= 4096 }, "\(item.name)")
             #expect(decoder.heads * decoder.headDim == wanted.q[0] && decoder.hiddenSize == wanted.q[1], "\(item.name)")
             #expect(decoder.keyValueHeads * decoder.headDim == wanted.k[0], "\(item.name)")
-            #expect(decoder.hasAttentionBias == wanted.q_bias && decoder.hasOutputBias == wanted.o_bias, "\(item.name)")
+            #expect(decoder.hasAttentionBias == wanted.qBias && decoder.hasOutputBias == wanted.oBias, "\(item.name)")
             #expect(decoder.tiesWordEmbeddings == wanted.tied, "\(item.name)")
-            #expect(wanted.inverse_frequencies.count == decoder.headDim / 2, "\(item.name)")
-            for (index, frequency) in wanted.inverse_frequencies.enumerated() {
+            #expect(wanted.inverseFrequencies.count == decoder.headDim / 2, "\(item.name)")
+            for (index, frequency) in wanted.inverseFrequencies.enumerated() {
                 let plain = pow(decoder.ropeTheta, -2 * Double(index) / Double(decoder.headDim))
                 #expect(
                     abs(decoder.ropeScaling.scaled(plain) - frequency) <= 1e-6 * frequency, "\(item.name), \(index)")
