@@ -16,7 +16,7 @@ if [ ${#targets[@]} -eq 0 ]; then
 fi
 
 CRAFT_FUZZ=1 swift build -c release --scratch-path .build-fuzz --product craft-fuzz \
-  -Xswiftc -use-ld=lld -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=fuzzer-no-link,address
+  -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=fuzzer-no-link,address
 python3 scripts/fuzz_seeds.py .build-fuzz/seeds
 
 status=0
