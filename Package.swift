@@ -53,7 +53,8 @@ let fuzzers: [Target] =
     : [
         .executableTarget(
             name: "craft-fuzz", dependencies: ["Data", "Models"], path: "Tests/Fuzz",
-            swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])])
+            swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])],
+            linkerSettings: [.unsafeFlags(["-use-ld=lld"], .when(platforms: [.linux]))])
     ]
 
 func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {

@@ -23,9 +23,11 @@ struct ResumedSettings {
     ///     it is opened.
     ///   - allowsData: whether other data may be named as well.
     func check(_ options: TrainingOptions, allowsData: Bool) throws {
+        var stored = stored
         var given = try options.settings(over: stored, isAssigning: false)
         given.steps = stored.steps
-        (given.plugins, given.pluginPath) = (stored.plugins, stored.pluginPath)
+        (given.plugins, given.pluginPath) = ([], [])
+        (stored.plugins, stored.pluginPath) = ([], [])
         if allowsData { (given.data, given.dataset) = (stored.data, stored.dataset) }
         let (before, after) = (try resolved(stored), try resolved(given))
         let differences = Set(before.keys).union(after.keys).sorted().filter { before[$0] != after[$0] }
@@ -35,7 +37,7 @@ struct ResumedSettings {
             }
             throw TrainingError(
                 sentences.joined(separator: "\n")
-                    + "\n\(path): a resumed run goes on with the settings it began with. Give --steps, "
+                    + "\n\(path): --resume goes on with the settings the run began with. Give --steps, "
                     + (allowsData ? "--data and --dataset for other data, " : "")
                     + "and --plugins or --set to change plugins; leave the others out, or start a new run with --out")
         }
@@ -72,9 +74,7 @@ struct ResumedSettings {
         case let object as [String: Any]:
             for (name, child) in object { flatten(child, at: key.isEmpty ? name : "\(key).\(name)", into: &texts) }
         case let list as [[String: Any]]:
-            // In one spelling: a dictionary's own description has no order.
-            let data = try? JSONSerialization.data(withJSONObject: list, options: [.sortedKeys, .withoutEscapingSlashes])
-            texts[key] = data.map { String(decoding: $0, as: UTF8.self) } ?? ""
+            for (index, child) in list.enumerated() { flatten(child, at: "\(key).\(index)", into: &texts) }
         case let list as [Any]: texts[key] = list.map { "\($0)" }.joined(separator: ",")
         default: texts[key] = "\(value)"
         }

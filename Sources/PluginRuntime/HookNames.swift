@@ -251,7 +251,7 @@ extension NameRegistry {
             "gram_cross", type: "f64[k,m,m]", readable: [.gradientCombine], provider: .host,
             hosts: [.combine, .features, .vla], cost: .expensive,
             doc:
-                "Inner products of one half of the step's micro-batches with the other: row i of the first half, column j of the second, each half's gradients its own means. Unlike gram, noise that the halves do not share averages out. Needs an even number of micro-batches and m more accumulators."
+                "Inner products of one half of the step's micro-batches with the other: row i of the first half, column j of the second, each half's gradients its own means. Unlike gram, noise that the halves do not share averages out. Without what drift cotangents add. Needs an even number of micro-batches and m more accumulators."
         ),
         Entry(
             "rate", type: "f64[k]", readable: [.gradientCombine], producible: [.gradientCombine], provider: .host,
@@ -314,7 +314,7 @@ extension NameRegistry {
         Entry(
             "eval.{metric}", type: "f64", readable: [.evaluate, .finish], provider: .host, hosts: [.vla],
             doc:
-                "A measure of the model on held-out data, by its internal name: held_out_action_l1, held_out_answer_accuracy, and with ema. before it that of the average. Absent where the run does not measure it."
+                "A measure of the model on held-out data, by its internal name: held_out_action_l1, held_out_answer_accuracy, and with _average behind it that of the moving average. Absent where the run does not measure it."
         ),
         Entry(
             "stop", type: "f64", producible: [.postStep, .evaluate], provider: .plugin, isCollected: true,

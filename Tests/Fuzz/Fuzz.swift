@@ -2,17 +2,33 @@ import Data
 import Foundation
 import Models
 
-/// libFuzzer's entry: hands mutated bytes to the reader that CRAFT_FUZZ_TARGET names. Whatever they are, a reader refuses them with an
-/// error or reads them; ending the process is a find. scripts/campaign.sh runs all targets.
-@_cdecl("LLVMFuzzerTestOneInput") public func fuzzOneInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
+/// Hands mutated bytes to the reader that CRAFT_FUZZ_TARGET names. Whatever they are, a reader refuses them with an error or reads
+/// them; ending the process is a find. scripts/campaign.sh runs all targets.
+private func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     target.read(Array(UnsafeBufferPointer(start: bytes, count: count)))
     return 0
+}
+
+private typealias Arguments = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+
+/// libFuzzer's loop, for programs with a main of their own.
+@_silgen_name("LLVMFuzzerRunDriver") private func runFuzzer(
+    _ count: UnsafeMutablePointer<Int32>, _ arguments: UnsafeMutablePointer<Arguments>,
+    _ callback: @convention(c) (UnsafePointer<UInt8>?, Int) -> Int32
+) -> Int32
+
+/// The name under which SwiftPM looks for a program's main.
+@_cdecl("craft_fuzz_main") public func fuzzMain(
+    _ count: Int32, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+) -> Int32 {
+    var (count, arguments) = (count, arguments)
+    return runFuzzer(&count, &arguments, fuzz)
 }
 
 private let target = FuzzTarget(ProcessInfo.processInfo.environment["CRAFT_FUZZ_TARGET"] ?? "")
 
 /// A reader of foreign bytes, and the folder whose files it is given.
-private final class FuzzTarget {
+private struct FuzzTarget: Sendable {
     private let name: String
     private let folder: String
 
@@ -26,13 +42,14 @@ private final class FuzzTarget {
         try? FileManager.default.createDirectory(atPath: version, withIntermediateDirectories: true)
         let sample = FileManager.default.currentDirectoryPath + "/Assets/libero-sample/libero_spatial_no_noops/1.0.0/"
         let features = FileManager.default.contents(atPath: sample + "features.json")
-        FileManager.default.createFile(atPath: version + "/features.json", contents: features)
+        try? features?.write(to: URL(fileURLWithPath: version + "/features.json"))
         let info = #"{"name":"d","splits":[{"name":"train","shardLengths":["1"]}]}"#
-        FileManager.default.createFile(atPath: version + "/dataset_info.json", contents: Foundation.Data(info.utf8))
+        try? Foundation.Data(info.utf8).write(to: URL(fileURLWithPath: version + "/dataset_info.json"))
     }
 
     private static let names = [
-        "images", "record", "features", "info", "safetensors", "gguf", "onnx", "config", "adapter", "tokenizer", "template",
+        "images", "record", "features", "info", "safetensors", "gguf", "onnx", "config", "adapter", "tokenizer",
+        "template",
         "statistics",
     ]
 

@@ -47,6 +47,43 @@ extension HostTests {
             CraftCommand.expectRefusal(try CraftCommand.run(["data", "info", features]), "is a file, not a folder")
         }
 
+        /// The plan's peak is that of the data's longest prompt.
+        @Test func planCountsLongInstructions() throws {
+            let folder = try TemporaryFolder()
+            let (root, version) = try copy(in: folder)
+            let script = """
+                import glob, sys
+                sys.path.insert(0, "\(BuildFolder.repository.path)/simulation")
+                import tfrecord
+                for path in glob.glob(sys.argv[1] + "*.tfrecord-*"):
+                    records = []
+                    for payload in tfrecord.read_records(path):
+                        entries = []
+                        for key, feature in tfrecord.example_entries(payload):
+                            if key == "steps/language_instruction":
+                                texts = tfrecord.bytes_values(feature)
+                                feature = tfrecord.bytes_feature([b"pick up the bowl " * 100] * len(texts))
+                            entries.append((key, feature))
+                        records.append(tfrecord.example(entries))
+                    tfrecord.write_records(path, records)
+                """
+            let file = folder.url.appendingPathComponent("long.py")
+            try script.write(to: file, atomically: true, encoding: .utf8)
+            let python = BuildFolder.repository.appendingPathComponent(".venv/bin/python").path
+            let long = try Command.run([python, file.path, version], in: folder.url)
+            #expect(long.status == 0, "\(long.output)")
+            let settings = ["--data", root, "--questions", "none", "--threads", "1"]
+            func megabytes(_ arguments: [String], _ pattern: Regex<(Substring, Substring)>) throws -> Double {
+                let result = try CraftCommand.run(arguments + settings)
+                #expect(result.status == 0, "\(result.output)")
+                return Double(try #require(result.standardOutput.firstMatch(of: pattern)?.1)) ?? 0
+            }
+            let plan = try megabytes(["plan"], /peak +([0-9.]+) MiB/)
+            let run = try megabytes(
+                ["train", "--steps", "2", "--quiet", "--out", folder.path("run")], /peak memory ([0-9.]+) MiB/)
+            #expect(run <= 1.1 * plan && plan > 400, "planned \(plan), took \(run)")
+        }
+
         /// Six joints and no gripper: a new head is made for them, a trained one for seven numbers is refused.
         @Test func widthsComeFromTheData() throws {
             let folder = try TemporaryFolder()

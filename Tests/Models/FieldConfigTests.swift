@@ -8,11 +8,11 @@ import Testing
 @Suite struct FieldConfigTests {
     struct Case: Decodable {
         struct Resolved: Decodable {
-            var inverse_frequencies: [Double]
+            var inverseFrequencies: [Double]
             var q: [Int]
             var k: [Int]
-            var q_bias: Bool
-            var o_bias: Bool
+            var qBias: Bool
+            var oBias: Bool
             var windows: [Int?]
             var tied: Bool
         }
@@ -64,10 +64,10 @@ import Testing
             #expect(wanted.windows.allSatisfy { $0 == nil || $0! >= 4096 }, "\(item.name)")
             #expect(decoder.heads * decoder.headDim == wanted.q[0] && decoder.hiddenSize == wanted.q[1], "\(item.name)")
             #expect(decoder.keyValueHeads * decoder.headDim == wanted.k[0], "\(item.name)")
-            #expect(decoder.hasAttentionBias == wanted.q_bias && decoder.hasOutputBias == wanted.o_bias, "\(item.name)")
+            #expect(decoder.hasAttentionBias == wanted.qBias && decoder.hasOutputBias == wanted.oBias, "\(item.name)")
             #expect(decoder.tiesWordEmbeddings == wanted.tied, "\(item.name)")
-            #expect(wanted.inverse_frequencies.count == decoder.headDim / 2, "\(item.name)")
-            for (index, frequency) in wanted.inverse_frequencies.enumerated() {
+            #expect(wanted.inverseFrequencies.count == decoder.headDim / 2, "\(item.name)")
+            for (index, frequency) in wanted.inverseFrequencies.enumerated() {
                 let plain = pow(decoder.ropeTheta, -2 * Double(index) / Double(decoder.headDim))
                 #expect(
                     abs(decoder.ropeScaling.scaled(plain) - frequency) <= 1e-6 * frequency, "\(item.name), \(index)")
@@ -110,6 +110,18 @@ import Testing
             try text(value).contains("text_config.\(key) is \(value == value.rounded() ? "\(Int(value))" : "\(value)")")
         )
         if key != "attention_dropout", key != "partial_rotary_factor" { #expect(try text(NSNull()) == "no error") }
+    }
+
+    /// Rotary settings by kind of layer, and sections of several axes, are none of these decoders'.
+    @Test func otherRotarySettingsAreRefused() throws {
+        for (key, value) in [("full_attention", ["rope_theta": 5e5] as Any), ("mrope_section", [16, 24] as Any)] {
+            let text = try complaint { object in
+                var text = object["text_config"] as? [String: Any] ?? [:]
+                text["rope_parameters"] = [key: value]
+                object["text_config"] = text
+            }
+            #expect(text.contains("text_config.rope_parameters.\(key)"), "\(text)")
+        }
     }
 
     @Test func keysThatChangeNothingArePassedOver() throws {

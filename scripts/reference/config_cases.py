@@ -72,8 +72,8 @@ def resolved(kind, text):
         windows.append(window if kind != "llama" else None)
     model(torch.arange(9)[None])
     return {
-        "inverse_frequencies": model.model.rotary_emb.inv_freq.double().tolist(), "q": shape(attention.q_proj),
-        "k": shape(attention.k_proj), "q_bias": attention.q_proj.bias is not None, "o_bias": attention.o_proj.bias is not None,
+        "inverseFrequencies": model.model.rotary_emb.inv_freq.double().tolist(), "q": shape(attention.q_proj),
+        "k": shape(attention.k_proj), "qBias": attention.q_proj.bias is not None, "oBias": attention.o_proj.bias is not None,
         "windows": windows, "tied": model.lm_head.weight is model.model.embed_tokens.weight,
     }
 

@@ -104,6 +104,20 @@ struct FinetuneCheckpoints {
     func link(_ step: Int) throws {
         let folders = CheckpointFolders(path: RunDirectory.checkpointsPath(of: run))
         try link(folders.checkpoint(atStep: step), as: "\(run)--\(step)_chkpt")
+        removeDanglingLinks()
+    }
+
+    /// Of checkpoints that were pruned.
+    private func removeDanglingLinks() {
+        let folder = URL(fileURLWithPath: run).deletingLastPathComponent().path
+        for name in (try? manager.contentsOfDirectory(atPath: folder)) ?? [] {
+            let path = "\(folder)/\(name)"
+            guard name.hasPrefix(FinetuneRunName.last(run) + "--"), name.hasSuffix("_chkpt"),
+                let old = try? manager.destinationOfSymbolicLink(atPath: path),
+                old.hasPrefix(FinetuneRunName.last(run) + "/"), !manager.fileExists(atPath: path)
+            else { continue }
+            try? manager.removeItem(atPath: path)
+        }
     }
 
     private func link(_ checkpoint: CheckpointFolders.Checkpoint, as target: String) throws {

@@ -65,10 +65,13 @@ struct SimulationEnvironment {
     ///
     /// - Parameter isAgreed: whether it may do so without asking.
     func prepare(isAgreed: Bool) throws {
-        try installLibraries(isAgreed: isAgreed)
         let requirements = scripts + "/requirements.txt"
         let installed = folder + "/venv/requirements.txt"
-        if let current = files.contents(atPath: installed), current == files.contents(atPath: requirements) { return }
+        let isComplete = files.contents(atPath: installed).map { $0 == files.contents(atPath: requirements) } ?? false
+        // Whoever made an environment of their own has seen to what it needs.
+        if isComplete, ProcessInfo.processInfo.environment["CRAFT_SIMULATION_ENV"] != nil { return }
+        try installLibraries(isAgreed: isAgreed)
+        if isComplete { return }
         try agree(
             "The simulator is not set up yet. That takes about 2 GB in \(folder), from PyPI, and some minutes.",
             isAgreed)

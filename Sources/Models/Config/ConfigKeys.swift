@@ -13,6 +13,10 @@ enum ConfigKeys {
                         + "computes. Remove it if transformers' \(text["model_type"] as? String ?? "model") does not read it"
                 )
             }
+            for key in ["rope_scaling", "rope_parameters"] {
+                guard let rope = text[key] as? [String: Any] else { continue }
+                try check(rope, known: ropes, at: "text_config.\(key)", path: path)
+            }
             if let rate = text["attention_dropout"] as? Double, rate != 0 {
                 throw fail("text_config.attention_dropout is \(rate); craft trains without dropout, so it takes 0")
             }
@@ -131,6 +135,11 @@ enum ConfigKeys {
         "begin_suppress_tokens", "model_max_length", "unsloth_version", "unsloth_fixed", "unsloth_optimized",
         // transformers' Llama and Qwen2 do not read these; files of other tools carry them.
         "rope_interleaved", "original_max_position_embeddings",
+    ]
+
+    private static let ropes: Set<String> = [
+        "type", "rope_type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
+        "original_max_position_embeddings", "partial_rotary_factor",
     ]
 
     private static let craftSmall: Set<String> = [

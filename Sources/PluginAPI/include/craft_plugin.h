@@ -882,7 +882,8 @@ enum {
  * gram_cross: f64[k,m,m]      gradient_combine | -
  *     Inner products of one half of the step's micro-batches with the other: row i of the first half, column j of
  *     the second, each half's gradients its own means. Unlike gram, noise that the halves do not share averages out.
- *     Needs an even number of micro-batches and m more accumulators. Hosts: combine, features, vla.
+ *     Without what drift cotangents add. Needs an even number of micro-batches and m more accumulators. Hosts:
+ *     combine, features, vla.
  *
  * rate: f64[k]      gradient_combine | gradient_combine
  *     Factor on the learning rate of each block in this step; starts at 1. At 0 the block is left alone: no moments,
@@ -929,7 +930,7 @@ enum {
  *
  * eval.{metric}: f64      evaluate, finish | -
  *     A measure of the model on held-out data, by its internal name: held_out_action_l1, held_out_answer_accuracy,
- *     and with ema. before it that of the average. Absent where the run does not measure it. Hosts: vla.
+ *     and with _average behind it that of the moving average. Absent where the run does not measure it. Hosts: vla.
  *
  * stop: f64      - | post_step, evaluate
  *     Other than 0 ends the run after this step, with a checkpoint. Several hooks may give it. Hosts: combine,

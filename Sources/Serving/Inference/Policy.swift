@@ -1,4 +1,4 @@
-internal import Data
+package import Data
 internal import Foundation
 internal import Models
 internal import Tensors
@@ -38,6 +38,8 @@ package final class Policy {
         package let chunk: Int
         package let actionDim: Int
         package let stateDim: Int
+        /// What the last number of an action says.
+        package let gripper: Embodiment.Gripper
         package let parameterCount: Int
         package let centreCrops: Bool
     }
@@ -89,7 +91,7 @@ package final class Policy {
         summary = Summary(
             checkpoint: folder.path, identity: source.identity, cameras: source.cameras, imageSize: config.imageSize,
             chunk: config.chunk,
-            actionDim: config.actionDim, stateDim: config.proprioDim,
+            actionDim: config.actionDim, stateDim: config.proprioDim, gripper: statistics.embodiment.gripper,
             parameterCount: model.parameters.parameters.reduce(0) { $0 + $1.count }, centreCrops: source.centreCrops)
     }
 

@@ -58,8 +58,9 @@ struct PolicySource {
         // The released recipes augment; their evaluation crops.
         centreCrops = options.centreCrop ?? settings?.augments ?? true
         let visual = folder.config.patchesPerImage * cameras.count
+        // A scaled-down configuration is craft's own.
         notes =
-            settings == nil && visual != 512
+            settings == nil && visual != 512 && !(folder.config.fixesCameras && folder.config.fixesPolicy)
             ? [
                 "\(model) has \(visual) visual tokens. VLA-Adapter's own action head takes the first 512 positions for them whatever "
                     + "their number, craft takes \(visual): if that code trained this head, its actions are others here "

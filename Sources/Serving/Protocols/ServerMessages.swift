@@ -1,3 +1,4 @@
+internal import Data
 internal import Foundation
 
 /// The messages that the server sends.
@@ -17,7 +18,7 @@ struct ServerMessages {
             .init(.text("image_size"), .integer(Int64(summary.imageSize))),
             .init(.text("state_key"), .text("observation/state")),
             .init(.text("prompt_key"), .text("prompt")),
-            .init(.text("gripper"), .text("binary_close_positive")),
+            .init(.text("gripper"), .text(summary.gripper == .libero ? "binary_close_positive" : "as_stored")),
         ]
         if greetsVLAEval, case .map(let hello) = hello(sequence: .integer(0)) { entries += hello }
         return .map(entries)

@@ -141,16 +141,23 @@ public final class Trainer {
         }
         let (first, skippedBefore) = (stepsDone, step.skippedSteps)
         var record = RunRecord(first: first, total: settings.steps)
+        var skippedInARow = 0
+        // A run that ends before it begins leaves what it would have begun with.
+        if stop != nil { try save(report) }
         while stepsDone < settings.steps, stop == nil, !wasStopped {
             let result = try takeStep(&record, report)
             stop = result.stop
+            skippedInARow = result.skipped == nil ? 0 : skippedInARow + 1
             let isLast = stepsDone == settings.steps
             if let every = settings.evaluateEvery, stepsDone % every == 0, !isLast, stop == nil {
                 _ = try evaluate("during", shouldStop, report, stop: &stop)
             }
             wasStopped = shouldStop() && !isLast && stop == nil
             let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
-            if isDue || isLast || wasStopped || stop != nil { try save(report) }
+            if isDue || isLast || wasStopped || stop != nil {
+                try refuseDiverged(skippedInARow, of: stepsDone - first, last: result)
+                try save(report)
+            }
         }
         let skipped = step.skippedSteps - skippedBefore
         if skipped > 0 {
@@ -196,6 +203,20 @@ public final class Trainer {
         report(
             .step(result, total: settings.steps, elapsed: record.elapsed, stepsDone: stepsDone - record.first))
         return result
+    }
+
+    /// A run that skips every step it is given has weights that compute nothing any more: they are not worth a checkpoint.
+    ///
+    /// - Parameters:
+    ///   - skipped: steps in a row, up to the last.
+    ///   - steps: of this process.
+    private func refuseDiverged(_ skipped: Int, of steps: Int, last: StepReport) throws {
+        guard skipped >= 10 || (skipped == steps && stepsDone == settings.steps) else { return }
+        let earlier = run.checkpoints.latest().map { "; the last checkpoint is that of step \($0.step)" } ?? ""
+        throw TrainingError(
+            "\(run.path): the last \(skipped) step\(skipped == 1 ? " was" : "s were all") skipped (\(last.skipped ?? "")): the weights "
+                + "give no finite numbers any more, so nothing is saved\(earlier). Lower --lr, give --clip, or look at the data"
+        )
     }
 
     /// Writes a checkpoint of the present state.

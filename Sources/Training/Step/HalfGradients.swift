@@ -3,7 +3,8 @@ internal import Tensors
 
 /// The gradients of the first half of a step's micro-batches, kept apart from the second's.
 final class HalfGradients {
-    private let first: [GradientAccumulator]
+    /// By row: of the first half.
+    let first: [GradientAccumulator]
 
     init(objectives: Int, parameters: ParameterSet) {
         first = (0..<objectives).map { _ in GradientAccumulator(parameters: parameters) }

@@ -181,9 +181,12 @@ public final class TrainingStep {
     /// The gradients of a step as they are combined, and what hooks learn of them.
     private func gradientFacts(of rows: [Int]) -> GradientFacts {
         let present = rows.map { gradients[$0] }
+        for row in rows {
+            routes.scale(gradients[row], row: row, parallel)
+            if let first = halves?.first[row] { routes.scale(first, row: row, parallel) }
+        }
         let cross = halves?.join(rows, with: present, pieces, parallel)
         for (row, gradient) in zip(rows, present) {
-            routes.scale(gradient, row: row, parallel)
             if let factors = session.driftFactors(ofRow: row) { drift?.add(factors, to: gradient) }
         }
         var facts = GradientFacts(gram: GradientGram.products(present, pieces, parallel), coordinates: pieces.count)
