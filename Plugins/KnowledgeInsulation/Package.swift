@@ -5,6 +5,7 @@ import PackageDescription
 let sdk = Context.environment["CRAFT_SDK"] ?? "\(Context.packageDirectory)/../../.build/sdk"
 let products: [Target.Dependency] = [.product(name: "PluginKit", package: "sdk")]
 let package = Package(
-    name: "KnowledgeInsulation", products: [.library(name: "KnowledgeInsulation", type: .dynamic, targets: ["KnowledgeInsulation"])],
+    name: "KnowledgeInsulation",
+    products: [.library(name: "KnowledgeInsulation", type: .dynamic, targets: ["KnowledgeInsulation"])],
     dependencies: [.package(name: "sdk", path: sdk)],
     targets: [.target(name: "KnowledgeInsulation", dependencies: products, path: "Sources")])

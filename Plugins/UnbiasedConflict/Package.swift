@@ -5,6 +5,7 @@ import PackageDescription
 let sdk = Context.environment["CRAFT_SDK"] ?? "\(Context.packageDirectory)/../../.build/sdk"
 let products: [Target.Dependency] = [.product(name: "PluginKit", package: "sdk")]
 let package = Package(
-    name: "UnbiasedConflict", products: [.library(name: "UnbiasedConflict", type: .dynamic, targets: ["UnbiasedConflict"])],
+    name: "UnbiasedConflict",
+    products: [.library(name: "UnbiasedConflict", type: .dynamic, targets: ["UnbiasedConflict"])],
     dependencies: [.package(name: "sdk", path: sdk)],
     targets: [.target(name: "UnbiasedConflict", dependencies: products, path: "Sources")])

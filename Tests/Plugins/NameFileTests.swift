@@ -73,7 +73,8 @@ import Training
             #expect(name.cost == entry.cost.rawValue, "\(name.name)")
             #expect(name.doc == entry.doc, "\(name.name)")
             let axes = (try? ValueType(parsing: name.type))?.axes ?? []
-            #expect(axes.allSatisfy { file.axes[$0] != nil || Int($0) != nil }, "\(name.name) has an axis nobody explains")
+            #expect(
+                axes.allSatisfy { file.axes[$0] != nil || Int($0) != nil }, "\(name.name) has an axis nobody explains")
         }
     }
 

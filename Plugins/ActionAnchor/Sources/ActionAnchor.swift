@@ -51,4 +51,6 @@ final class ActionAnchor: Plugin {
 }
 
 // swift-format-ignore: AlwaysUseLowerCamelCase
-@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: ActionAnchor.self) }
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? {
+    pluginTable(of: ActionAnchor.self)
+}

@@ -38,4 +38,6 @@ final class GeometricMean: LossStrategy {
 }
 
 // swift-format-ignore: AlwaysUseLowerCamelCase
-@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? { pluginTable(of: GeometricMean.self) }
+@c @implementation public func craft_plugin_entry() -> UnsafePointer<craft_plugin>? {
+    pluginTable(of: GeometricMean.self)
+}
