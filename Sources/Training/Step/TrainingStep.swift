@@ -30,7 +30,7 @@ public final class TrainingStep {
     /// Free between steps for passes that record nothing.
     let tape: Tape
     private let pieces: BlockPieces
-    private let routes: ObjectiveRoutes
+    let routes: ObjectiveRoutes
     /// What some hook asked for; nil where none did.
     private let fullGradients: FullGradients?
     private let halves: HalfGradients?
