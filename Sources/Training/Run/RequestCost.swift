@@ -125,12 +125,6 @@ extension TrainingStep {
             "gram", readers(of: "gram"), 8 * k * m * m, Double(m * (m + 1)) * Double(n),
             "\(m * (m + 1) / 2) inner product\(m == 1 ? "" : "s") in \(k) block\(k == 1 ? "" : "s")")
         add("grads", readers(of: "grads"), 4 * m * n, 0, "every objective's gradient copied in full")
-        add(
-            "gram_cross", readers(of: "gram_cross"), 4 * m * n, 2 * Double(m * m) * Double(n),
-            "accumulators of half a step")
-        add("parameters", readers(of: "parameters"), 4 * n, 0, "a copy of the trainable parameters")
-        add("initial", readers(of: "initial"), 4 * n, 0, "another of their start")
-        add("drift", drift == nil ? [] : driftUsers, 4 * n, 2 * Double(n), "the parameters as they were at the start")
         add("combined", givers(of: "combined"), 8 * n, 2 * Double(n), "a gradient from a plugin, and its copy")
         add(
             "gram_cross", readers(of: "gram_cross"), 4 * m * n, 2 * Double(m * m) * Double(n),
@@ -159,14 +153,6 @@ extension TrainingStep {
             return (max(1, stream?.interval ?? 1), "stream")
         }
         return occasions.min { $0.interval < $1.interval } ?? (1, "")
-    }
-
-    /// Instances for which the parameters' start is kept.
-    private var driftUsers: [String] {
-        instances { hook in
-            hook.reads.contains { ["drift2", "drift_dot", "initial"].contains($0.name) }
-                || hook.provides.contains { $0.name == "pull" || $0.name.hasSuffix(".drift") }
-        }
     }
 
     private func readers(of name: String) -> [String] { instances { $0.reads.contains { $0.name == name } } }
