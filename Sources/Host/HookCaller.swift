@@ -42,9 +42,12 @@ final class HookCaller {
         let blocks = shorthand.blocks(kept)
         try setInputs(given, number, blocks)
         let facts = try describing(number) { try CallFacts(inputs: inputs, given: given, kept: kept) }
+        // A multiplier that no call has given and no rule has set is 1 where weights start, and unknown to the hook.
+        let unknown = facts.objectives.filter { facts.multipliers[$0] == nil && values.double("lambda.\($0)") == nil }
         let session = HookSession(
             composition, objectives: facts.objectives, values: values, keepsNonFinite: true)
         try offer(facts, given, to: session, number)
+        for objective in unknown { values.remove("lambda.\(objective)") }
         // What a file says itself stands over what follows from the rest.
         try setInputs(given, number, blocks)
         try session.run(point)

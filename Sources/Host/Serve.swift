@@ -99,7 +99,8 @@ struct Serve: ParsableCommand {
         Interruption.install()
         let model = try CheckpointFolders.model(in: checkpoint, isAveraged: average)
         if !average, CheckpointFolders.hasAverage(model) {
-            print("note: serving the weights of the last step; --average serves their moving average")
+            let note = "note: serving the weights of the last step; --average serves their moving average\n"
+            FileHandle.standardError.write(Data(note.utf8))
         }
         let server = try PolicyServer(checkpoint: average ? model : checkpoint, policy: policy, options: options)
         for note in server.notes { FileHandle.standardError.write(Data("note: \(note)\n".utf8)) }

@@ -203,9 +203,15 @@ import Testing
             let broken = try model("tuned1")
             try broken.rewrite("model.safetensors") { file, entry in
                 var values = try file.floats(entry.name)
-                if entry.name == name { values[values.count - 1] = bad }
+                if entry.name == name { values[values.count - 1] = 7_654_321 }
                 return .init(entry.name, shape: entry.shape, floats: values)
             }
+            // craft itself writes no such value.
+            let file = URL(fileURLWithPath: broken.path + "/model.safetensors")
+            var bytes = try Data(contentsOf: file)
+            let mark = try #require(bytes.range(of: withUnsafeBytes(of: Float(7_654_321)) { Data($0) }))
+            bytes.replaceSubrange(mark, with: withUnsafeBytes(of: bad) { Data($0) })
+            try bytes.write(to: file)
             for method in [ModelBlend.Method.wise, .soup, .ties] {
                 expectError(name, "not finite", broken.path) { try blend([base, broken]) { $0.method = method } }
                 #expect(!FileManager.default.fileExists(atPath: base.path + "-blend"))

@@ -110,7 +110,9 @@ extension TrainingStep {
         for (row, gradient) in gradients.enumerated() {
             let reached = targets.filter { session.givesCotangent(ofRow: row, on: $0.name) }.map(\.tensor)
             // A backward pass only asks whether a cotangent is there; its values are not read.
-            tape.backward(seeds: reached.map { ($0, UnsafePointer($0.values)) }, scale: 1, into: gradient, route: routes.routes[row])
+            tape.backward(
+                seeds: reached.map { ($0, UnsafePointer($0.values)) }, scale: 1, into: gradient,
+                route: routes.routes[row])
             run.backwardFlops.append(flops())
             run.reached.append(gradient.isReached)
         }
