@@ -1,3 +1,4 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
 public import CRuntime
 import Glibc
 public import PluginAPI
