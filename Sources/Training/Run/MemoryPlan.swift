@@ -29,6 +29,8 @@ public struct MemoryPlan: Sendable {
     public var fullGradients = 0
     /// What the plugins ask for, one by one; its memory is part of the sizes above.
     public var requests: [RequestCost] = []
+    /// Who the blocks are that gradients are combined in, in words; empty when no plugin combines any.
+    public var blocks: [String] = []
     /// Learning rates by parameter group, in words; empty when all are alike.
     public var learningRates: [String] = []
     /// Floating-point operations of a step's forward passes.
@@ -78,6 +80,7 @@ public struct MemoryPlan: Sendable {
         let (counts, reached) = (run.parameterCounts, run.reached)
         for objective in reached.indices { gradients += run.reachedBytes(objective) }
         requests = step.requestCosts(run)
+        blocks = step.blockLines()
         learningRates = step.learningRateLines(base: settings.learningRate)
         fullGradients = requests.reduce(0) { $0 + (["grads", "combined"].contains($1.name) ? $1.bytes : 0) }
         forwardFlops = run.forwardFlops * Double(settings.accumulation)

@@ -17,7 +17,8 @@ public struct PlanReport {
         if FileManager.default.fileExists(atPath: settings.model + "/config.json") {
             let memory = try MemoryPlan(settings: settings, composition: composition)
             lines +=
-                RequestCost.lines(memory.requests, forwardFlops: memory.forwardFlops) + [""] + memory.learningRates
+                memory.blocks + RequestCost.lines(memory.requests, forwardFlops: memory.forwardFlops) + [""]
+                + memory.learningRates
                 + memory.lines(
                     model: settings.model, objectives: composition.objectives.count,
                     checkpoints: settings.checkpointsActivations)
