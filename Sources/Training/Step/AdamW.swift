@@ -48,16 +48,8 @@ final class AdamW {
     /// Updates of each parameter (t), by id.
     var parameterUpdates: [Int]
     private let parameters: ParameterSet
-    private struct Piece {
-        let parameter: Int
-        let offset: Int
-        let count: Int
-        let block: Int
-    }
-    private var pieces: [Piece] = []
     /// Learning rates of the step, by parameter id.
     private var rates: [Double]
-    private static let pieceSize = 1 << 16
 
     init(parameters: ParameterSet, settings: AdamWSettings) {
         self.parameters = parameters
@@ -70,16 +62,15 @@ final class AdamW {
 
     /// One update.
     ///
-    /// - `blocks`: the same at every call. `weights`: [blocks, gradients.count], float64.
+    /// - `pieces`: those of `blocks`. `weights`: [blocks, gradients.count], float64.
     /// - `scale`: factor on all of them (gradient clipping).
     /// - `rate`: learning rate of a parameter. `blockRates`: [blocks], a factor on it; nil: 1.
     func update(
-        _ gradients: [GradientAccumulator], blocks: ParameterBlocks, weights: [Double], scale: Double,
-        rate: (Parameter) -> Double, blockRates: [Double]? = nil, _ parallel: Parallel
+        _ gradients: [GradientAccumulator], blocks: ParameterBlocks, pieces: BlockPieces, weights: [Double],
+        scale: Double, rate: (Parameter) -> Double, blockRates: [Double]? = nil, _ parallel: Parallel
     ) {
         updates += 1
         let m = gradients.count
-        cut(blocks)
         for (index, block) in blocks.blocks.enumerated() {
             for parameter in block.parameters {
                 let isReached = gradients.contains { $0.isReached[parameter.id] }
@@ -88,11 +79,11 @@ final class AdamW {
             }
         }
         let corrections = corrections()
-        parallel.ranges(pieces.count, grain: 1) { range in
+        parallel.ranges(pieces.pieces.count, grain: 1) { range in
             withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: m) { starts in
                 withUnsafeTemporaryAllocation(of: Float.self, capacity: m) { factors in
                     guard let sources = starts.baseAddress, let factor = factors.baseAddress else { return }
-                    for piece in pieces[range] where rates[piece.parameter] != 0 {
+                    for piece in pieces.pieces[range] where rates[piece.parameter] != 0 {
                         for row in 0..<m {
                             starts.initializeElement(
                                 at: row, to: UnsafePointer(gradients[row].values.base + piece.offset))
@@ -137,21 +128,6 @@ final class AdamW {
         self.updates = updates
         for parameter in parameters.parameters {
             parameterUpdates[parameter.id] = uneven[parameter.name] ?? updates
-        }
-    }
-
-    /// Cuts the blocks into pieces that threads share; once, as a run has the same blocks at every step.
-    private func cut(_ blocks: ParameterBlocks) {
-        guard pieces.isEmpty else { return }
-        for (index, block) in blocks.blocks.enumerated() {
-            for parameter in block.parameters {
-                for start in stride(from: 0, to: parameter.count, by: Self.pieceSize) {
-                    pieces.append(
-                        Piece(
-                            parameter: parameter.id, offset: parameter.offset + start,
-                            count: min(Self.pieceSize, parameter.count - start), block: index))
-                }
-            }
         }
     }
 

@@ -219,7 +219,7 @@ public final class TrainingStep {
             (gradients, weights, norm) = ([gradient], Array(repeating: 1, count: blocks.blocks.count), length)
         }
         optimizer.update(
-            gradients, blocks: blocks, weights: weights,
+            gradients, blocks: blocks, pieces: pieces, weights: weights,
             scale: settings.clipNorm > 0 && norm > settings.clipNorm ? settings.clipNorm / norm : 1,
             rate: { rate * rateScales[$0.id] }, blockRates: combination.rates, parallel)
         return norm
