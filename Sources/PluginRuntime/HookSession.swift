@@ -68,6 +68,9 @@ public final class HookSession {
         public let driftDot: Bool
         public let parameters: Bool
         public let initial: Bool
+        /// Whether some hook reads or gives rates of blocks, and shares of the way back.
+        let rates: Bool
+        let pull: Bool
 
         init(_ composition: Composition) {
             func given(_ name: String) -> Bool { composition.provider(of: name) != nil }
@@ -78,6 +81,8 @@ public final class HookSession {
             driftDot = composition.needs("drift_dot")
             parameters = composition.needs("parameters")
             initial = composition.needs("initial")
+            rates = composition.needs("rate") || given("rate")
+            pull = composition.needs("pull") || given("pull")
             drift =
                 drift2 || driftDot || initial || given("pull")
                 || composition.objectives.contains { given("cotangent.\($0).drift") }
@@ -96,7 +101,6 @@ public final class HookSession {
     private let driftDotMemory = SessionArray<Double>(.f64)
     private let rateMemory = SessionArray<Double>(.f64)
     private let pullMemory = SessionArray<Double>(.f64)
-    private var blockArrays: [(name: ValueName, view: ArrayView)] = []
 
     /// The names that an objective has in the conversation.
     struct ObjectiveNames {
@@ -239,15 +243,13 @@ public final class HookSession {
     public func setBlocks(_ blocks: BlockFacts) {
         self.blocks = blocks
         let k = blocks.count
-        func array(_ name: ValueName, _ numbers: [Int64], _ shape: [Int]) -> (ValueName, ArrayView) {
-            (name, SessionArray<Int64>(.i64).view(of: numbers, shape))
+        for (name, numbers) in [
+            (Names.numel, blocks.numel), (Names.blockGroup, blocks.group), (Names.blockLayer, blocks.layer),
+            (Names.blockKind, blocks.kind),
+        ] {
+            values.set(name, ArrayView(copying: numbers, as: .i64, shape: [k]))
         }
-        blockArrays = [
-            array(Names.numel, blocks.numel, [k]), array(Names.blockGroup, blocks.group, [k]),
-            array(Names.blockLayer, blocks.layer, [k]), array(Names.blockKind, blocks.kind, [k]),
-            array(Names.blockShape, blocks.shape, [k, 2]),
-        ]
-        for (name, view) in blockArrays { values.set(name, view) }
+        values.set(Names.blockShape, ArrayView(copying: blocks.shape, as: .i64, shape: [k, 2]))
     }
 
     private func refuseAbsent(_ absent: [String: String]) throws {
@@ -377,7 +379,7 @@ public final class HookSession {
                 values.set(Names.combined, view)
             })
         let weights = values.array(Names.weights).map { Array($0.doubles) } ?? startWeights
-        let rates = try factors(Names.rate, 0...1000, .gradientCombine)
+        let rates = needs.rates ? try factors(Names.rate, 0...1000, .gradientCombine) : nil
         guard let combined = values.array(Names.combined), combined.pointer != start else {
             return Combination(weights: weights, rates: rates)
         }
@@ -421,8 +423,7 @@ public final class HookSession {
         values.set(Names.rows, rowMemory.view(of: present.map { Int64($0) }, [m]))
         values.set(Names.gram, gramMemory.view(of: gradients.gram, [k, m, m]))
         values.set(Names.weights, weightMemory.view(of: startWeights, [k, m]))
-        for (name, view) in blockArrays { values.set(name, view) }
-        values.set(Names.rate, rateMemory.view(of: Array(repeating: 1, count: k), [k]))
+        if needs.rates { values.set(Names.rate, rateMemory.view(of: Array(repeating: 1, count: k), [k])) }
         if let cross = gradients.gramCross { values.set(Names.gramCross, crossMemory.view(of: cross, [k, m, m])) }
         if let dot = gradients.driftDot { values.set(Names.driftDot, driftDotMemory.view(of: dot, [k, m])) }
         if needs.grads, let grads = gradients.grads { values.set(Names.grads, try grads()) }
@@ -433,7 +434,7 @@ public final class HookSession {
     /// Runs the `post_step` hooks and ends the step. Throws ``PluginFailure``.
     public func finish() throws -> StepOutcome {
         let k = blocks.count
-        values.set(Names.pull, pullMemory.view(of: Array(repeating: 0, count: k), [k]))
+        if needs.pull { values.set(Names.pull, pullMemory.view(of: Array(repeating: 0, count: k), [k])) }
         try runCollectingStops(.postStep)
         // A rule that says nothing, as one does in a step without its objective's loss, leaves its multiplier alone.
         for (row, name) in names.enumerated() where values.double(name.multiplier) == nil {
@@ -451,7 +452,7 @@ public final class HookSession {
         for metric in blockMetrics {
             if let array = values.array(metric.value) { outcome.blockMetrics[metric.text] = Array(array.doubles) }
         }
-        outcome.pull = try factors(Names.pull, 0...1, .postStep)
+        if needs.pull { outcome.pull = try factors(Names.pull, 0...1, .postStep) }
         outcome.stop = stopRequest
         for (group, name) in scaleNames {
             guard let factor = values.double(name) else { continue }
