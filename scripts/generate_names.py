@@ -95,7 +95,7 @@ def swift(registry):
         "    /// The names that craft's hosts offer to plugins and accept from them.",
         "    ///",
         *("    /// " + line for line in textwrap.wrap(f"Axis letters: {axes}.", 112)),
-        f"    public static let training = NameRegistry({' + '.join(g['id'] for g in groups)})",
+        f"    package static let training = NameRegistry({' + '.join(g['id'] for g in groups)})",
         "",
         "    private static let inAStep: Set<HookPoint> = [.preBackward, .gradientCombine, .postStep]",
     ]
@@ -134,10 +134,10 @@ def swift_cases(table, indent="    "):
     return lines
 
 
-def swift_constants(table, indent="    "):
+def swift_constants(table, access, indent="    "):
     lines = []
     for value in table["values"]:
-        lines += [f"{indent}/// {value['doc']}", f"{indent}public static let {camel(value['name'])} = {value['code']}"]
+        lines += [f"{indent}/// {value['doc']}", f"{indent}{access} static let {camel(value['name'])} = {value['code']}"]
     return lines
 
 
@@ -146,7 +146,7 @@ def kit_codes(registry):
     for name, table in registry["codes"].items():
         lines += ["", f"/// {table['doc']}"]
         if table.get("open"):
-            lines += [f"public enum {camel(name, True)} {{", *swift_constants(table), "}"]
+            lines += [f"public enum {camel(name, True)} {{", *swift_constants(table, "public"), "}"]
             continue
         lines += [
             f"public enum {camel(name, True)}: Int64, HookCode {{", *swift_cases(table), "",
@@ -158,9 +158,9 @@ def kit_codes(registry):
 
 def runtime_codes(registry):
     lines = [SWIFT_NOTE.format("codes"), "", "extension CodeTable {", "    /// Every table of the plugin interface."]
-    lines += [f"    public static let all = [{', '.join(camel(name) for name in registry['codes'])}]"]
+    lines += [f"    package static let all = [{', '.join(camel(name) for name in registry['codes'])}]"]
     for name, table in registry["codes"].items():
-        lines += ["", f"    /// {table['doc']}", f"    public static let {camel(name)} = CodeTable("]
+        lines += ["", f"    /// {table['doc']}", f"    package static let {camel(name)} = CodeTable("]
         lines += [f"        name: {json.dumps(name)}, doc: {json.dumps(table['doc'])}, isOpen: {str(bool(table.get('open'))).lower()},"]
         rows = [f"            Value(name: {json.dumps(v['name'])}, code: {v['code']}, doc: {json.dumps(v['doc'])})," for v in table["values"]]
         lines += ["        values: [", *rows, "        ])"]
@@ -168,11 +168,11 @@ def runtime_codes(registry):
     for name, table in registry["codes"].items():
         lines += ["", f"/// {table['doc']}"]
         if table.get("open"):
-            lines += [f"public enum {camel(name, True)} {{", *swift_constants(table), "}"]
+            lines += [f"package enum {camel(name, True)} {{", *swift_constants(table, "package"), "}"]
             continue
         lines += [
-            f"public enum {camel(name, True)}: Int64, HookCode {{", *swift_cases(table), "",
-            f"    public static var table: CodeTable {{ .{camel(name)} }}", "}",
+            f"package enum {camel(name, True)}: Int64, HookCode {{", *swift_cases(table), "",
+            f"    package static var table: CodeTable {{ .{camel(name)} }}", "}",
         ]
     return formatted(lines)
 

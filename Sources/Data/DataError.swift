@@ -2,8 +2,8 @@
 ///
 /// One sentence that names the file and, where there is one, the record, byte offset, feature or step; then what was
 /// expected, what was found and what to do.
-public struct DataError: Error, CustomStringConvertible, Equatable, Sendable {
-    public let description: String
+package struct DataError: Error, CustomStringConvertible, Equatable, Sendable {
+    package let description: String
 
-    public init(_ description: String) { self.description = description }
+    package init(_ description: String) { self.description = description }
 }

@@ -1,9 +1,9 @@
-public import Foundation
+package import Foundation
 
 /// JSON as Python's `json` writes and reads it: also with the bare words NaN, Infinity and -Infinity, which JSON does not have.
-public enum PythonJSON {
+package enum PythonJSON {
     /// The same text with those words as strings, which ``decoder()`` takes for numbers again. Strings are left alone.
-    public static func conforming(_ data: Data) -> Data {
+    package static func conforming(_ data: Data) -> Data {
         let words = ["NaN", "-Infinity", "Infinity"].map { Array($0.utf8) }
         let initials = Set(words.map { $0[0] })
         let bytes = [UInt8](data)
@@ -28,7 +28,7 @@ public enum PythonJSON {
     }
 
     /// Decodes what ``conforming(_:)`` returns.
-    public static func decoder() -> JSONDecoder {
+    package static func decoder() -> JSONDecoder {
         let decoder = JSONDecoder()
         decoder.nonConformingFloatDecodingStrategy = .convertFromString(
             positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
@@ -38,7 +38,7 @@ public enum PythonJSON {
     /// What is wrong with text that is no JSON, and in which line; nil when it is JSON.
     ///
     /// On Linux the decoder keeps the place to itself; the older parser tells the byte's index.
-    public static func fault(in data: Data) -> String? {
+    package static func fault(in data: Data) -> String? {
         do {
             _ = try JSONSerialization.jsonObject(with: conforming(data), options: .fragmentsAllowed)
             return nil

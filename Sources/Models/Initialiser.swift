@@ -71,7 +71,7 @@ extension VLAModel {
     ///
     /// - `gate`: of the action head's gates.
     /// - `proprioGain`, `proprioBandwidth`: factors on the proprioception projector's last and first layer.
-    public func initialise(
+    package func initialise(
         seed: UInt64, gate: Float = 0, proprioGain: Float = 1, proprioBandwidth: Float = 1,
         where select: (String) -> Bool = { _ in true }
     ) {

@@ -71,19 +71,19 @@ struct ParameterDeclarer {
 }
 
 /// Low-rank adaptation (Hu et al. 2021) in PEFT's terms: the update of a linear layer is `alpha / rank * B A`.
-public struct AdapterSettings: Sendable, Equatable, Codable {
-    public var rank: Int
-    public var alpha: Double
+package struct AdapterSettings: Sendable, Equatable, Codable {
+    package var rank: Int
+    package var alpha: Double
     /// Names of the adapted modules; nil means every linear layer and patch convolution, PEFT's `all-linear`.
-    public var modules: [String]?
+    package var modules: [String]?
 
-    public init(rank: Int, alpha: Double, modules: [String]? = nil) {
+    package init(rank: Int, alpha: Double, modules: [String]? = nil) {
         self.rank = rank
         self.alpha = alpha
         self.modules = modules
     }
 
-    public var scale: Float { Float(alpha / Double(rank)) }
+    package var scale: Float { Float(alpha / Double(rank)) }
 
     /// What PEFT puts before a module's name.
     static let prefix = "base_model.model."

@@ -1,50 +1,50 @@
-public import Tensors
+package import Tensors
 
 /// Where the tokens of a batch stand: token 0, visual tokens, tokens 1 ..< P, action queries, padding.
 ///
 /// Positions come from each sample's own prompt length, never from the padded one.
-public struct SequenceLayout: Sendable {
+package struct SequenceLayout: Sendable {
     /// Visual tokens per sample, all cameras (N).
-    public let visual: Int
+    package let visual: Int
     /// Action queries per sample (Q), 0 when the sequence has none.
-    public let queries: Int
+    package let queries: Int
     /// Prompt tokens of each sample.
-    public let promptLengths: [Int]
+    package let promptLengths: [Int]
     /// Rows per sample, padding included.
-    public let tokens: Int
+    package let tokens: Int
 
-    public init(visual: Int, queries: Int, promptLengths: [Int]) {
+    package init(visual: Int, queries: Int, promptLengths: [Int]) {
         self.visual = visual
         self.queries = queries
         self.promptLengths = promptLengths
         tokens = visual + queries + (promptLengths.max() ?? 0)
     }
 
-    public var batch: Int { promptLengths.count }
+    package var batch: Int { promptLengths.count }
 
     /// Tokens of a sample that count.
-    public func length(_ sample: Int) -> Int { visual + promptLengths[sample] + queries }
+    package func length(_ sample: Int) -> Int { visual + promptLengths[sample] + queries }
 
     /// Rows of a sample's visual tokens in a [batch * tokens, D] matrix, the true patch positions.
-    public func visualRows(_ sample: Int) -> Range<Int> { rows(sample, 1, visual) }
+    package func visualRows(_ sample: Int) -> Range<Int> { rows(sample, 1, visual) }
 
     /// Rows of a sample's prompt tokens after the visual ones.
-    public func promptRows(_ sample: Int) -> Range<Int> { rows(sample, visual + 1, promptLengths[sample] - 1) }
+    package func promptRows(_ sample: Int) -> Range<Int> { rows(sample, visual + 1, promptLengths[sample] - 1) }
 
     /// Rows of a sample's action queries.
-    public func queryRows(_ sample: Int) -> Range<Int> { rows(sample, visual + promptLengths[sample], queries) }
+    package func queryRows(_ sample: Int) -> Range<Int> { rows(sample, visual + promptLengths[sample], queries) }
 
     /// Rows that predict an answer of so many tokens, of which all but the last end a sample's prompt.
-    public func answerRows(_ sample: Int, tokens count: Int) -> Range<Int> {
+    package func answerRows(_ sample: Int, tokens count: Int) -> Range<Int> {
         precondition((1...promptLengths[sample]).contains(count), "a prompt has a token before its answer")
         return rows(sample, visual + promptLengths[sample] - count, count)
     }
 
     /// The policy's "task" window: positions 0 ..< N. One too early, as released weights expect.
-    public func taskWindow(_ sample: Int) -> Range<Int> { rows(sample, 0, visual) }
+    package func taskWindow(_ sample: Int) -> Range<Int> { rows(sample, 0, visual) }
 
     /// The policy's "adapter" window: the last prompt token and all queries but the last, as released weights expect.
-    public func adapterWindow(_ sample: Int) -> Range<Int> {
+    package func adapterWindow(_ sample: Int) -> Range<Int> {
         rows(sample, visual + promptLengths[sample] - 1, queries)
     }
 
@@ -66,9 +66,9 @@ public struct SequenceLayout: Sendable {
 }
 
 /// Features that a plugin asked for: tokens of one hidden state or of every layer's, pooled or not.
-public struct FeatureTap: Sendable, Equatable, Codable {
+package struct FeatureTap: Sendable, Equatable, Codable {
     /// Which tokens; raw values are those of the plugin interface.
-    public enum Tokens: Int, Sendable, Codable, CaseIterable {
+    package enum Tokens: Int, Sendable, Codable, CaseIterable {
         case visual = 0
         case visualAndPrompt = 1
         case prompt = 2
@@ -77,16 +77,16 @@ public struct FeatureTap: Sendable, Equatable, Codable {
     }
 
     /// The ``layer`` that stands for the outputs of all decoder layers.
-    public static let allLayers = -2
+    package static let allLayers = -2
 
-    public var name: String
+    package var name: String
     /// Index into the hidden states; 0 is the embeddings, the last is normalised. Or ``allLayers``.
-    public var layer: Int
-    public var tokens: Tokens
+    package var layer: Int
+    package var tokens: Tokens
     /// 0 keeps every token, zero-padded to the longest sample; else the raw value of a ``Pooling``.
-    public var pooling: Int
+    package var pooling: Int
 
-    public init(name: String, layer: Int, tokens: Tokens, pooling: Int) {
+    package init(name: String, layer: Int, tokens: Tokens, pooling: Int) {
         self.name = name
         self.layer = layer
         self.tokens = tokens
@@ -95,12 +95,12 @@ public struct FeatureTap: Sendable, Equatable, Codable {
 }
 
 /// A tapped feature: [batch * tokens, D].
-public struct TappedFeature: BitwiseCopyable {
-    public let tensor: Tensor
+package struct TappedFeature: BitwiseCopyable {
+    package let tensor: Tensor
     /// 1 when pooled; for all layers that many times the layers, one layer after the other.
-    public let tokens: Int
+    package let tokens: Int
     /// 1 where a row holds a token, 0 where it pads, [batch, tokens].
-    public let mask: Tensor
+    package let mask: Tensor
 }
 
 extension FeatureTap {

@@ -1,8 +1,8 @@
 internal import Foundation
-public import Tensors
+package import Tensors
 
 /// Which parts of a model the optimizer may change.
-public enum FineTuning: Sendable, Equatable {
+package enum FineTuning: Sendable, Equatable {
     /// Every tensor that takes part.
     case full
     /// Low-rank adapters on the vision-language model's linear layers; queries, policy and proprioception in full.
@@ -12,42 +12,42 @@ public enum FineTuning: Sendable, Equatable {
 }
 
 /// Inputs of one forward pass. B samples, C cameras, S pixels a side.
-public struct ModelInput {
+package struct ModelInput {
     /// 8-bit RGB images [B, C, S, S, 3], or pixels already normalised, [B, 3 * towers * C, S, S], camera-major.
-    public enum Images {
+    package enum Images {
         case rgb([UInt8])
         case normalised([Float])
     }
 
-    public var images: Images
-    public var cameras: Int
+    package var images: Images
+    package var cameras: Int
     /// Token ids of each sample's prompt, at least one each.
-    public var prompts: [[Int32]]
+    package var prompts: [[Int32]]
     /// What the policy reads besides the hidden states; nil runs the vision-language model alone, without queries.
-    public var action: ActionInput?
+    package var action: ActionInput?
     /// Whether logits over the vocabulary are computed where each sample's answer is read: at its last prompt token, or at
     /// the positions that ``answerLengths`` says.
-    public var wantsAnswer: Bool
+    package var wantsAnswer: Bool
     /// Tokens of each sample's answer, of which all but the last stand at the end of its prompt: each of the positions that
     /// predict one has logits. Empty: answers of one token. More than one is for causal decoders.
-    public var answerLengths: [Int]
+    package var answerLengths: [Int]
 
-    public struct ActionInput {
+    package struct ActionInput {
         /// Normalised proprioception, [B, 8].
-        public var proprio: [Float]
+        package var proprio: [Float]
         /// Policy input, [chunk, actionDim * D], the same for every sample; empty means zeros, as at inference.
-        public var policyInput: [Float]
+        package var policyInput: [Float]
         /// Whether the policy runs; without it the sequence still has queries, for their features.
-        public var runsPolicy: Bool
+        package var runsPolicy: Bool
 
-        public init(proprio: [Float], policyInput: [Float] = [], runsPolicy: Bool = true) {
+        package init(proprio: [Float], policyInput: [Float] = [], runsPolicy: Bool = true) {
             self.proprio = proprio
             self.policyInput = policyInput
             self.runsPolicy = runsPolicy
         }
     }
 
-    public init(
+    package init(
         images: Images, cameras: Int, prompts: [[Int32]], action: ActionInput? = nil, wantsAnswer: Bool = false,
         answerLengths: [Int] = []
     ) {
@@ -61,33 +61,33 @@ public struct ModelInput {
 }
 
 /// Results of one forward pass, valid until the tape is reset.
-public struct ModelOutput {
-    public let layout: SequenceLayout
+package struct ModelOutput {
+    package let layout: SequenceLayout
     /// Decoder layers + 1 matrices [B * T, D]. Without the policy only those that taps and answer read, and of the last
     /// perhaps the answer rows alone.
-    public let hiddenStates: ArenaList<Tensor>
+    package let hiddenStates: ArenaList<Tensor>
     /// Visual tokens after the projector, [B * N, D].
-    public let projectedPatches: Tensor
+    package let projectedPatches: Tensor
     /// [B * chunk, actionDim], normalised; nil when the policy did not run.
-    public let predictedActions: Tensor?
+    package let predictedActions: Tensor?
     /// [B, vocabulary], or a row for each token of the answers, sample by sample; nil unless asked for.
-    public let answerLogits: Tensor?
+    package let answerLogits: Tensor?
     /// Taps in the order they were asked for.
-    public let features: ArenaList<TappedFeature>
+    package let features: ArenaList<TappedFeature>
 }
 
 /// The parts of a forward pass in order, as the tape's stages. The action queries enter with the decoder.
-public enum ForwardStage: Int, Sendable {
+package enum ForwardStage: Int, Sendable {
     case vision, projector, decoder, policy
 }
 
 /// A vision-language-action model of the VLA-Adapter family: towers, projector, decoder, queries, bridge policy.
-public final class VLAModel {
-    public let config: ModelConfig
-    public let fineTuning: FineTuning
-    public let parameters = ParameterSet()
+package final class VLAModel {
+    package let config: ModelConfig
+    package let fineTuning: FineTuning
+    package let parameters = ParameterSet()
     /// The action queries, [Q, D].
-    public let actionQueries: Int
+    package let actionQueries: Int
     let towers: [VisionTower]
     let decoder: LanguageDecoder
     private let projector: [LinearLayer]
@@ -97,7 +97,7 @@ public final class VLAModel {
     private var rotary: RotaryTable
 
     /// Declares the model's parameters and makes zero-filled storage for them.
-    public init(config: ModelConfig, fineTuning: FineTuning) {
+    package init(config: ModelConfig, fineTuning: FineTuning) {
         self.config = config
         self.fineTuning = fineTuning
         let adapters: AdapterSettings? = if case .lowRank(let settings) = fineTuning { settings } else { nil }
@@ -132,17 +132,17 @@ public final class VLAModel {
     }
 
     /// Parameter ids of the vision-language model, queries and adapters included: what an anchor keeps.
-    public var backboneParameters: [Int] {
+    package var backboneParameters: [Int] {
         parameters.parameters.indices.filter { !isHead(parameters[$0].name) }
     }
 
     /// Width of one row of the policy's input.
-    public var policyInputCount: Int { config.chunk * policy.inputWidth }
+    package var policyInputCount: Int { config.chunk * policy.inputWidth }
 
     func isHead(_ name: String) -> Bool { isHeadParameter(name) }
 
     /// Whether a parameter belongs to the action head or the proprioception projector.
-    public func isHeadParameter(_ name: String) -> Bool {
+    package func isHeadParameter(_ name: String) -> Bool {
         name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.")
     }
 
@@ -150,7 +150,7 @@ public final class VLAModel {
     ///
     /// - `usesAdapters`: false leaves low-rank updates out.
     /// - `taps`: features to take; layers index the hidden states.
-    public func forward(
+    package func forward(
         _ input: ModelInput, taps: [FeatureTap] = [], usesAdapters: Bool = true, on tape: Tape
     ) -> ModelOutput {
         let run = ForwardRun(tape: tape, usesAdapters: usesAdapters)

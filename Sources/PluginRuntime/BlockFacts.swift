@@ -1,21 +1,21 @@
 /// Who the blocks of the Gram matrices are, k of them.
-public struct BlockFacts: Sendable {
+package struct BlockFacts: Sendable {
     /// A block's name: of a tensor as checkpoints have it, of a layer or a module.
-    public var names: [String]
+    package var names: [String]
     /// Trainable parameters in each block.
-    public var numel: [Int64]
+    package var numel: [Int64]
     /// Code of each block's parameter group; -1 where it has several.
-    public var group: [Int64]
+    package var group: [Int64]
     /// Index of the transformer layer it belongs to, within its tower, decoder or policy; -1 outside of one.
-    public var layer: [Int64]
+    package var layer: [Int64]
     /// Code of what the tensor is; that for mixed where a block has several kinds.
-    public var kind: [Int64]
+    package var kind: [Int64]
     /// [k, 2]: rows and columns of a block that is one matrix, length and 1 of one vector, 0 and 0 of several tensors.
-    public var shape: [Int64]
+    package var shape: [Int64]
 
-    public var count: Int { names.count }
+    package var count: Int { names.count }
 
-    public init(
+    package init(
         names: [String], numel: [Int64], group: [Int64], layer: [Int64], kind: [Int64], shape: [Int64]
     ) {
         self.names = names
@@ -27,7 +27,7 @@ public struct BlockFacts: Sendable {
     }
 
     /// Blocks of which only the sizes are known.
-    public init(numel: [Int64]) {
+    package init(numel: [Int64]) {
         let none = numel.map { _ in Int64(-1) }
         self.init(
             names: numel.indices.map { "block \($0)" }, numel: numel, group: none, layer: none, kind: none,
@@ -37,7 +37,7 @@ public struct BlockFacts: Sendable {
 
 extension ArrayView {
     /// An array that owns a copy of `elements`, row-major.
-    public init<Element: BitwiseCopyable>(copying elements: [Element], as element: ElementType, shape: [Int]) {
+    package init<Element: BitwiseCopyable>(copying elements: [Element], as element: ElementType, shape: [Int]) {
         precondition(MemoryLayout<Element>.stride == element.size, "elements of the array's own size")
         self = SessionArray<Element>(element).view(of: elements, shape)
     }

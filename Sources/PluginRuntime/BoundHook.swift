@@ -4,15 +4,15 @@ import Glibc
 import PluginAPI
 
 /// An input or a result of a hook under its concrete name.
-public struct HookArgument: Sendable, CustomStringConvertible {
+package struct HookArgument: Sendable, CustomStringConvertible {
     /// Without `@prev`.
-    public let name: String
-    public let type: ValueType
-    public let isOptional: Bool
+    package let name: String
+    package let type: ValueType
+    package let isOptional: Bool
     /// Whether it is the last step's value that is read.
-    public let isPrevious: Bool
+    package let isPrevious: Bool
 
-    public var description: String { "\(name)\(isPrevious ? "@prev" : ""): \(type)\(isOptional ? "?" : "")" }
+    package var description: String { "\(name)\(isPrevious ? "@prev" : ""): \(type)\(isOptional ? "?" : "")" }
 }
 
 /// One hook of one instance with its names filled in, and everything a call needs prepared once: the libffi call

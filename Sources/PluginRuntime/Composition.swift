@@ -1,46 +1,46 @@
-public import FoundationEssentials
+package import FoundationEssentials
 
 /// A plugin of a composition, as it is recorded with a run.
-public struct LoadedPlugin: Sendable, Codable, Equatable {
-    public struct Hook: Sendable, Codable, Equatable {
-        public let point: HookPoint
+package struct LoadedPlugin: Sendable, Codable, Equatable {
+    package struct Hook: Sendable, Codable, Equatable {
+        package let point: HookPoint
         /// As declared, with placeholders.
-        public let signature: String
+        package let signature: String
         /// Concrete names, without `@prev`.
-        public let reads: [String]
-        public let provides: [String]
+        package let reads: [String]
+        package let provides: [String]
     }
 
-    public let path: String
-    public let sha256: String
+    package let path: String
+    package let sha256: String
     /// SHA-256 of the libraries that it brings along in its own folder, by soname.
-    public let libraries: [String: String]
-    public let id: String
-    public let version: String
-    public let summary: String
-    public let instance: String
+    package let libraries: [String: String]
+    package let id: String
+    package let version: String
+    package let summary: String
+    package let instance: String
     /// Every setting, defaults included, in one canonical spelling.
-    public let settings: [String: String]
-    public let hooks: [Hook]
+    package let settings: [String: String]
+    package let hooks: [Hook]
 }
 
 /// Plugins that fit together: opened, checked, ordered and ready to be called.
 ///
 /// Belongs to the thread that runs training.
-public final class Composition {
+package final class Composition {
     /// In list order.
-    public let plugins: [LoadedPlugin]
+    package let plugins: [LoadedPlugin]
     /// What runs when, and who gives what to whom.
-    public let plan: CompositionPlan
+    package let plan: CompositionPlan
     /// Names whose value of the last step some hook reads (`name@prev`): give them to ``ValueStore/init(remembering:)``.
-    public let previousReads: Set<String>
+    package let previousReads: Set<String>
 
     private let instances: [PluginInstance]
     let order: HookOrder
     private let providers: [String: [String]]
 
     /// Opens, checks and creates the plugins. Throws ``CompositionError`` with every problem there is.
-    public convenience init(_ requests: [PluginRequest], search: PluginSearch, registry: NameRegistry) throws {
+    package convenience init(_ requests: [PluginRequest], search: PluginSearch, registry: NameRegistry) throws {
         var problems: [CompositionProblem] = []
         let drafts = Self.drafts(requests, search, &problems)
         var resolver = CompositionResolver(drafts: drafts, registry: registry, search: search)
@@ -164,11 +164,11 @@ public final class Composition {
     // MARK: - What the composition needs and gives
 
     /// Every `X` for which a plugin produces `loss.X`, in list order.
-    public var objectives: [String] { provided(matching: "loss.{objective}", capture: "objective") }
+    package var objectives: [String] { provided(matching: "loss.{objective}", capture: "objective") }
 
     /// What the placeholder `capture` of `pattern` stands for in the names that plugins produce, in list order:
     /// `provided(matching: "tap.{id}.layer", capture: "id")` lists the taps.
-    public func provided(matching pattern: String, capture: String) -> [String] {
+    package func provided(matching pattern: String, capture: String) -> [String] {
         guard let template = try? NameTemplate(parsing: pattern) else { return [] }
         var found: [String] = []
         for name in plugins.flatMap({ $0.hooks.flatMap(\.provides) }) {
@@ -179,15 +179,15 @@ public final class Composition {
     }
 
     /// Whether a hook reads `name` (required or not), at `point` or at any.
-    public func reads(_ name: String, at point: HookPoint? = nil) -> Bool {
+    package func reads(_ name: String, at point: HookPoint? = nil) -> Bool {
         plugins.contains { $0.hooks.contains { (point == nil || $0.point == point) && $0.reads.contains(name) } }
     }
 
     /// Whether a hook reads `name` of this step or the last.
-    public func needs(_ name: String) -> Bool { reads(name) || previousReads.contains(name) }
+    package func needs(_ name: String) -> Bool { reads(name) || previousReads.contains(name) }
 
     /// Every name that the hooks of `point` read, each once, in the order of the calls.
-    public func resolvedReads(at point: HookPoint) -> [String] {
+    package func resolvedReads(at point: HookPoint) -> [String] {
         var names: [String] = []
         for (_, hook) in order.calls[point] ?? [] {
             for input in hook.inputs where !input.isPrevious && !names.contains(input.name) { names.append(input.name) }
@@ -196,7 +196,7 @@ public final class Composition {
     }
 
     /// The instance that produces `name`: the last of a chain. `nil` when no plugin does.
-    public func provider(of name: String) -> String? { providers[name]?.last }
+    package func provider(of name: String) -> String? { providers[name]?.last }
 
     /// Calls the hooks of one point on values of the caller's own, as ``HookSession`` does within a step. For tests of single
     /// points.
@@ -210,7 +210,7 @@ public final class Composition {
     // MARK: - State
 
     /// Every instance's state by instance name; the same states give the same bytes. Throws ``PluginStateError``.
-    public func saveState() throws -> [String: Data] {
+    package func saveState() throws -> [String: Data] {
         try order.watch.settle()
         var states: [String: Data] = [:]
         for instance in instances { states[instance.name] = try instance.saveState() }
@@ -219,7 +219,7 @@ public final class Composition {
 
     /// Restores what ``saveState()`` gave, of the instances in `names`; the others stay as they are. Throws
     /// ``PluginStateError`` when a state is missing or damaged.
-    public func loadState(_ states: [String: Data], of names: Set<String>) throws {
+    package func loadState(_ states: [String: Data], of names: Set<String>) throws {
         for instance in instances where names.contains(instance.name) {
             guard let state = states[instance.name] else {
                 throw PluginStateError(plugin: instance.name, message: "the checkpoint has no state of it")
@@ -230,7 +230,7 @@ public final class Composition {
 
     /// Restores what ``saveState()`` gave. The states must be those of exactly these instances. Throws
     /// ``PluginStateError``.
-    public func loadState(_ states: [String: Data]) throws {
+    package func loadState(_ states: [String: Data]) throws {
         let names = Set(instances.map(\.name))
         if let extra = states.keys.sorted().first(where: { !names.contains($0) }) {
             throw PluginStateError(
@@ -240,13 +240,13 @@ public final class Composition {
     }
 
     /// Every instance back to the state right after creation. Throws ``PluginStateError``.
-    public func reset() throws { for instance in instances { try instance.reset() } }
+    package func reset() throws { for instance in instances { try instance.reset() } }
 }
 
 extension Composition: CustomStringConvertible {
-    public var description: String { plan.description }
+    package var description: String { plan.description }
     /// The resolved data flow as a readable table.
-    public var planText: String { plan.description }
+    package var planText: String { plan.description }
     /// The resolved data flow for `plan.json`, with plugin hashes and settings.
-    public var planJSON: CompositionPlan { plan }
+    package var planJSON: CompositionPlan { plan }
 }

@@ -1,6 +1,6 @@
 /// One thing that is wrong with a list of plugins.
-public struct CompositionProblem: Sendable, Equatable {
-    public enum Kind: String, Sendable {
+package struct CompositionProblem: Sendable, Equatable {
+    package enum Kind: String, Sendable {
         /// The plugin's file was not found.
         case unknownPlugin
         /// The file is not a plugin this host can run; `loadCause` says why.
@@ -22,27 +22,27 @@ public struct CompositionProblem: Sendable, Equatable {
         case refused
     }
 
-    public var kind: Kind
+    package var kind: Kind
     /// The value, setting or plugin the problem is about.
-    public var name: String
+    package var name: String
     /// Instance names.
-    public var neededBy: String = ""
-    public var providedBy: String = ""
-    public var point: HookPoint?
-    public var type: String = ""
-    public var problem: String
+    package var neededBy: String = ""
+    package var providedBy: String = ""
+    package var point: HookPoint?
+    package var type: String = ""
+    package var problem: String
     /// What to do about it; may be empty.
-    public var hint: String = ""
-    public var loadCause: PluginLoadError.Cause?
+    package var hint: String = ""
+    package var loadCause: PluginLoadError.Cause?
 }
 
 /// Everything that is wrong with a list of plugins, found before anything runs.
-public struct CompositionError: Error, CustomStringConvertible {
-    public let problems: [CompositionProblem]
+package struct CompositionError: Error, CustomStringConvertible {
+    package let problems: [CompositionProblem]
 
-    public init(problems: [CompositionProblem]) { self.problems = problems }
+    package init(problems: [CompositionProblem]) { self.problems = problems }
 
-    public var description: String {
+    package var description: String {
         var table = TextTable(header: ["name", "needed by", "provided by", "point", "type", "problem"])
         for problem in problems {
             let text = problem.hint.isEmpty ? problem.problem : "\(problem.problem); \(problem.hint)"

@@ -3,7 +3,7 @@ extension CompositionPlan {
     /// it to who reads it. Dashed arrows are values of the previous step; the host's are in grey.
     ///
     ///     craft plan --plugins A,B --dot | dot -Tsvg > plan.svg
-    public var dot: String {
+    package var dot: String {
         var lines = [
             "digraph plan {", "  rankdir=LR;", "  node [shape=box, fontname=\"Helvetica\"];",
             "  edge [fontname=\"Helvetica\", fontsize=10];",

@@ -1,34 +1,34 @@
 /// The resolved data flow of a composition: which hooks run at which point in which order, what each reads from whom,
 /// what each produces, at what cost to the host. Recorded with a run and compared on resume.
-public struct CompositionPlan: Sendable, Codable, Equatable {
-    public struct Value: Sendable, Codable, Equatable {
-        public let name: String
-        public let type: String
-        public let isOptional: Bool
+package struct CompositionPlan: Sendable, Codable, Equatable {
+    package struct Value: Sendable, Codable, Equatable {
+        package let name: String
+        package let type: String
+        package let isOptional: Bool
         /// Reads the previous step's value.
-        public let isPrevious: Bool
+        package let isPrevious: Bool
         /// For an input: the instances that produce it, or `host`, or `absent`. For a result: who reads it.
-        public let counterparts: [String]
-        public let cost: NameRegistry.Cost
+        package let counterparts: [String]
+        package let cost: NameRegistry.Cost
     }
 
-    public struct Hook: Sendable, Codable, Equatable {
-        public let plugin: String
-        public let reads: [Value]
-        public let provides: [Value]
+    package struct Hook: Sendable, Codable, Equatable {
+        package let plugin: String
+        package let reads: [Value]
+        package let provides: [Value]
     }
 
-    public struct Point: Sendable, Codable, Equatable {
-        public let point: HookPoint
+    package struct Point: Sendable, Codable, Equatable {
+        package let point: HookPoint
         /// In the order of the calls.
-        public let hooks: [Hook]
+        package let hooks: [Hook]
     }
 
-    public let abi: String
-    public let plugins: [LoadedPlugin]
-    public let points: [Point]
+    package let abi: String
+    package let plugins: [LoadedPlugin]
+    package let points: [Point]
     /// What a user may not have meant, a sentence each: plugins that are about something that nobody provides.
-    public let notes: [String]
+    package let notes: [String]
 
     /// Of one plugin by itself: nobody reads what it gives.
     init(alone plugin: LoadedPlugin) {
@@ -132,7 +132,7 @@ public struct CompositionPlan: Sendable, Codable, Equatable {
 }
 
 extension CompositionPlan: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         var table = TextTable(header: ["plugin", "version", "sha256", "settings"])
         for plugin in plugins {
             let settings = plugin.settings.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }

@@ -1,22 +1,22 @@
 /// What a host knows of the gradients of the objectives that take part in a step: m rows, in k blocks.
-public struct GradientFacts {
+package struct GradientFacts {
     /// [k, m, m], row-major: inner products in each block, accumulated in float64.
-    public var gram: [Double]
+    package var gram: [Double]
     /// Parameters in all blocks together, n.
-    public var coordinates: Int
+    package var coordinates: Int
     /// [k, m, m]: inner products of one half of the step's micro-batches with the other; `nil` when nobody asked.
-    public var gramCross: [Double]?
+    package var gramCross: [Double]?
     /// [k, m]: inner products of the gradients with the parameters' distance from their initial values.
-    public var driftDot: [Double]?
+    package var driftDot: [Double]?
     /// The gradients in full, f32 [m, n], made when a hook asks for them.
-    public var grads: (() throws -> ArrayView)?
+    package var grads: (() throws -> ArrayView)?
     /// The sum of weights times gradients, f32 [n], for weights [k, m]; made when a hook asks for it.
-    public var weightedSum: (([Double]) throws -> ArrayView)?
+    package var weightedSum: (([Double]) throws -> ArrayView)?
     /// The parameters now and at the start, f32 [n] each; made when a hook asks for them.
-    public var parameters: (() throws -> ArrayView)?
-    public var initial: (() throws -> ArrayView)?
+    package var parameters: (() throws -> ArrayView)?
+    package var initial: (() throws -> ArrayView)?
 
-    public init(gram: [Double], coordinates: Int = 0, grads: (() throws -> ArrayView)? = nil) {
+    package init(gram: [Double], coordinates: Int = 0, grads: (() throws -> ArrayView)? = nil) {
         self.gram = gram
         self.coordinates = coordinates
         self.grads = grads
@@ -31,7 +31,7 @@ public struct GradientFacts {
     /// `w' gram w` summed over blocks: the squared length of the combined gradient.
     ///
     /// - Parameter weights: [k, m].
-    public func squaredNorm(weights: [Double]) -> Double {
+    package func squaredNorm(weights: [Double]) -> Double {
         guard !weights.isEmpty else { return 0 }
         let m = gram.count / weights.count
         var total = 0.0
@@ -45,37 +45,37 @@ public struct GradientFacts {
 }
 
 /// What the optimizer follows, as `gradient_combine` hooks decided it.
-public struct Combination {
+package struct Combination {
     /// [k, m]: factor of each gradient in each block.
-    public var weights: [Double]
+    package var weights: [Double]
     /// A gradient that a plugin gave itself, f32 [n]; it stands in place of the weighted sum.
-    public var combined: ArrayView?
+    package var combined: ArrayView?
     /// [k]: factor on each block's learning rate, 0 leaving the block alone; nil: 1.
-    public var rates: [Double]?
+    package var rates: [Double]?
 }
 
 /// What came of a step.
-public struct StepOutcome {
+package struct StepOutcome {
     /// `loss.X`, `lambda.X` (the next step's), `lambda.X@prev` (this step's), and plugins' metrics by their names.
-    public var metrics: [String: Double]
+    package var metrics: [String: Double]
     /// [k] each, by name.
-    public var blockMetrics: [String: [Double]] = [:]
+    package var blockMetrics: [String: [Double]] = [:]
     /// [k]: share of the way back to its initial values that each block goes; nil: none does.
-    public var pull: [Double]?
+    package var pull: [Double]?
     /// Why the run ends here; nil: it goes on.
-    public var stop: StopRequest?
+    package var stop: StopRequest?
 }
 
 /// A plugin's wish to end the run.
-public struct StopRequest: Sendable, Equatable, CustomStringConvertible {
+package struct StopRequest: Sendable, Equatable, CustomStringConvertible {
     /// Instance name.
-    public var plugin: String
-    public var point: HookPoint
-    public var step: Int
+    package var plugin: String
+    package var point: HookPoint
+    package var step: Int
     /// What it gave as `stop`.
-    public var value: Double
+    package var value: Double
 
-    public var description: String {
+    package var description: String {
         "plugin \(plugin) ended the run at its \(point.rawValue) hook, step \(step) (stop = \(value))"
     }
 }

@@ -2,12 +2,12 @@
 
 extension CodeTable {
     /// Every table of the plugin interface.
-    public static let all = [
+    package static let all = [
         blockScope, tapLayer, tapTokens, tapPooling, probeTemplate, streamKind, blockGroup, blockKind,
     ]
 
     /// What one block of the Gram matrices is.
-    public static let blockScope = CodeTable(
+    package static let blockScope = CodeTable(
         name: "block_scope", doc: "What one block of the Gram matrices is.", isOpen: false,
         values: [
             Value(name: "tensor", code: 0, doc: "Each parameter tensor by itself."),
@@ -21,7 +21,7 @@ extension CodeTable {
         ])
 
     /// Which hidden state a tap takes; any other value is an index.
-    public static let tapLayer = CodeTable(
+    package static let tapLayer = CodeTable(
         name: "tap_layer", doc: "Which hidden state a tap takes; any other value is an index.", isOpen: true,
         values: [
             Value(name: "off", code: -1, doc: "None: the tap is turned off."),
@@ -29,7 +29,7 @@ extension CodeTable {
         ])
 
     /// Positions a tap takes.
-    public static let tapTokens = CodeTable(
+    package static let tapTokens = CodeTable(
         name: "tap_tokens", doc: "Positions a tap takes.", isOpen: false,
         values: [
             Value(name: "visual", code: 0, doc: "Those of the images."),
@@ -40,7 +40,7 @@ extension CodeTable {
         ])
 
     /// How a tap reduces its tokens.
-    public static let tapPooling = CodeTable(
+    package static let tapPooling = CodeTable(
         name: "tap_pooling", doc: "How a tap reduces its tokens.", isOpen: false,
         values: [
             Value(name: "none", code: 0, doc: "Not at all: each token is kept."),
@@ -49,7 +49,7 @@ extension CodeTable {
         ])
 
     /// What is put around a probe's text.
-    public static let probeTemplate = CodeTable(
+    package static let probeTemplate = CodeTable(
         name: "probe_template", doc: "What is put around a probe's text.", isOpen: false,
         values: [
             Value(name: "question", code: 0, doc: "The model's question prompt."),
@@ -58,7 +58,7 @@ extension CodeTable {
         ])
 
     /// What a data stream is of.
-    public static let streamKind = CodeTable(
+    package static let streamKind = CodeTable(
         name: "stream_kind", doc: "What a data stream is of.", isOpen: false,
         values: [
             Value(name: "demonstrations", code: 0, doc: "Instructions, images and actions."),
@@ -66,7 +66,7 @@ extension CodeTable {
         ])
 
     /// The parameter group a block belongs to.
-    public static let blockGroup = CodeTable(
+    package static let blockGroup = CodeTable(
         name: "block_group", doc: "The parameter group a block belongs to.", isOpen: false,
         values: [
             Value(name: "vision", code: 0, doc: "The vision towers."),
@@ -78,7 +78,7 @@ extension CodeTable {
         ])
 
     /// What a block's parameters are.
-    public static let blockKind = CodeTable(
+    package static let blockKind = CodeTable(
         name: "block_kind", doc: "What a block's parameters are.", isOpen: false,
         values: [
             Value(name: "weight", code: 0, doc: "A matrix or a convolution."),
@@ -93,7 +93,7 @@ extension CodeTable {
 }
 
 /// What one block of the Gram matrices is.
-public enum BlockScope: Int64, HookCode {
+package enum BlockScope: Int64, HookCode {
     /// Each parameter tensor by itself.
     case tensor = 0
     /// A transformer layer or block; tensors outside of one count with their module.
@@ -103,19 +103,19 @@ public enum BlockScope: Int64, HookCode {
     /// All parameters.
     case global = 3
 
-    public static var table: CodeTable { .blockScope }
+    package static var table: CodeTable { .blockScope }
 }
 
 /// Which hidden state a tap takes; any other value is an index.
-public enum TapLayer {
+package enum TapLayer {
     /// None: the tap is turned off.
-    public static let off = -1
+    package static let off = -1
     /// The outputs of all decoder layers.
-    public static let all = -2
+    package static let all = -2
 }
 
 /// Positions a tap takes.
-public enum TapTokens: Int64, HookCode {
+package enum TapTokens: Int64, HookCode {
     /// Those of the images.
     case visual = 0
     /// Those of the images and of the text.
@@ -127,11 +127,11 @@ public enum TapTokens: Int64, HookCode {
     /// All of them, the first token of the prompt too.
     case all = 4
 
-    public static var table: CodeTable { .tapTokens }
+    package static var table: CodeTable { .tapTokens }
 }
 
 /// How a tap reduces its tokens.
-public enum TapPooling: Int64, HookCode {
+package enum TapPooling: Int64, HookCode {
     /// Not at all: each token is kept.
     case none = 0
     /// Their mean.
@@ -139,11 +139,11 @@ public enum TapPooling: Int64, HookCode {
     /// The greatest value of each column.
     case max = 2
 
-    public static var table: CodeTable { .tapPooling }
+    package static var table: CodeTable { .tapPooling }
 }
 
 /// What is put around a probe's text.
-public enum ProbeTemplate: Int64, HookCode {
+package enum ProbeTemplate: Int64, HookCode {
     /// The model's question prompt.
     case question = 0
     /// The model's action prompt.
@@ -151,21 +151,21 @@ public enum ProbeTemplate: Int64, HookCode {
     /// Nothing.
     case none = 2
 
-    public static var table: CodeTable { .probeTemplate }
+    package static var table: CodeTable { .probeTemplate }
 }
 
 /// What a data stream is of.
-public enum StreamKind: Int64, HookCode {
+package enum StreamKind: Int64, HookCode {
     /// Instructions, images and actions.
     case demonstrations = 0
     /// Questions about images, with answers.
     case questions = 1
 
-    public static var table: CodeTable { .streamKind }
+    package static var table: CodeTable { .streamKind }
 }
 
 /// The parameter group a block belongs to.
-public enum BlockGroup: Int64, HookCode {
+package enum BlockGroup: Int64, HookCode {
     /// The vision towers.
     case vision = 0
     /// From the towers to the decoder.
@@ -179,11 +179,11 @@ public enum BlockGroup: Int64, HookCode {
     /// The projector of the proprioception.
     case proprio = 5
 
-    public static var table: CodeTable { .blockGroup }
+    package static var table: CodeTable { .blockGroup }
 }
 
 /// What a block's parameters are.
-public enum BlockKind: Int64, HookCode {
+package enum BlockKind: Int64, HookCode {
     /// A matrix or a convolution.
     case weight = 0
     /// The bias of one.
@@ -201,5 +201,5 @@ public enum BlockKind: Int64, HookCode {
     /// Several tensors of different kinds.
     case mixed = 7
 
-    public static var table: CodeTable { .blockKind }
+    package static var table: CodeTable { .blockKind }
 }

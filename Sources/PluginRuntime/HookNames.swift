@@ -4,7 +4,7 @@ extension NameRegistry {
     ///
     /// Axis letters: b batch, h steps of an action chunk, a action width, t tokens, d hidden width, n answer positions,
     /// or parameters in grads, v vocabulary, k blocks, m objectives, p prompts, c bytes of a text.
-    public static let training = NameRegistry(
+    package static let training = NameRegistry(
         planNames + blockNames + batchNames + probeNames + gradientNames + driftNames + stepNames + textNames
             + sampleNames + streamNames)
 

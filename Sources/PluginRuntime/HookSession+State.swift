@@ -1,18 +1,18 @@
-public import FoundationEssentials
+package import FoundationEssentials
 
 extension HookSession {
     /// Everything that a conversation carries from step to step.
-    public struct State {
+    package struct State {
         /// By objective.
-        public var multipliers: [String: Double]
+        package var multipliers: [String: Double]
         /// Each instance's own bytes.
-        public var plugins: [String: Data]
+        package var plugins: [String: Data]
         /// What `name@prev` reads next.
-        public var previousValues: Data
+        package var previousValues: Data
         /// Factors on the learning rate by parameter group, as hooks set them last.
-        public var rateScales: [String: Double]
+        package var rateScales: [String: Double]
 
-        public init(
+        package init(
             multipliers: [String: Double], plugins: [String: Data], previousValues: Data,
             rateScales: [String: Double] = [:]
         ) {
@@ -24,7 +24,7 @@ extension HookSession {
     }
 
     /// The state between two steps; equal states give equal bytes. Throws ``PluginStateError``.
-    public func save() throws -> State {
+    package func save() throws -> State {
         State(
             multipliers: Dictionary(uniqueKeysWithValues: zip(objectives, multipliers)),
             plugins: try composition.saveState(), previousValues: try values.savePrevious(),
@@ -34,7 +34,7 @@ extension HookSession {
     /// Restores what ``save()`` gave.
     ///
     /// - Parameter kept: the instances that go on with their saved state; nil: all, and there may be no others.
-    public func restore(_ state: State, of kept: Set<String>? = nil) throws {
+    package func restore(_ state: State, of kept: Set<String>? = nil) throws {
         if let kept {
             try composition.loadState(state.plugins, of: kept)
         } else {

@@ -13,22 +13,22 @@
 /// inputs give equal bits in every host.
 ///
 /// One thread at a time; several sessions may live on several threads.
-public final class HookSession {
-    public let composition: Composition
+package final class HookSession {
+    package let composition: Composition
     /// By row: the objectives of the run in list order.
-    public let objectives: [String]
+    package let objectives: [String]
     /// The values of the conversation. A host puts in what a micro-batch has, under the registry's names.
-    public let values: ValueStore
+    package let values: ValueStore
     /// What `plan` hooks decided.
-    public private(set) var decisions = PlanDecisions()
+    package private(set) var decisions = PlanDecisions()
     /// Who the blocks are.
-    public private(set) var blocks = BlockFacts(numel: [])
+    package private(set) var blocks = BlockFacts(numel: [])
     /// The step that goes on, or went last.
-    public private(set) var step = 0
+    package private(set) var step = 0
     /// Micro-batches of this step so far.
-    public private(set) var microBatches = 0
+    package private(set) var microBatches = 0
     /// Rows of the objectives that take part in this step.
-    public private(set) var present: [Int] = []
+    package private(set) var present: [Int] = []
 
     let names: [ObjectiveNames]
     /// Whether results that are not finite are stored like any other, for tools that show them.
@@ -43,7 +43,7 @@ public final class HookSession {
     private var multipliersBefore: [Double] = []
     private let hasCombineHooks: Bool
     /// Arrays of a step that cost something, and whether some hook asks for them.
-    public let needs: Needs
+    package let needs: Needs
     /// By row: the cotangent on the parameters' drift, if its objective gives one.
     private let driftCotangents: [ValueName?]
     /// By row: sums of those over the micro-batches.
@@ -57,17 +57,17 @@ public final class HookSession {
     private var stopRequest: StopRequest?
 
     /// What hooks ask for beyond what every step has.
-    public struct Needs: Sendable {
-        public let grads: Bool
+    package struct Needs: Sendable {
+        package let grads: Bool
         /// Whether a hook gives or reads a combined gradient.
-        public let combined: Bool
-        public let gramCross: Bool
+        package let combined: Bool
+        package let gramCross: Bool
         /// Whether anything is made of the distance from the initial parameters.
-        public let drift: Bool
-        public let drift2: Bool
-        public let driftDot: Bool
-        public let parameters: Bool
-        public let initial: Bool
+        package let drift: Bool
+        package let drift2: Bool
+        package let driftDot: Bool
+        package let parameters: Bool
+        package let initial: Bool
         /// Whether some hook reads or gives rates of blocks, and shares of the way back.
         let rates: Bool
         let pull: Bool
@@ -162,7 +162,7 @@ public final class HookSession {
     ///   - objectives: by row; nil: those that the composition has.
     ///   - keepsNonFinite: whether results that are not finite are stored like any other. Training never allows it.
     ///   - values: where the conversation goes on; nil: a new one begins.
-    public init(
+    package init(
         _ composition: Composition, objectives: [String]? = nil, values: ValueStore? = nil, keepsNonFinite: Bool = false
     ) {
         self.composition = composition
@@ -203,14 +203,14 @@ public final class HookSession {
     }
 
     /// Whether some hook gives metrics by block.
-    public var givesBlockMetrics: Bool { !blockMetrics.isEmpty }
+    package var givesBlockMetrics: Bool { !blockMetrics.isEmpty }
 
     // MARK: - Before the first step
 
     /// Runs the `plan` hooks. Throws ``PluginFailure`` when one fails or decides what no run can have, and
     /// ``CompositionError`` when a hook requires what this run never has.
     @discardableResult
-    public func plan(_ facts: PlanFacts) throws -> PlanDecisions {
+    package func plan(_ facts: PlanFacts) throws -> PlanDecisions {
         try refuseAbsent(facts.absent)
         for case (let name, let value?) in facts.integers { values.set(name, Int64(value)) }
         values.set(Names.objectives, Int64(objectives.count))
@@ -240,7 +240,7 @@ public final class HookSession {
     }
 
     /// Says who the blocks are, for a host that plans nothing.
-    public func setBlocks(_ blocks: BlockFacts) {
+    package func setBlocks(_ blocks: BlockFacts) {
         self.blocks = blocks
         let k = blocks.count
         for (name, numbers) in [
@@ -271,7 +271,7 @@ public final class HookSession {
     /// Begins step `step`, counted from 0, at learning rate `rate`.
     ///
     /// - Parameter drift2: [k], squared distances from the initial parameters; nil when nobody asked for them.
-    public func begin(step: Int, rate: Double, drift2: [Double]? = nil) {
+    package func begin(step: Int, rate: Double, drift2: [Double]? = nil) {
         self.step = step
         if let drift2 { values.set(Names.drift2, driftMemory.view(of: drift2, [drift2.count])) }
         for row in driftSums.indices { driftSums[row] = [] }
@@ -284,7 +284,7 @@ public final class HookSession {
     }
 
     /// Runs the `pre_backward` hooks on the micro-batch in ``values``. Throws ``PluginFailure``.
-    public func microBatch() throws {
+    package func microBatch() throws {
         try order.run(.preBackward, values: values, step: step, keepsNonFinite: keepsNonFinite)
         microBatches += 1
         for name in names { add(name.loss) }
@@ -305,7 +305,7 @@ public final class HookSession {
 
     /// [k]: mean over the micro-batches of the factor with which an objective's gradient has the parameters' distance from
     /// their initial values in it; nil: not at all.
-    public func driftFactors(ofRow row: Int) -> [Double]? {
+    package func driftFactors(ofRow row: Int) -> [Double]? {
         driftSums[row].isEmpty ? nil : driftSums[row].map { $0 / Double(max(microBatches, 1)) }
     }
 
@@ -314,10 +314,10 @@ public final class HookSession {
     }
 
     /// Whether some hook puts a cotangent of an objective on a value.
-    public func givesCotangent(ofRow row: Int, on value: ValueName) -> Bool { cotangents[row][value] != nil }
+    package func givesCotangent(ofRow row: Int, on value: ValueName) -> Bool { cotangents[row][value] != nil }
 
     /// The cotangent that an objective put on a value in the last micro-batch, with that value's shape; nil: none.
-    public func cotangent(ofRow row: Int, on value: ValueName) -> ArrayView? {
+    package func cotangent(ofRow row: Int, on value: ValueName) -> ArrayView? {
         cotangents[row][value].flatMap { values.array($0) }
     }
 
@@ -326,7 +326,7 @@ public final class HookSession {
     ///
     /// - Returns: the rows of the objectives that take part in the step.
     @discardableResult
-    public func closeBatch() -> [Int] {
+    package func closeBatch() -> [Int] {
         let count = Double(max(microBatches, 1))
         for (name, sum) in sums {
             let mean = sum / count
@@ -341,7 +341,7 @@ public final class HookSession {
     /// Takes the losses of a step as they are, for a host whose objectives are no plugins'.
     ///
     /// - Parameter losses: by row; nil for an objective that takes no part.
-    public func setLosses(_ losses: [Double?]) {
+    package func setLosses(_ losses: [Double?]) {
         for (name, loss) in zip(names, losses) {
             sums[name.loss] = loss
             if let loss { values.set(name.loss, loss) }
@@ -359,7 +359,7 @@ public final class HookSession {
     /// Runs the `gradient_combine` hooks. Throws ``PluginFailure``.
     ///
     /// - Returns: nil when no objective takes part: hooks are not called.
-    public func combine(_ gradients: GradientFacts) throws -> Combination? {
+    package func combine(_ gradients: GradientFacts) throws -> Combination? {
         guard !present.isEmpty else {
             order.skip(.gradientCombine, values: values)
             return nil
@@ -432,7 +432,7 @@ public final class HookSession {
     }
 
     /// Runs the `post_step` hooks and ends the step. Throws ``PluginFailure``.
-    public func finish() throws -> StepOutcome {
+    package func finish() throws -> StepOutcome {
         let k = blocks.count
         if needs.pull { values.set(Names.pull, pullMemory.view(of: Array(repeating: 0, count: k), [k])) }
         try runCollectingStops(.postStep)
@@ -487,7 +487,7 @@ public final class HookSession {
     /// - Parameter measures: by internal name; what is not among them is absent.
     /// - Returns: metrics by name, and whether the run is to end.
     @discardableResult
-    public func evaluate(_ measures: [String: Double], step: Int) throws -> (
+    package func evaluate(_ measures: [String: Double], step: Int) throws -> (
         metrics: [String: Double], stop: StopRequest?
     ) {
         offer(measures, step: step)
@@ -498,7 +498,7 @@ public final class HookSession {
     }
 
     /// Tells `finish` hooks that `step` steps were the last. Throws ``PluginFailure``.
-    public func end(_ measures: [String: Double], step: Int) throws {
+    package func end(_ measures: [String: Double], step: Int) throws {
         offer(measures, step: step)
         try order.run(.finish, values: values, step: step, keepsNonFinite: keepsNonFinite)
     }
@@ -517,18 +517,18 @@ public final class HookSession {
     }
 
     /// Ends a step of which nothing came, such as one with a loss that is not a number.
-    public func abandon() { values.advanceStep() }
+    package func abandon() { values.advanceStep() }
 
     /// Runs the hooks of a point on ``values`` as they are, for tools that call one point by itself. Throws
     /// ``PluginFailure``.
-    public func run(_ point: HookPoint) throws {
+    package func run(_ point: HookPoint) throws {
         try order.run(point, values: values, step: step, keepsNonFinite: keepsNonFinite)
     }
 
     // MARK: - Multipliers
 
     /// By row, as the next step will use them; within a step those that it began with, until a rule gives others.
-    public var multipliers: [Double] {
+    package var multipliers: [Double] {
         get { names.map { values.double($0.multiplier) ?? 1 } }
         set { for (name, value) in zip(names, newValue) { values.set(name.multiplier, value) } }
     }

@@ -1,5 +1,5 @@
 /// Where in a training run a hook is called. The order of the cases is the order of the calls.
-public enum HookPoint: String, CaseIterable, Sendable, Codable, Comparable {
+package enum HookPoint: String, CaseIterable, Sendable, Codable, Comparable {
     /// Once, before the first step.
     case plan
     /// For every micro-batch, between the forward and the backward pass.
@@ -13,7 +13,7 @@ public enum HookPoint: String, CaseIterable, Sendable, Codable, Comparable {
     /// Once, after the last step.
     case finish
 
-    public static func < (left: Self, right: Self) -> Bool { left.order < right.order }
+    package static func < (left: Self, right: Self) -> Bool { left.order < right.order }
 
     private var order: Int { Self.allCases.firstIndex(of: self) ?? 0 }
 }
@@ -21,9 +21,9 @@ public enum HookPoint: String, CaseIterable, Sendable, Codable, Comparable {
 /// The names a host offers to plugins and accepts from them: data, built by the host, printed by its tools.
 ///
 /// A name has one immutable meaning. A changed meaning gets a new name.
-public struct NameRegistry: Sendable {
+package struct NameRegistry: Sendable {
     /// Who gives a value when no plugin does.
-    public enum Provider: String, Sendable, Codable {
+    package enum Provider: String, Sendable, Codable {
         /// The host always has a value; a plugin that produces the name replaces it.
         case host
         /// Only a plugin gives it.
@@ -31,7 +31,7 @@ public struct NameRegistry: Sendable {
     }
 
     /// What a value costs the host when somebody reads it.
-    public enum Cost: String, Sendable, Codable {
+    package enum Cost: String, Sendable, Codable {
         /// Known anyway.
         case free
         /// Computed on request, small beside a step.
@@ -41,41 +41,41 @@ public struct NameRegistry: Sendable {
     }
 
     /// What a program that calls plugins has; `names.json` says what each means.
-    public enum Host: String, Sendable, Codable, CaseIterable {
+    package enum Host: String, Sendable, Codable, CaseIterable {
         case combine, features, vla
     }
 
     /// A family of names.
-    public struct Entry: Sendable {
+    package struct Entry: Sendable {
         /// `loss.{objective}`: a placeholder stands for any name.
-        public var pattern: NameTemplate
+        package var pattern: NameTemplate
         /// `f64`, `f32[b,t,d]`, or `like {target}`: the type of the value that the placeholder names.
-        public var type: String
+        package var type: String
         /// Points at which a hook may read it.
-        public var readable: Set<HookPoint>
+        package var readable: Set<HookPoint>
         /// Points at which a hook may produce it.
-        public var producible: Set<HookPoint>
-        public var provider: Provider
+        package var producible: Set<HookPoint>
+        package var provider: Provider
         /// A name that must be provided for this one to exist: `tap.{tap}.layer` for `feature.{tap}`.
-        public var requires: NameTemplate?
+        package var requires: NameTemplate?
         /// At `plan`, hooks that read this name run after those that give that other one.
-        public var after: NameTemplate?
+        package var after: NameTemplate?
         /// The table that lists what an integer may be (``CodeTable/named(_:)``).
-        public var code: String?
+        package var code: String?
         /// Several hooks may read and produce it, each taking what the one before it gave, in list order.
-        public var isChained: Bool
+        package var isChained: Bool
         /// Several hooks may produce this scalar as long as they agree on its value.
-        public var isShared: Bool
+        package var isShared: Bool
         /// Several hooks may produce it, each for itself; the host looks at every one.
-        public var isCollected: Bool
+        package var isCollected: Bool
         /// Hosts in which the name exists.
-        public var hosts: Set<Host>
-        public var cost: Cost
+        package var hosts: Set<Host>
+        package var cost: Cost
         /// One sentence: meaning, unit, when it is taken.
-        public var doc: String
+        package var doc: String
 
         /// A malformed pattern or type is a mistake in the host's source and stops the process.
-        public init(
+        package init(
             _ pattern: String, type: String, readable: Set<HookPoint> = [], producible: Set<HookPoint> = [],
             provider: Provider, requires: String? = nil, after: String? = nil, code: String? = nil,
             isChained: Bool = false, isShared: Bool = false, isCollected: Bool = false,
@@ -108,18 +108,18 @@ public struct NameRegistry: Sendable {
     }
 
     /// The one entry a concrete name belongs to, and what its placeholders stand for.
-    public struct Match: Sendable {
-        public var entry: Entry
-        public var captures: [String: String]
-        public var type: ValueType
+    package struct Match: Sendable {
+        package var entry: Entry
+        package var captures: [String: String]
+        package var type: ValueType
     }
 
-    public var entries: [Entry]
+    package var entries: [Entry]
 
-    public init(_ entries: [Entry]) { self.entries = entries }
+    package init(_ entries: [Entry]) { self.entries = entries }
 
     /// The registry of a host that computes the losses of `objectives` itself.
-    public func giving(objectives: [String]) -> NameRegistry {
+    package func giving(objectives: [String]) -> NameRegistry {
         NameRegistry(
             objectives.map {
                 Entry(
@@ -129,10 +129,10 @@ public struct NameRegistry: Sendable {
     }
 
     /// Whether `text` can stand for a placeholder in names, as an objective's name does.
-    public static func isName(_ text: String) -> Bool { NameTemplate.isName(text) && !text.contains(".") }
+    package static func isName(_ text: String) -> Bool { NameTemplate.isName(text) && !text.contains(".") }
 
     /// The entry for `name`, or `nil` when no pattern fits. Entries without placeholders win over those with.
-    public func match(_ name: String) -> Match? {
+    package func match(_ name: String) -> Match? {
         let ordered =
             entries.filter { $0.pattern.placeholders.isEmpty } + entries.filter { !$0.pattern.placeholders.isEmpty }
         for entry in ordered {

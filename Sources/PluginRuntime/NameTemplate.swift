@@ -1,17 +1,17 @@
 /// A dotted name with placeholders, such as `cotangent.{objective}.{target}`.
 ///
 /// In a plugin's signature a placeholder is filled from its settings; in the host's registry it stands for any name.
-public struct NameTemplate: Sendable, Hashable, CustomStringConvertible {
+package struct NameTemplate: Sendable, Hashable, CustomStringConvertible {
     enum Part: Sendable, Hashable {
         case literal(String)
         case placeholder(String)
     }
 
     let parts: [Part]
-    public let description: String
+    package let description: String
 
     /// Throws ``SignatureError`` when the text is not a name.
-    public init(parsing text: String) throws(SignatureError) {
+    package init(parsing text: String) throws(SignatureError) {
         var parts: [Part] = []
         var literal = ""
         var rest = text[...]
@@ -48,12 +48,12 @@ public struct NameTemplate: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// The names between braces, in order.
-    public var placeholders: [String] {
+    package var placeholders: [String] {
         parts.compactMap { if case .placeholder(let name) = $0 { name } else { nil } }
     }
 
     /// The name with every placeholder replaced; `nil` when `values` lacks one.
-    public func filled(with values: [String: String]) -> String? {
+    package func filled(with values: [String: String]) -> String? {
         var name = ""
         for part in parts {
             switch part {
@@ -68,7 +68,7 @@ public struct NameTemplate: Sendable, Hashable, CustomStringConvertible {
 
     /// Every way `name` fits, as the text each placeholder stands for. A placeholder takes one segment or more, so that
     /// `cotangent.{objective}.{target}` fits `cotangent.action.feature.query`; fewest segments first come first.
-    public func matches(_ name: String) -> [[String: String]] {
+    package func matches(_ name: String) -> [[String: String]] {
         Self.matches(parts[...], name[...])
     }
 

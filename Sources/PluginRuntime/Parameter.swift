@@ -1,29 +1,29 @@
 /// A setting that a plugin declares.
-public struct Parameter: Sendable, Equatable {
-    public enum Kind: String, Sendable, Codable {
+package struct Parameter: Sendable, Equatable {
+    package enum Kind: String, Sendable, Codable {
         case i64, f64, bool, string
     }
 
-    public var name: String
-    public var kind: Kind
+    package var name: String
+    package var kind: Kind
     /// As a user would type it.
-    public var defaultText: String
+    package var defaultText: String
     /// Inclusive; `nil` for no limit. Numbers only.
-    public var minimum: Double?
-    public var maximum: Double?
+    package var minimum: Double?
+    package var maximum: Double?
     /// The only values allowed, for text; empty when any text will do.
-    public var choices: [String]
-    public var doc: String
+    package var choices: [String]
+    package var doc: String
 
     /// A checked value.
-    public enum Value: Sendable, Equatable {
+    package enum Value: Sendable, Equatable {
         case i64(Int64)
         case f64(Double)
         case bool(Bool)
         case string(String)
 
         /// The value in one canonical spelling, as it is recorded with a run.
-        public var text: String {
+        package var text: String {
             switch self {
             case .i64(let value): String(value)
             case .f64(let value): String(value)

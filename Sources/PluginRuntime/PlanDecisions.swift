@@ -1,17 +1,17 @@
 /// What `plan` hooks decided about a run.
-public struct PlanDecisions: Sendable {
+package struct PlanDecisions: Sendable {
     /// What one block of the Gram matrices is.
-    public var blockScope = BlockScope.tensor
+    package var blockScope = BlockScope.tensor
     /// Feature taps of the batch that some hook reads.
-    public var taps: [TapRequest] = []
-    public var probes: [ProbeRequest] = []
-    public var streams: [StreamRequest] = []
+    package var taps: [TapRequest] = []
+    package var probes: [ProbeRequest] = []
+    package var streams: [StreamRequest] = []
     /// Factors on the learning rate by parameter group.
-    public var rateScales: [String: Double] = [:]
+    package var rateScales: [String: Double] = [:]
     /// Factors on the gradient of an objective by parameter group, by row; 1 where none is given.
-    public var routes: [[String: Double]] = []
+    package var routes: [[String: Double]] = []
 
-    public init() {}
+    package init() {}
 
     init(_ values: ValueStore, _ composition: Composition, _ facts: PlanFacts) throws {
         let reader = PlanReader(values: values, composition: composition, facts: facts)
@@ -40,13 +40,13 @@ public struct PlanDecisions: Sendable {
 }
 
 /// A request for features of the decoder's hidden states.
-public struct TapRequest: Sendable, Equatable {
+package struct TapRequest: Sendable, Equatable {
     /// As the plugin calls it.
-    public var name: String
+    package var name: String
     /// Index into the hidden states, or ``TapLayer/all``.
-    public var layer: Int
-    public var tokens: TapTokens
-    public var pooling: TapPooling
+    package var layer: Int
+    package var tokens: TapTokens
+    package var pooling: TapPooling
 
     /// The taps that are on and that some hook reads.
     ///
@@ -82,31 +82,31 @@ public struct TapRequest: Sendable, Equatable {
 
 /// A request for further forward passes: images of the batch, perturbed or not, with the plugin's own prompts, every k-th
 /// step.
-public struct ProbeRequest: Sendable {
+package struct ProbeRequest: Sendable {
     /// As the plugin calls it.
-    public var name: String
+    package var name: String
     /// Steps from one run to the next; 0 never runs.
-    public var interval: Int
+    package var interval: Int
     /// First step in which it runs.
-    public var start: Int
+    package var start: Int
     /// First step in which it runs no more; nil: it goes on.
-    public var end: Int?
-    public var prompts: [String]
-    public var template: ProbeTemplate
+    package var end: Int?
+    package var prompts: [String]
+    package var template: ProbeTemplate
     /// Images of a sample: so many of its cameras, drawn for each; 0: all.
-    public var cameras: Int
+    package var cameras: Int
     /// Shares of the samples by what is done to their images, 0 or more, relative to their sum.
-    public var shares: [String: Double]
+    package var shares: [String: Double]
     /// Under the names that the probe knows them by.
-    public var taps: [TapRequest]
+    package var taps: [TapRequest]
     /// Taps that are turned off or that no hook reads.
-    public var otherTaps: [String]
-    public var readsLogits: Bool
+    package var otherTaps: [String]
+    package var readsLogits: Bool
     /// Whether some hook reads what the initial weights make of the same input.
-    public var readsAnchor: Bool
+    package var readsAnchor: Bool
 
     /// What may be done to images.
-    public static let perturbations = ["unchanged", "jitter", "shuffle", "mix"]
+    package static let perturbations = ["unchanged", "jitter", "shuffle", "mix"]
 
     static func planned(_ reader: PlanReader) throws -> [ProbeRequest] {
         let composition = reader.composition

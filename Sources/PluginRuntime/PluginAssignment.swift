@@ -1,19 +1,19 @@
 /// One setting of one plugin of a list, as `--set` takes it: `CRaFTDual.budget=0.05`.
-public struct PluginAssignment: Sendable, Equatable {
+package struct PluginAssignment: Sendable, Equatable {
     /// The name of the plugin's use in the list.
-    public let instance: String
-    public let key: String
+    package let instance: String
+    package let key: String
     /// As typed.
-    public let value: String
+    package let value: String
 
-    public init(instance: String, key: String, value: String) {
+    package init(instance: String, key: String, value: String) {
         self.instance = instance
         self.key = key
         self.value = value
     }
 
     /// Reads `instance.key=value`; the value may be empty and hold anything. Throws ``PluginListError``.
-    public init(parsing text: String) throws {
+    package init(parsing text: String) throws {
         let sides = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         // An instance name may have dots, a setting's has none.
         guard sides.count == 2, let dot = sides[0].lastIndex(of: ".") else {
@@ -28,7 +28,7 @@ public struct PluginAssignment: Sendable, Equatable {
     }
 
     /// Puts the value into every list that has the instance. Throws ``PluginListError`` when none has it.
-    public func apply(to lists: inout [[PluginRequest]]) throws {
+    package func apply(to lists: inout [[PluginRequest]]) throws {
         var isFound = false
         for list in lists.indices {
             for index in lists[list].indices where lists[list][index].instance == instance {
@@ -56,7 +56,7 @@ public struct PluginAssignment: Sendable, Equatable {
 
 extension PluginRequest {
     /// The lists with what `--set` gives: `PLUGIN.key=value`, later ones over earlier ones. Throws ``PluginListError``.
-    public static func lists(_ lists: [[PluginRequest]], setting assignments: [String]) throws -> [[PluginRequest]] {
+    package static func lists(_ lists: [[PluginRequest]], setting assignments: [String]) throws -> [[PluginRequest]] {
         var lists = lists
         for text in assignments { try PluginAssignment(parsing: text).apply(to: &lists) }
         return lists

@@ -1,6 +1,6 @@
 /// A hook that failed while training ran.
-public struct PluginFailure: Error, Equatable, CustomStringConvertible {
-    public enum Kind: Sendable, Equatable {
+package struct PluginFailure: Error, Equatable, CustomStringConvertible {
+    package enum Kind: Sendable, Equatable {
         /// The plugin returned an error, or the call could not be made.
         case error
         /// The plugin produced a value that is not a finite number, under this name.
@@ -8,13 +8,13 @@ public struct PluginFailure: Error, Equatable, CustomStringConvertible {
     }
 
     /// Instance name.
-    public let plugin: String
-    public let point: HookPoint
-    public let step: Int
-    public let message: String
-    public let kind: Kind
+    package let plugin: String
+    package let point: HookPoint
+    package let step: Int
+    package let message: String
+    package let kind: Kind
 
-    public init(plugin: String, point: HookPoint, step: Int, message: String, kind: Kind) {
+    package init(plugin: String, point: HookPoint, step: Int, message: String, kind: Kind) {
         self.plugin = plugin
         self.point = point
         self.step = step
@@ -22,16 +22,16 @@ public struct PluginFailure: Error, Equatable, CustomStringConvertible {
         self.kind = kind
     }
 
-    public var description: String {
+    package var description: String {
         // What is planned belongs to no step.
         "plugin \(plugin), \(point.rawValue) hook\(point == .plan ? "" : ", step \(step)"): \(message)"
     }
 }
 
 /// An instance whose state could not be created, saved, loaded or reset.
-public struct PluginStateError: Error, Equatable, CustomStringConvertible {
+package struct PluginStateError: Error, Equatable, CustomStringConvertible {
     /// Instance name.
-    public let plugin: String
-    public let message: String
-    public var description: String { "plugin \(plugin): \(message)" }
+    package let plugin: String
+    package let message: String
+    package var description: String { "plugin \(plugin): \(message)" }
 }

@@ -1,19 +1,19 @@
-public import FoundationEssentials
+package import FoundationEssentials
 import PluginAPI
 
 /// One instance of a plugin: its resolved settings, its state, its hooks with concrete names.
-public final class PluginInstance {
-    public let library: PluginLibrary
+package final class PluginInstance {
+    package let library: PluginLibrary
     /// The instance's name.
-    public let name: String
+    package let name: String
     /// File, settings and concrete names.
-    public let loaded: LoadedPlugin
+    package let loaded: LoadedPlugin
     let hooks: [BoundHook]
     let pointer: UnsafeMutableRawPointer?
 
     /// An instance outside any composition: no registry, no other plugins, names and shapes as the caller gives them.
     /// For tools that inspect or call a single plugin. Throws ``CompositionError`` for bad settings.
-    public convenience init(library: PluginLibrary, request: PluginRequest) throws {
+    package convenience init(library: PluginLibrary, request: PluginRequest) throws {
         try self.init(library: library, request: request, callForm: .declared)
     }
 
@@ -52,7 +52,7 @@ public final class PluginInstance {
     }
 
     /// Whether the plugin has state to save.
-    public var isStateful: Bool { library.table.save != nil }
+    package var isStateful: Bool { library.table.save != nil }
 
     func call(
         _ hook: BoundHook, values: ValueStore, step: Int, keepsNonFinite: Bool = false
@@ -64,19 +64,19 @@ public final class PluginInstance {
     ///
     /// - Parameter keepsNonFinite: whether a result that is not finite is stored like any other. Training never allows
     ///   it; tools that show results do.
-    public func run(_ point: HookPoint, values: ValueStore, step: Int, keepsNonFinite: Bool = false) throws {
+    package func run(_ point: HookPoint, values: ValueStore, step: Int, keepsNonFinite: Bool = false) throws {
         for hook in hooks where hook.point == point {
             try call(hook, values: values, step: step, keepsNonFinite: keepsNonFinite)
         }
     }
 
     /// What the instance's hooks of each point read and give, in declared order.
-    public func arguments(at point: HookPoint) -> [(inputs: [HookArgument], results: [HookArgument])] {
+    package func arguments(at point: HookPoint) -> [(inputs: [HookArgument], results: [HookArgument])] {
         hooks.filter { $0.point == point }.map { ($0.inputs, $0.results) }
     }
 
     /// Back to the state right after creation.
-    public func reset() throws(PluginStateError) {
+    package func reset() throws(PluginStateError) {
         guard let reset = library.table.reset else { return }
         var error = Self.emptyError()
         let status = try Self.call(name, "reset") { reset(pointer, &error) }
@@ -94,7 +94,7 @@ public final class PluginInstance {
     private static let magic = Data("CRAFTST1".utf8)
 
     /// The whole state as bytes; the same state gives the same bytes.
-    public func saveState() throws(PluginStateError) -> Data {
+    package func saveState() throws(PluginStateError) -> Data {
         var data = Self.magic
         let id = Data(library.id.utf8)
         for number in [library.stateVersion, UInt32(id.count)] {
@@ -127,7 +127,7 @@ public final class PluginInstance {
     /// Restores what ``saveState()`` gave, of this version of the plugin or an earlier one.
     ///
     /// - Parameter readLimit: most bytes that one read of the plugin gets; plugins have to cope with any.
-    public func loadState(_ data: Data, readLimit: Int = .max) throws(PluginStateError) {
+    package func loadState(_ data: Data, readLimit: Int = .max) throws(PluginStateError) {
         let bytes = [UInt8](data)
         func number(at offset: Int) -> UInt32 {
             (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << (8 * UInt32($1)) }

@@ -5,9 +5,9 @@ import PluginAPI
 import Synchronization
 
 /// Why a file cannot be used as a plugin.
-public struct PluginLoadError: Error, Equatable, CustomStringConvertible {
+package struct PluginLoadError: Error, Equatable, CustomStringConvertible {
     /// One case per distinct cause.
-    public enum Cause: String, Sendable {
+    package enum Cause: String, Sendable {
         case missingFile, notALibrary, openFailed, changed, missingEntry, abiMajor, abiMinor, structSize, table
         case signature, signatureHash
         /// It would share with another plugin what is its own.
@@ -16,12 +16,12 @@ public struct PluginLoadError: Error, Equatable, CustomStringConvertible {
         case process
     }
 
-    public let cause: Cause
-    public let path: String
-    public let problem: String
-    public let hint: String
+    package let cause: Cause
+    package let path: String
+    package let problem: String
+    package let hint: String
 
-    public var description: String { hint.isEmpty ? "\(path): \(problem)" : "\(path): \(problem); \(hint)" }
+    package var description: String { hint.isEmpty ? "\(path): \(problem)" : "\(path): \(problem); \(hint)" }
 
     init(_ cause: Cause, _ path: String, _ problem: String, hint: String = "") {
         self.cause = cause
@@ -35,15 +35,15 @@ public struct PluginLoadError: Error, Equatable, CustomStringConvertible {
 ///
 /// The library stays loaded until the process ends: unloading Swift code leaves the runtime with dangling metadata. What
 /// becomes of its file meanwhile does not matter (``DetachedMapping``).
-public final class PluginLibrary {
+package final class PluginLibrary {
     /// A hook as declared, before names are filled in.
-    public struct Hook: Sendable {
-        public let point: HookPoint
+    package struct Hook: Sendable {
+        package let point: HookPoint
         /// The text in the plugin.
-        public let signatureText: String
-        public let signature: Signature
+        package let signatureText: String
+        package let signature: Signature
         /// Whether the host calls it with native arguments or hands over an array of slots.
-        public let isFrame: Bool
+        package let isFrame: Bool
         let function: Function
     }
 
@@ -53,24 +53,24 @@ public final class PluginLibrary {
         let context: UnsafeMutableRawPointer?
     }
 
-    public let path: String
+    package let path: String
     /// SHA-256 of the file as it was opened, in hexadecimal.
-    public let sha256: String
-    public let id: String
-    public let version: String
-    public let summary: String
+    package let sha256: String
+    package let id: String
+    package let version: String
+    package let summary: String
     /// ABI major the plugin was built for and the lowest minor it accepts.
-    public let abi: (major: UInt32, minimumMinor: UInt32)
-    public let stateVersion: UInt32
-    public let parameters: [Parameter]
-    public let hooks: [Hook]
+    package let abi: (major: UInt32, minimumMinor: UInt32)
+    package let stateVersion: UInt32
+    package let parameters: [Parameter]
+    package let hooks: [Hook]
     /// SHA-256 of the libraries that the plugin brings along in its own folder, by soname.
-    public let libraries: [String: String]
+    package let libraries: [String: String]
     /// Whether opening it changed the floating-point environment, as -ffast-math does; it was put back.
     package let changedArithmetic: Bool
     /// The rule and where it comes from, as the plugin's card has them; empty when it says nothing.
-    public let formula: String
-    public let reference: String
+    package let formula: String
+    package let reference: String
 
     let table: craft_plugin
     private let entry: @convention(c) () -> UnsafePointer<craft_plugin>?
@@ -95,10 +95,10 @@ public final class PluginLibrary {
     }
 
     /// The ABI this host speaks, "1.0".
-    public static var hostABI: String { ABIVersion.current.description }
+    package static var hostABI: String { ABIVersion.current.description }
 
     /// Opens and checks a file. Throws ``PluginLoadError``.
-    public convenience init(path: String) throws(PluginLoadError) { try self.init(path: path, host: .current) }
+    package convenience init(path: String) throws(PluginLoadError) { try self.init(path: path, host: .current) }
 
     /// The same for a host that speaks another version of the ABI, as an older or a newer one would.
     package init(path: String, host: ABIVersion) throws(PluginLoadError) {
@@ -124,7 +124,7 @@ public final class PluginLibrary {
         guard let symbol = dlsym(handle, "craft_plugin_entry") else {
             throw PluginLoadError(
                 .missingEntry, path, "it is a shared library but not a craft plugin: no symbol 'craft_plugin_entry'",
-                hint: "export it, in C with CRAFT_PLUGIN_ENTRY, in Swift with @c(craft_plugin_entry) public func")
+                hint: "export it, in C with CRAFT_PLUGIN_ENTRY, in Swift with @c(craft_plugin_entry) package func")
         }
         DetachedMapping.detach(libraryOf: symbol, from: openPath)
         try Self.checkUnchanged(path, sha256, handle)

@@ -1,13 +1,13 @@
 /// One plugin as the user asks for it: which file, under which instance name, with which settings.
-public struct PluginRequest: Sendable, Codable, Equatable {
+package struct PluginRequest: Sendable, Codable, Equatable {
     /// A name to look up in the search folders, or a path that ends in `.so`.
-    public var name: String
+    package var name: String
     /// The name of this use of the plugin; unique in a list. The plugin's name unless the user gives another.
-    public var instance: String
+    package var instance: String
     /// Settings as typed; those not given keep the plugin's defaults.
-    public var settings: [String: String]
+    package var settings: [String: String]
 
-    public init(name: String, instance: String? = nil, settings: [String: String] = [:]) {
+    package init(name: String, instance: String? = nil, settings: [String: String] = [:]) {
         self.name = name
         self.instance = instance ?? Self.defaultInstance(name)
         self.settings = settings
@@ -28,7 +28,7 @@ public struct PluginRequest: Sendable, Codable, Equatable {
     ///
     /// `second=A` uses plugin `A` under the instance name `second`. A backslash takes the next character literally, for
     /// values that contain `,`, `:` or `\`. An empty text is an empty list. Throws ``PluginListError``.
-    public static func parseList(_ text: String) throws -> [PluginRequest] {
+    package static func parseList(_ text: String) throws -> [PluginRequest] {
         guard !text.trimmed.isEmpty else { return [] }
         return try split(text, at: ",").map { item in
             guard !item.trimmed.isEmpty else {
@@ -105,7 +105,7 @@ public struct PluginRequest: Sendable, Codable, Equatable {
 }
 
 /// A plugin list that cannot be read.
-public struct PluginListError: Error, Equatable, CustomStringConvertible {
-    public let description: String
+package struct PluginListError: Error, Equatable, CustomStringConvertible {
+    package let description: String
     init(_ description: String) { self.description = description }
 }

@@ -2,20 +2,20 @@ import FoundationEssentials
 import Glibc
 
 /// The folders in which plugins are looked up by name.
-public struct PluginSearch: Sendable {
+package struct PluginSearch: Sendable {
     /// In order of preference.
-    public let paths: [String]
+    package let paths: [String]
 
-    public init(paths: [String]) { self.paths = paths }
+    package init(paths: [String]) { self.paths = paths }
 
     /// A plugin that could not be found: what was asked for, where, and what is there instead.
-    public struct NotFound: Error, Equatable, CustomStringConvertible {
-        public let description: String
-        public let hint: String
+    package struct NotFound: Error, Equatable, CustomStringConvertible {
+        package let description: String
+        package let hint: String
     }
 
     /// The file of plugin `name`: `libX.so` or `X.so` in each folder, in order. A name that ends in `.so` is a path.
-    public func locate(_ name: String) throws(NotFound) -> String {
+    package func locate(_ name: String) throws(NotFound) -> String {
         let files = FileManager.default
         if name.hasSuffix(".so") {
             guard files.fileExists(atPath: name) else {
@@ -46,7 +46,7 @@ public struct PluginSearch: Sendable {
 
     /// Every plugin in the folders, by name; the first folder that has a name wins. Files are recognised by the entry
     /// symbol in their bytes and are not opened as libraries.
-    public func available() -> [(name: String, path: String)] {
+    package func available() -> [(name: String, path: String)] {
         var found: [String: String] = [:]
         for folder in paths {
             let files = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []

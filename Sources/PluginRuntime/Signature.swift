@@ -1,34 +1,34 @@
 /// What a hook reads and what it gives, as its plugin declares it (grammar: `craft_plugin.h`).
-public struct Signature: Sendable, Equatable, CustomStringConvertible {
+package struct Signature: Sendable, Equatable, CustomStringConvertible {
     /// One input or result.
-    public struct Item: Sendable, Equatable, CustomStringConvertible {
+    package struct Item: Sendable, Equatable, CustomStringConvertible {
         /// With placeholders, as declared: `loss.{objective}`. Without the `@prev` suffix.
-        public var template: NameTemplate
-        public var type: ValueType
+        package var template: NameTemplate
+        package var type: ValueType
         /// An input that may be absent, or a result that may be left out.
-        public var isOptional: Bool
+        package var isOptional: Bool
         /// Reads the previous step's value (`@prev`); inputs only.
-        public var isPrevious: Bool
+        package var isPrevious: Bool
 
-        public var description: String {
+        package var description: String {
             "\(template)\(isPrevious ? "@prev" : ""): \(type)\(isOptional ? "?" : "")"
         }
     }
 
-    public var inputs: [Item]
-    public var results: [Item]
+    package var inputs: [Item]
+    package var results: [Item]
 
     /// Inputs plus results of one hook; `CRAFT_MAX_ARITY`.
-    public static let maximumArity = 24
+    package static let maximumArity = 24
 
-    public var description: String {
+    package var description: String {
         let left = inputs.map(\.description).joined(separator: ", ")
         let right = results.map(\.description).joined(separator: ", ")
         return "\(left)\(left.isEmpty ? "" : " ")->\(right.isEmpty ? "" : " ")\(right)"
     }
 
     /// The type codes of the C function this signature describes, in declared order (`craft_signature_hash`).
-    public var codes: String {
+    package var codes: String {
         let inputCodes = inputs.map { item -> Character in
             if item.type.isArray { return "A" }
             switch (item.type.element, item.isOptional) {
@@ -44,7 +44,7 @@ public struct Signature: Sendable, Equatable, CustomStringConvertible {
         return String(inputCodes + resultCodes)
     }
 
-    public init(parsing text: String) throws(SignatureError) {
+    package init(parsing text: String) throws(SignatureError) {
         guard let arrow = text.firstRange(of: "->") else {
             throw SignatureError("there is no '->' between inputs and results")
         }

@@ -1,18 +1,18 @@
 /// A request for batches of further data, every k-th step. Where the data are is the user's to say.
-public struct StreamRequest: Sendable {
+package struct StreamRequest: Sendable {
     /// As plugins and the user call it.
-    public var name: String
-    public var kind: StreamKind
+    package var name: String
+    package var kind: StreamKind
     /// Steps from one batch to the next; 0: never.
-    public var interval: Int
+    package var interval: Int
     /// First step with a batch.
-    public var start: Int
+    package var start: Int
     /// Samples in a batch; 0: as many as the run's own batch has.
-    public var batch: Int
+    package var batch: Int
     /// Under the names that the stream knows them by.
-    public var taps: [TapRequest]
+    package var taps: [TapRequest]
 
-    public init(
+    package init(
         name: String, kind: StreamKind, interval: Int = 1, start: Int = 0, batch: Int = 0, taps: [TapRequest] = []
     ) {
         self.name = name
@@ -24,7 +24,7 @@ public struct StreamRequest: Sendable {
     }
 
     /// What the names of a stream's values begin with.
-    public static func prefix(of name: String) -> String { "stream.\(name)." }
+    package static func prefix(of name: String) -> String { "stream.\(name)." }
 
     /// The streams that some hook reads.
     static func planned(_ reader: PlanReader) throws -> [StreamRequest] {

@@ -4,14 +4,14 @@ internal import Synchronization
 ///
 /// The same text is the same slot in the whole process: hooks bound by one list and values offered by another part of a
 /// host agree without a table to pass around. Making one looks the text up under a lock; make it once, not every step.
-public struct ValueName: Hashable, Sendable, CustomStringConvertible {
+package struct ValueName: Hashable, Sendable, CustomStringConvertible {
     package let slot: Int
 
     init(slot: Int) { self.slot = slot }
 
-    public init(_ text: String) { slot = Self.table.withLock { $0.slot(of: text) } }
+    package init(_ text: String) { slot = Self.table.withLock { $0.slot(of: text) } }
 
-    public var description: String { Self.table.withLock { $0.texts[slot] } }
+    package var description: String { Self.table.withLock { $0.texts[slot] } }
 
     /// Names made so far.
     static var count: Int { table.withLock { $0.texts.count } }

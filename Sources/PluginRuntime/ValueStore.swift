@@ -1,16 +1,16 @@
-public import FoundationEssentials
+package import FoundationEssentials
 
 /// A borrowed array: compact, row-major, in CPU memory.
-public struct ArrayView {
-    public var pointer: UnsafeMutableRawPointer
-    public var element: ElementType
+package struct ArrayView {
+    package var pointer: UnsafeMutableRawPointer
+    package var element: ElementType
     /// Sizes, outermost first.
-    public var shape: [Int]
-    public var isReadOnly: Bool
+    package var shape: [Int]
+    package var isReadOnly: Bool
     /// Keeps the memory alive as long as the view; `nil` when whoever made the view sees to that.
-    public var owner: AnyObject?
+    package var owner: AnyObject?
 
-    public init(
+    package init(
         pointer: UnsafeMutableRawPointer, element: ElementType, shape: [Int], isReadOnly: Bool = true,
         owner: AnyObject? = nil
     ) {
@@ -22,14 +22,14 @@ public struct ArrayView {
     }
 
     /// Number of elements.
-    public var count: Int { shape.reduce(1, *) }
+    package var count: Int { shape.reduce(1, *) }
 
     /// The elements of an `f64` array. The element type is checked.
-    public var doubles: UnsafeBufferPointer<Double> { buffer(.f64) }
+    package var doubles: UnsafeBufferPointer<Double> { buffer(.f64) }
     /// The elements of an `f32` array. The element type is checked.
-    public var floats: UnsafeBufferPointer<Float> { buffer(.f32) }
+    package var floats: UnsafeBufferPointer<Float> { buffer(.f32) }
     /// The elements of an `i64` array. The element type is checked.
-    public var integers: UnsafeBufferPointer<Int64> { buffer(.i64) }
+    package var integers: UnsafeBufferPointer<Int64> { buffer(.i64) }
 
     private func buffer<Element>(_ expected: ElementType) -> UnsafeBufferPointer<Element> {
         precondition(element == expected, "an \(element.rawValue) array was read as \(expected.rawValue)")
@@ -40,7 +40,7 @@ public struct ArrayView {
 /// The named values of a step: what the host puts in and what plugins produced.
 ///
 /// Not thread-safe: it belongs to the thread that runs training.
-public final class ValueStore {
+package final class ValueStore {
     enum Value: CustomStringConvertible {
         case f64(Double)
         case i64(Int64)
@@ -90,11 +90,11 @@ public final class ValueStore {
 
     /// - Parameter remembering: the names whose last step's value `name@prev` reads
     ///   (``Composition/previousReads``); `nil` remembers every scalar and no array.
-    public init(remembering: Set<String>? = nil) { remembered = remembering?.sorted().map { ValueName($0) } }
+    package init(remembering: Set<String>? = nil) { remembered = remembering?.sorted().map { ValueName($0) } }
 
-    public func set(_ name: ValueName, _ value: Double) { set(name, .f64(value)) }
-    public func set(_ name: ValueName, _ value: Int64) { set(name, .i64(value)) }
-    public func set(_ name: ValueName, _ value: ArrayView) { set(name, .array(value)) }
+    package func set(_ name: ValueName, _ value: Double) { set(name, .f64(value)) }
+    package func set(_ name: ValueName, _ value: Int64) { set(name, .i64(value)) }
+    package func set(_ name: ValueName, _ value: ArrayView) { set(name, .array(value)) }
 
     func set(_ name: ValueName, _ value: Value) {
         makeRoom(for: name)
@@ -115,45 +115,45 @@ public final class ValueStore {
         return isPrevious ? previous[name.slot] : current[name.slot]
     }
 
-    public func double(_ name: ValueName) -> Double? {
+    package func double(_ name: ValueName) -> Double? {
         if case .f64(let value)? = value(name) { value } else { nil }
     }
 
-    public func integer(_ name: ValueName) -> Int64? {
+    package func integer(_ name: ValueName) -> Int64? {
         if case .i64(let value)? = value(name) { value } else { nil }
     }
 
-    public func array(_ name: ValueName) -> ArrayView? {
+    package func array(_ name: ValueName) -> ArrayView? {
         if case .array(let view)? = value(name) { view } else { nil }
     }
 
-    public func remove(_ name: ValueName) { if name.slot < current.count { current[name.slot] = nil } }
+    package func remove(_ name: ValueName) { if name.slot < current.count { current[name.slot] = nil } }
 
     /// Says that `name` has no value for now, and on purpose: hooks that require it are not called
     /// (``HookSession``) until it is set again.
-    public func withhold(_ name: ValueName) {
+    package func withhold(_ name: ValueName) {
         makeRoom(for: name)
         current[name.slot] = nil
         withheld[name.slot] = true
     }
 
     /// Whether `name` is withheld.
-    public func isWithheld(_ name: ValueName) -> Bool { name.slot < withheld.count && withheld[name.slot] }
+    package func isWithheld(_ name: ValueName) -> Bool { name.slot < withheld.count && withheld[name.slot] }
 
     /// Makes `name@prev` read what `other` has under `name`; nothing when it has nothing.
-    public func setPrevious(_ name: ValueName, from other: ValueStore) {
+    package func setPrevious(_ name: ValueName, from other: ValueStore) {
         makeRoom(for: name)
         previous[name.slot] = other.value(name)
     }
 
     /// Names that have a value, sorted.
-    public var names: [String] { present.map(\.description).sorted() }
+    package var names: [String] { present.map(\.description).sorted() }
 
     private var present: [ValueName] { current.indices.filter { current[$0] != nil }.map { ValueName(slot: $0) } }
 
     /// Ends a step: what is there now is what `name@prev` reads from here on. Arrays are copied, because their memory
     /// belongs to somebody else.
-    public func advanceStep() {
+    package func advanceStep() {
         let names = remembered ?? present
         for slot in previous.indices { previous[slot] = nil }
         for name in names {
@@ -184,16 +184,16 @@ public final class ValueStore {
 // MARK: - By text, for tools: each call looks the name up.
 
 extension ValueStore {
-    public func set(_ name: String, _ value: Double) { set(ValueName(name), value) }
-    public func set(_ name: String, _ value: Int64) { set(ValueName(name), value) }
-    public func set(_ name: String, _ value: ArrayView) { set(ValueName(name), value) }
-    public func double(_ name: String) -> Double? { double(ValueName(name)) }
-    public func integer(_ name: String) -> Int64? { integer(ValueName(name)) }
-    public func array(_ name: String) -> ArrayView? { array(ValueName(name)) }
-    public func remove(_ name: String) { remove(ValueName(name)) }
-    public func withhold(_ name: String) { withhold(ValueName(name)) }
-    public func isWithheld(_ name: String) -> Bool { isWithheld(ValueName(name)) }
-    public func setPrevious(_ name: String, from other: ValueStore) { setPrevious(ValueName(name), from: other) }
+    package func set(_ name: String, _ value: Double) { set(ValueName(name), value) }
+    package func set(_ name: String, _ value: Int64) { set(ValueName(name), value) }
+    package func set(_ name: String, _ value: ArrayView) { set(ValueName(name), value) }
+    package func double(_ name: String) -> Double? { double(ValueName(name)) }
+    package func integer(_ name: String) -> Int64? { integer(ValueName(name)) }
+    package func array(_ name: String) -> ArrayView? { array(ValueName(name)) }
+    package func remove(_ name: String) { remove(ValueName(name)) }
+    package func withhold(_ name: String) { withhold(ValueName(name)) }
+    package func isWithheld(_ name: String) -> Bool { isWithheld(ValueName(name)) }
+    package func setPrevious(_ name: String, from other: ValueStore) { setPrevious(ValueName(name), from: other) }
 }
 
 // MARK: - Checkpoints
@@ -208,7 +208,7 @@ extension ValueStore {
     }
 
     /// What `name@prev` would read next, for a checkpoint.
-    public func savePrevious() throws -> Data {
+    package func savePrevious() throws -> Data {
         var saved: [String: Saved] = [:]
         for (slot, value) in previous.enumerated() {
             guard let value else { continue }
@@ -228,7 +228,7 @@ extension ValueStore {
     }
 
     /// Restores what ``savePrevious()`` wrote. Throws when the data is damaged; nothing changes then.
-    public func loadPrevious(_ data: Data) throws {
+    package func loadPrevious(_ data: Data) throws {
         struct Damaged: Error, CustomStringConvertible {
             let name: String
             var description: String { "the remembered value of '\(name)' in the checkpoint is damaged" }

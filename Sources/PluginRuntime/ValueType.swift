@@ -1,39 +1,39 @@
 /// Type of an array's elements.
-public enum ElementType: String, Sendable, Codable, CaseIterable {
+package enum ElementType: String, Sendable, Codable, CaseIterable {
     case f32, f64, i64
 
     /// Bytes of one element.
-    public var size: Int { self == .f32 ? 4 : 8 }
+    package var size: Int { self == .f32 ? 4 : 8 }
 }
 
 /// The type of a named value: a scalar passed by value, or an array whose axes have names or fixed sizes.
 ///
 /// Written `f64`, `i64`, or `f32[b,t,d]`. There are no 32-bit scalars: they are where C calling conventions differ most.
-public struct ValueType: Sendable, Equatable, CustomStringConvertible {
-    public var element: ElementType
+package struct ValueType: Sendable, Equatable, CustomStringConvertible {
+    package var element: ElementType
     /// Axis names or decimal sizes, outermost first; `nil` for a scalar.
-    public var axes: [String]?
+    package var axes: [String]?
 
-    public init(element: ElementType, axes: [String]? = nil) {
+    package init(element: ElementType, axes: [String]? = nil) {
         self.element = element
         self.axes = axes
     }
 
-    public var isArray: Bool { axes != nil }
+    package var isArray: Bool { axes != nil }
 
-    public var description: String {
+    package var description: String {
         guard let axes else { return element.rawValue }
         return "\(element.rawValue)[\(axes.joined(separator: ","))]"
     }
 
     /// Whether a value of type `other` can be used where this one is declared: the same element type and the same
     /// number of axes. Axis names are local to a signature; their sizes are compared when a hook is called.
-    public func accepts(_ other: ValueType) -> Bool {
+    package func accepts(_ other: ValueType) -> Bool {
         element == other.element && axes?.count == other.axes?.count
     }
 
     /// Reads `f64` or `f32[b,t,d]`. Throws ``SignatureError`` with the reason.
-    public init(parsing text: some StringProtocol) throws(SignatureError) {
+    package init(parsing text: some StringProtocol) throws(SignatureError) {
         let text = text.trimmed
         guard let open = text.firstIndex(of: "[") else {
             guard let element = ElementType(rawValue: String(text)) else {
@@ -64,8 +64,8 @@ public struct ValueType: Sendable, Equatable, CustomStringConvertible {
 }
 
 /// Why a signature or a type could not be read.
-public struct SignatureError: Error, Equatable, CustomStringConvertible {
-    public let description: String
+package struct SignatureError: Error, Equatable, CustomStringConvertible {
+    package let description: String
     init(_ description: String) { self.description = description }
 }
 

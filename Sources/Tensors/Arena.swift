@@ -4,7 +4,7 @@ internal import Glibc
 ///
 /// Memory comes from the system in large blocks that ask for huge pages, and is kept across ``reset()``: after the first
 /// step nothing is allocated. Buffers are 64-byte aligned and not cleared.
-public final class Arena {
+package final class Arena {
     private struct Block {
         let base: UnsafeMutablePointer<Float>
         let capacity: Int
@@ -18,14 +18,14 @@ public final class Arena {
     private static let smallestBlock = 16 << 20  // floats: 64 MiB
     private static let hugePage = 2 << 20  // bytes
 
-    public init() {}
+    package init() {}
 
     deinit {
         for block in blocks { munmap(block.base, block.capacity * MemoryLayout<Float>.stride) }
     }
 
     /// A buffer of `count` float32 values, valid until the next ``reset()``.
-    public func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
+    package func allocate(_ count: Int) -> UnsafeMutablePointer<Float> {
         let need = (max(count, 1) + 15) & ~15
         while current < blocks.count {
             if used + need <= blocks[current].capacity {
@@ -59,10 +59,10 @@ public final class Arena {
     func rewind(to mark: Mark) { (current, used) = (mark.current, mark.used) }
 
     /// Forgets all buffers; the memory stays.
-    public func reset() { (current, used) = (0, 0) }
+    package func reset() { (current, used) = (0, 0) }
 
     /// Bytes of the memory that has been given out so far, to the page, whether it was written to or not.
-    public var usedBytes: Int {
+    package var usedBytes: Int {
         blocks.reduce(0) { total, block in
             let bytes = block.highWater * MemoryLayout<Float>.stride
             return total + (bytes + Self.hugePage - 1) & ~(Self.hugePage - 1)

@@ -2,11 +2,11 @@
 ///
 /// Passes describe rows, sequences and results in lists like this one, since arrays would go to the heap in every step. A
 /// copy is the same list: append to one of them only.
-public struct ArenaList<Element: BitwiseCopyable>: RandomAccessCollection {
+package struct ArenaList<Element: BitwiseCopyable>: RandomAccessCollection {
     let base: UnsafeMutablePointer<Element>
-    public private(set) var count: Int
+    package private(set) var count: Int
     /// How many elements there is room for.
-    public let capacity: Int
+    package let capacity: Int
 
     init(base: UnsafeMutablePointer<Element>, capacity: Int) {
         self.base = base
@@ -14,10 +14,10 @@ public struct ArenaList<Element: BitwiseCopyable>: RandomAccessCollection {
         count = 0
     }
 
-    public var startIndex: Int { 0 }
-    public var endIndex: Int { count }
+    package var startIndex: Int { 0 }
+    package var endIndex: Int { count }
 
-    public subscript(index: Int) -> Element {
+    package subscript(index: Int) -> Element {
         get {
             precondition(index >= 0 && index < count)
             return base[index]
@@ -28,7 +28,7 @@ public struct ArenaList<Element: BitwiseCopyable>: RandomAccessCollection {
         }
     }
 
-    public mutating func append(_ element: Element) {
+    package mutating func append(_ element: Element) {
         precondition(count < capacity, "a list of \(capacity) is full")
         base[count] = element
         count += 1
@@ -37,21 +37,21 @@ public struct ArenaList<Element: BitwiseCopyable>: RandomAccessCollection {
 
 extension Tape {
     /// An empty list with room for `capacity` elements.
-    public func list<Element: BitwiseCopyable>(of: Element.Type = Element.self, capacity: Int) -> ArenaList<Element> {
+    package func list<Element: BitwiseCopyable>(of: Element.Type = Element.self, capacity: Int) -> ArenaList<Element> {
         let bytes = capacity * MemoryLayout<Element>.stride
         let memory = UnsafeMutableRawPointer(listArena.allocate((bytes + 3) / MemoryLayout<Float>.stride))
         return ArenaList(base: memory.bindMemory(to: Element.self, capacity: capacity), capacity: capacity)
     }
 
     /// A list of `count` elements, made one by one.
-    public func list<Element: BitwiseCopyable>(_ count: Int, _ element: (Int) -> Element) -> ArenaList<Element> {
+    package func list<Element: BitwiseCopyable>(_ count: Int, _ element: (Int) -> Element) -> ArenaList<Element> {
         var list = list(of: Element.self, capacity: count)
         for index in 0..<count { list.append(element(index)) }
         return list
     }
 
     /// The elements of `elements`.
-    public func list<Elements: Collection>(_ elements: Elements) -> ArenaList<Elements.Element>
+    package func list<Elements: Collection>(_ elements: Elements) -> ArenaList<Elements.Element>
     where Elements.Element: BitwiseCopyable {
         var list = list(of: Elements.Element.self, capacity: elements.count)
         for element in elements { list.append(element) }

@@ -1,14 +1,14 @@
 internal import Kernels
 
 /// Stands for matrix products being computed from operands rounded to bfloat16, multiplied exactly and summed in float32.
-public struct BFloat16Products: Sendable {
+package struct BFloat16Products: Sendable {
     /// A processor that cannot multiply bfloat16.
-    public struct Unsupported: Error, CustomStringConvertible {
-        public let description: String
+    package struct Unsupported: Error, CustomStringConvertible {
+        package let description: String
     }
 
     /// - Throws: ``Unsupported`` where bfloat16 would only be emulated.
-    public init() throws {
+    package init() throws {
         guard Self.isSupported else {
             throw Unsupported(
                 description:
@@ -18,5 +18,5 @@ public struct BFloat16Products: Sendable {
     }
 
     /// Whether this processor multiplies bfloat16.
-    public static var isSupported: Bool { ck_bf16_gemm_is_supported() != 0 }
+    package static var isSupported: Bool { ck_bf16_gemm_is_supported() != 0 }
 }

@@ -1,17 +1,17 @@
 /// Which parameters a backward pass gives gradients to.
-public struct GradientRoute: Sendable {
+package struct GradientRoute: Sendable {
     /// The first stage of the forward pass (``Tape/stage``) that runs backwards; what came before it is left out.
-    public let firstStage: Int
+    package let firstStage: Int
     /// By parameter id; empty: none is left out by itself.
     private let excluded: [Bool]
 
     /// - Parameter excluded: by parameter id, those that get no gradient though the pass goes through them.
-    public init(firstStage: Int = 0, excluded: [Bool] = []) {
+    package init(firstStage: Int = 0, excluded: [Bool] = []) {
         self.firstStage = firstStage
         self.excluded = excluded
     }
 
-    public static let everywhere = GradientRoute()
+    package static let everywhere = GradientRoute()
 
     func leavesOut(_ id: Int) -> Bool { !excluded.isEmpty && excluded[id] }
 }

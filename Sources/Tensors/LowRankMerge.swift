@@ -1,7 +1,7 @@
 /// `weight += scale * b a`, in float32: a low-rank update folded into the matrix it belongs to.
 ///
 /// - `weight`: [outputs, inputs]. `a`: [rank, inputs]. `b`: [outputs, rank].
-public func mergeLowRank(
+package func mergeLowRank(
     into weight: UnsafeMutablePointer<Float>, a: UnsafePointer<Float>, b: UnsafePointer<Float>, outputs: Int,
     inputs: Int, rank: Int, scale: Float, _ parallel: Parallel
 ) {

@@ -3,14 +3,14 @@ internal import Dispatch
 internal import Kernels
 
 /// What this machine reaches with nothing else to do, measured: the scale against which a benchmark reads.
-public struct MachineLimits: Sendable {
+package struct MachineLimits: Sendable {
     /// Rate of large float32 matrix products, in 10^9 operations a second, a multiply-add counted as two.
-    public let gemmGigaflops: Double
+    package let gemmGigaflops: Double
     /// Rate of `y += a x` over arrays far larger than the caches, in 10^9 bytes a second, 12 bytes per element.
-    public let gigabytesPerSecond: Double
+    package let gigabytesPerSecond: Double
 
     /// Measures for about half a second and keeps the best of several passes.
-    public init(_ parallel: Parallel) {
+    package init(_ parallel: Parallel) {
         gemmGigaflops = Self.gemmRate(parallel)
         gigabytesPerSecond = Self.bandwidth(parallel)
     }

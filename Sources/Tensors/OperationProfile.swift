@@ -3,28 +3,28 @@ internal import Dispatch
 /// A record of what ran when: phases of the step, and inside of them operations, forward and backward.
 ///
 /// A ``Tape`` without a profile measures nothing. Times are wall clock on the thread that runs training.
-public final class OperationProfile {
-    public enum Category: String, Sendable {
+package final class OperationProfile {
+    package enum Category: String, Sendable {
         case forward, backward, phase
     }
 
-    public struct Span: Sendable {
-        public let name: String
-        public let category: Category
+    package struct Span: Sendable {
+        package let name: String
+        package let category: Category
         /// Nanoseconds since the profile was made.
-        public let start: UInt64
-        public let duration: UInt64
+        package let start: UInt64
+        package let duration: UInt64
         /// Floating-point operations of its matrix products, a multiply-add counted as two.
-        public let flops: Double
+        package let flops: Double
     }
 
-    public private(set) var spans: [Span] = []
+    package private(set) var spans: [Span] = []
     private let origin = DispatchTime.now().uptimeNanoseconds
     private var flops = 0.0
 
-    public init() {}
+    package init() {}
 
-    public var now: UInt64 { DispatchTime.now().uptimeNanoseconds - origin }
+    package var now: UInt64 { DispatchTime.now().uptimeNanoseconds - origin }
 
     /// Notes the products [m, k] x [k, n] of the operation that runs.
     func countProduct(_ m: Int, _ n: Int, _ k: Int, times: Int = 1) {
@@ -32,13 +32,13 @@ public final class OperationProfile {
     }
 
     /// Ends a span that began at `start`.
-    public func end(_ name: String, _ category: Category, from start: UInt64) {
+    package func end(_ name: String, _ category: Category, from start: UInt64) {
         spans.append(Span(name: name, category: category, start: start, duration: now - start, flops: flops))
         if category != .phase { flops = 0 }
     }
 
     /// Forgets what was recorded.
-    public func clear() {
+    package func clear() {
         spans.removeAll(keepingCapacity: true)
         flops = 0
     }

@@ -4,19 +4,19 @@ internal import COpenBLAS
 ///
 /// Work is cut into a few more chunks than threads, so that a busy neighbour on one core slows a step in proportion and
 /// does not stall it. OpenBLAS is held to one thread: a second pool inside ours would spin against it.
-public struct Parallel: Sendable {
+package struct Parallel: Sendable {
     /// How many threads may work at once, the caller included.
-    public let threads: Int
+    package let threads: Int
     /// Whether work is done. Without it passes run through with all their allocations and no arithmetic, which tells how
     /// much memory they take.
-    public let executes: Bool
+    package let executes: Bool
     /// What computes matrix products.
     let kernel: ProductKernel
 
     /// Whether a row of a matrix product has the same bits whichever other rows are computed with it.
     package var hasRowwiseProducts: Bool { ProductKernel.fastest == .avx512 }
 
-    public init(threads: Int, executes: Bool = true, products: BFloat16Products? = nil) {
+    package init(threads: Int, executes: Bool = true, products: BFloat16Products? = nil) {
         self.threads = max(1, threads)
         self.executes = executes
         kernel = products == nil ? .fastest : .bfloat16
@@ -25,7 +25,7 @@ public struct Parallel: Sendable {
 
     /// Runs `body(0) ... body(chunks - 1)`, in any order, and returns when all are done.
     @inline(__always)
-    public func run(chunks: Int, _ body: (Int) -> Void) {
+    package func run(chunks: Int, _ body: (Int) -> Void) {
         if !executes { return }
         if threads == 1 || chunks == 1 {
             for chunk in 0..<chunks { body(chunk) }
@@ -38,7 +38,7 @@ public struct Parallel: Sendable {
     ///
     /// The split depends on `count`, `grain` and the thread count alone, so results repeat bit for bit.
     @inline(__always)
-    public func ranges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
+    package func ranges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
         let chunks = chunkCount(count, grain: grain)
         if chunks <= 1 {
             if count > 0 && executes { body(0..<count) }
@@ -56,12 +56,12 @@ public struct Parallel: Sendable {
     }
 
     /// How many chunks ``ranges(_:grain:_:)`` makes.
-    public func chunkCount(_ count: Int, grain: Int) -> Int {
+    package func chunkCount(_ count: Int, grain: Int) -> Int {
         threads == 1 ? 1 : min(threads * 2, max(1, count / max(1, grain)))
     }
 
     /// Chunk `index` of `0 ..< count` cut into `chunks` contiguous parts of almost equal size.
-    public static func range(_ index: Int, of chunks: Int, count: Int) -> Range<Int> {
+    package static func range(_ index: Int, of chunks: Int, count: Int) -> Range<Int> {
         (count * index / chunks)..<(count * (index + 1) / chunks)
     }
 }

@@ -2,37 +2,37 @@ internal import Glibc
 internal import Kernels
 
 /// One named tensor of a model.
-public struct Parameter: Sendable {
+package struct Parameter: Sendable {
     /// Index in its ``ParameterSet``.
-    public let id: Int
+    package let id: Int
     /// Full name, as in the checkpoint.
-    public let name: String
+    package let name: String
     /// Row-major shape; a matrix is [outputs, inputs].
-    public let shape: [Int]
+    package let shape: [Int]
     /// Whether the optimizer may change it.
-    public let isTrainable: Bool
+    package let isTrainable: Bool
     /// Whether it may stay in 16 bits while it is frozen: matrices of linear layers and embeddings.
-    public let allowsHalf: Bool
+    package let allowsHalf: Bool
     /// Start within the trainable storage, in values; 0 for a frozen one, which has storage of its own.
-    public let offset: Int
+    package let offset: Int
 
-    public var count: Int { shape.reduce(1, *) }
+    package var count: Int { shape.reduce(1, *) }
 }
 
 /// Where the values of a tensor are, row major.
-public enum WeightValues: BitwiseCopyable {
+package enum WeightValues: BitwiseCopyable {
     case float32(UnsafePointer<Float>)
     /// 16-bit values, widened where they are used.
     case half(HalfValues)
 }
 
 /// Values in one of the two 16-bit floating-point formats.
-public struct HalfValues: BitwiseCopyable {
-    public enum Format: Sendable, BitwiseCopyable { case bfloat16, float16 }
-    public let pointer: UnsafePointer<UInt16>
-    public let format: Format
+package struct HalfValues: BitwiseCopyable {
+    package enum Format: Sendable, BitwiseCopyable { case bfloat16, float16 }
+    package let pointer: UnsafePointer<UInt16>
+    package let format: Format
 
-    public init(_ pointer: UnsafePointer<UInt16>, _ format: Format) {
+    package init(_ pointer: UnsafePointer<UInt16>, _ format: Format) {
         self.pointer = pointer
         self.format = format
     }
@@ -52,29 +52,29 @@ public struct HalfValues: BitwiseCopyable {
 /// Trainable tensors lie one after the other, in registration order. Gradients, moments and initial copies use the same
 /// layout, so an optimizer block is a range of offsets. A frozen tensor is read in place from a mapped file, in the
 /// file's precision, or has a float32 buffer. Buffers take memory only where they have been written.
-public final class ParameterSet {
+package final class ParameterSet {
     private enum Frozen {
         case owned(FloatBuffer)
         case mapped(WeightValues, owner: AnyObject)
     }
 
-    public private(set) var parameters: [Parameter] = []
+    package private(set) var parameters: [Parameter] = []
     private var storage = FloatBuffer(count: 1)
     private var frozen: [Frozen?] = []
-    public private(set) var trainableCount = 0
+    package private(set) var trainableCount = 0
     private var index: [String: Int] = [:]
     private var isSealed = false
 
-    public init() {}
+    package init() {}
 
     /// Values of trainable tensors, [``trainableCount``].
-    public var trainable: UnsafeMutablePointer<Float> { storage.base }
+    package var trainable: UnsafeMutablePointer<Float> { storage.base }
 
     /// Values of frozen tensors, all together.
-    public var frozenCount: Int { parameters.reduce(0) { $0 + ($1.isTrainable ? 0 : $1.count) } }
+    package var frozenCount: Int { parameters.reduce(0) { $0 + ($1.isTrainable ? 0 : $1.count) } }
 
     /// Declares a tensor. Storage is made by ``seal()``.
-    public func declare(
+    package func declare(
         _ name: String, shape: [Int], trainable isTrainable: Bool, allowsHalf: Bool = false
     ) -> Int {
         precondition(!isSealed, "parameters are declared before storage is made")
@@ -90,7 +90,7 @@ public final class ParameterSet {
     }
 
     /// Makes zero-filled storage for everything trainable.
-    public func seal() {
+    package func seal() {
         precondition(!isSealed)
         isSealed = true
         storage = makeTrainableBuffer()
@@ -98,16 +98,16 @@ public final class ParameterSet {
     }
 
     /// A zero-filled buffer with the layout of the trainable values, for gradients, moments and copies.
-    public func makeTrainableBuffer() -> FloatBuffer { FloatBuffer(count: trainableCount) }
+    package func makeTrainableBuffer() -> FloatBuffer { FloatBuffer(count: trainableCount) }
 
-    public func id(of name: String) -> Int? { index[name] }
+    package func id(of name: String) -> Int? { index[name] }
 
-    public subscript(id: Int) -> Parameter { parameters[id] }
+    package subscript(id: Int) -> Parameter { parameters[id] }
 
     /// Current float32 values of a tensor, to read or write; a frozen one gets a zero-filled buffer when it has none.
     ///
     /// Not for tensors that have been mapped: those are read-only and may be in 16 bits (``weight(_:)``).
-    public func values(_ id: Int) -> UnsafeMutablePointer<Float> {
+    package func values(_ id: Int) -> UnsafeMutablePointer<Float> {
         let parameter = parameters[id]
         if parameter.isTrainable { return storage.base + parameter.offset }
         switch frozen[id] {
@@ -121,7 +121,7 @@ public final class ParameterSet {
     }
 
     /// Reads a frozen tensor in place from now on. `owner` keeps the memory alive.
-    public func map(_ id: Int, to values: WeightValues, owner: AnyObject) {
+    package func map(_ id: Int, to values: WeightValues, owner: AnyObject) {
         let parameter = parameters[id]
         precondition(!parameter.isTrainable, "\(parameter.name) is trainable and cannot be mapped")
         if case .half = values { precondition(parameter.allowsHalf, "\(parameter.name) is needed in float32") }
@@ -129,19 +129,19 @@ public final class ParameterSet {
     }
 
     /// Whether a tensor is read in place from a file.
-    public func isMapped(_ id: Int) -> Bool { if case .mapped = frozen[id] { true } else { false } }
+    package func isMapped(_ id: Int) -> Bool { if case .mapped = frozen[id] { true } else { false } }
 
     /// Where the current values of a tensor are.
-    public func weight(_ id: Int) -> WeightValues {
+    package func weight(_ id: Int) -> WeightValues {
         if !parameters[id].isTrainable, case .mapped(let values, _) = frozen[id] { return values }
         return .float32(values(id))
     }
 
     /// Where the current values of every tensor are, by id.
-    public func currentWeights() -> [WeightValues] { parameters.map { weight($0.id) } }
+    package func currentWeights() -> [WeightValues] { parameters.map { weight($0.id) } }
 
     /// Copies a tensor's current values as float32, [count].
-    public func copyValues(_ id: Int, into target: UnsafeMutablePointer<Float>) {
+    package func copyValues(_ id: Int, into target: UnsafeMutablePointer<Float>) {
         let count = parameters[id].count
         switch weight(id) {
         case .float32(let pointer): target.update(from: pointer, count: count)
@@ -150,7 +150,7 @@ public final class ParameterSet {
     }
 
     /// Bytes of memory that hold the parameters, mapped files included.
-    public var residentBytes: Int {
+    package var residentBytes: Int {
         parameters.reduce(0) { total, parameter in
             if !parameter.isTrainable, case .mapped(.half, _) = frozen[parameter.id] {
                 return total + 2 * parameter.count
@@ -161,22 +161,22 @@ public final class ParameterSet {
 }
 
 /// The gradient of one objective: a sum over micro-batches, and which parameters it reached.
-public final class GradientAccumulator {
+package final class GradientAccumulator {
     /// Values laid out as ``ParameterSet/trainable``.
-    public let values: FloatBuffer
+    package let values: FloatBuffer
     /// Per parameter id: whether a backward pass came by since ``zero()``. A parameter that no objective reaches is left
     /// alone by the optimizer, weight decay included, as PyTorch leaves one whose gradient is None.
-    public internal(set) var isReached: [Bool]
+    package internal(set) var isReached: [Bool]
     private let parameters: ParameterSet
 
-    public init(parameters: ParameterSet) {
+    package init(parameters: ParameterSet) {
         self.parameters = parameters
         values = parameters.makeTrainableBuffer()
         isReached = Array(repeating: false, count: parameters.parameters.count)
     }
 
     /// Forgets everything. Only what has been reached is written to, so that what never is takes no memory.
-    public func zero() {
+    package func zero() {
         for id in isReached.indices where isReached[id] {
             isReached[id] = false
             let parameter = parameters[id]
@@ -185,22 +185,22 @@ public final class GradientAccumulator {
     }
 
     /// Counts these parameters as reached, by id, for a gradient that no backward pass brought.
-    public func reach(_ ids: Set<Int>) { for id in ids { isReached[id] = true } }
+    package func reach(_ ids: Set<Int>) { for id in ids { isReached[id] = true } }
 
     /// Counts as reached what any of `others` reached. The values are left as they are.
-    public func reach(like others: [GradientAccumulator]) {
+    package func reach(like others: [GradientAccumulator]) {
         for id in isReached.indices { isReached[id] = others.contains { $0.isReached[id] } }
     }
 }
 
 /// An owned, 64-byte aligned, zero-initialised float32 buffer. A large one takes memory only where it is written.
-public final class FloatBuffer {
-    public let base: UnsafeMutablePointer<Float>
-    public let count: Int
+package final class FloatBuffer {
+    package let base: UnsafeMutablePointer<Float>
+    package let count: Int
     private let mappedBytes: Int
     private static let mappingThreshold = 1 << 20
 
-    public init(count: Int) {
+    package init(count: Int) {
         self.count = count
         let bytes = max(count, 16) * MemoryLayout<Float>.stride
         if bytes >= Self.mappingThreshold {
@@ -223,7 +223,7 @@ public final class FloatBuffer {
         if mappedBytes > 0 { munmap(base, mappedBytes) } else { base.deallocate() }
     }
 
-    public func zero() { memset(base, 0, count * MemoryLayout<Float>.stride) }
+    package func zero() { memset(base, 0, count * MemoryLayout<Float>.stride) }
 
-    public func copy(from source: UnsafePointer<Float>) { base.update(from: source, count: count) }
+    package func copy(from source: UnsafePointer<Float>) { base.update(from: source, count: count) }
 }

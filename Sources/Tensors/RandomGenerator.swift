@@ -4,12 +4,12 @@ internal import Glibc
 ///
 /// A value depends on the key alone, not on what was drawn elsewhere: noise of step 7 is the same in a run that starts
 /// there and in one that came from step 0.
-public struct RandomGenerator: RandomNumberGenerator, Sendable {
+package struct RandomGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
     private var spareNormal: Double?
 
     /// - `seed`: the run's seed. `stream`: what for, e.g. a name's hash, a step, a sample.
-    public init(seed: UInt64, stream: UInt64...) {
+    package init(seed: UInt64, stream: UInt64...) {
         state = seed
         for part in stream {
             state = Self.mix(state &+ 0x9E37_79B9_7F4A_7C15) ^ part
@@ -17,16 +17,16 @@ public struct RandomGenerator: RandomNumberGenerator, Sendable {
         state = Self.mix(state &+ 0x9E37_79B9_7F4A_7C15)
     }
 
-    public mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         return Self.mix(state)
     }
 
     /// Uniform on [0, 1).
-    public mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
+    package mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
 
     /// Standard normal (Box & Muller 1958).
-    public mutating func normal() -> Double {
+    package mutating func normal() -> Double {
         if let spare = spareNormal {
             spareNormal = nil
             return spare
@@ -38,7 +38,7 @@ public struct RandomGenerator: RandomNumberGenerator, Sendable {
     }
 
     /// A stream number for a name (FNV-1a).
-    public static func stream(_ name: String) -> UInt64 {
+    package static func stream(_ name: String) -> UInt64 {
         name.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     }
 

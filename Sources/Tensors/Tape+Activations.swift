@@ -3,7 +3,7 @@ internal import Kernels
 private let elementGrain = 32_768
 
 /// Elementwise nonlinearities, by the names that timm and transformers give them.
-public enum ActivationFunction: String, Codable, Sendable, CaseIterable {
+package enum ActivationFunction: String, Codable, Sendable, CaseIterable {
     /// With the exact Gaussian distribution function (Hendrycks & Gimpel 2016).
     case gelu
     /// GELU's approximation by tanh.
@@ -28,12 +28,12 @@ public enum ActivationFunction: String, Codable, Sendable, CaseIterable {
 
 extension Tape {
     /// ``ActivationFunction/gelu``.
-    public func gelu(_ x: Tensor) -> Tensor { activation(x, .gelu) }
+    package func gelu(_ x: Tensor) -> Tensor { activation(x, .gelu) }
 
     /// ``ActivationFunction/relu``.
-    public func relu(_ x: Tensor) -> Tensor { activation(x, .relu) }
+    package func relu(_ x: Tensor) -> Tensor { activation(x, .relu) }
 
-    public func activation(_ x: Tensor, _ kind: ActivationFunction) -> Tensor {
+    package func activation(_ x: Tensor, _ kind: ActivationFunction) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("activation", .forward, from: start) } }
         let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: x.needsGradient)
@@ -52,7 +52,7 @@ extension Tape {
     }
 
     /// SwiGLU (Shazeer 2020): `silu(gate) * up`, elementwise on tensors of one shape.
-    public func swiGLU(gate: Tensor, up: Tensor) -> Tensor {
+    package func swiGLU(gate: Tensor, up: Tensor) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("SwiGLU", .forward, from: start) } }
         precondition(gate.count == up.count)
@@ -67,7 +67,7 @@ extension Tape {
     }
 
     /// LayerScale residual (Touvron et al. 2021): `x + gamma * h`, with the parameter gamma [N] over rows of [M, N].
-    public func layerScaleResidual(_ x: Tensor, _ h: Tensor, gamma: Int) -> Tensor {
+    package func layerScaleResidual(_ x: Tensor, _ h: Tensor, gamma: Int) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("layer scale", .forward, from: start) } }
         precondition(x.rows == h.rows && x.columns == h.columns)
@@ -83,7 +83,7 @@ extension Tape {
     }
 
     /// `x + h` for tensors of one shape.
-    public func add(_ x: Tensor, _ h: Tensor) -> Tensor {
+    package func add(_ x: Tensor, _ h: Tensor) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("add", .forward, from: start) } }
         precondition(x.rows == h.rows && x.columns == h.columns)

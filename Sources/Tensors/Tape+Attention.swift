@@ -1,11 +1,11 @@
 internal import Kernels
 
 /// A block of columns of a matrix: the queries, keys or values within a joint projection.
-public struct ColumnBlock: BitwiseCopyable {
+package struct ColumnBlock: BitwiseCopyable {
     let tensor: Tensor
     let offset: Int
 
-    public init(_ tensor: Tensor, offset: Int = 0) {
+    package init(_ tensor: Tensor, offset: Int = 0) {
         self.tensor = tensor
         self.offset = offset
     }
@@ -15,20 +15,20 @@ public struct ColumnBlock: BitwiseCopyable {
 }
 
 /// The shape of a self-attention over equally long sequences.
-public struct AttentionShape: Sendable {
+package struct AttentionShape: Sendable {
     /// Sequences, and rows of each.
-    public let batch: Int
-    public let tokens: Int
+    package let batch: Int
+    package let tokens: Int
     /// Query heads, key/value heads (grouped-query attention when fewer), width of a head.
-    public let heads: Int
-    public let keyValueHeads: Int
-    public let headDim: Int
+    package let heads: Int
+    package let keyValueHeads: Int
+    package let headDim: Int
     /// Whether a row sees only itself and earlier rows.
-    public let isCausal: Bool
+    package let isCausal: Bool
     /// Valid keys of each sequence; empty when all are. Not needed when causal with padding at the end.
-    public let keyLengths: [Int]
+    package let keyLengths: [Int]
 
-    public init(
+    package init(
         batch: Int, tokens: Int, heads: Int, keyValueHeads: Int, headDim: Int, isCausal: Bool, keyLengths: [Int] = []
     ) {
         precondition(heads % keyValueHeads == 0)
@@ -75,7 +75,7 @@ extension Tape {
     ///
     /// - `q`: columns heads * headDim of a [batch * tokens, ...] matrix; `k`, `v`: keyValueHeads * headDim columns.
     /// - Returns [batch * tokens, heads * headDim].
-    public func attention(q: ColumnBlock, k: ColumnBlock, v: ColumnBlock, shape: AttentionShape) -> Tensor {
+    package func attention(q: ColumnBlock, k: ColumnBlock, v: ColumnBlock, shape: AttentionShape) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("attention", .forward, from: start) } }
         let needs = q.tensor.needsGradient || k.tensor.needsGradient || v.tensor.needsGradient

@@ -2,11 +2,11 @@ internal import Glibc
 internal import Kernels
 
 /// Keys and values of one source of a bridge attention, [batch * tokens, heads * headDim] each.
-public struct BridgeSource: BitwiseCopyable {
-    public let keys: Tensor
-    public let values: Tensor
+package struct BridgeSource: BitwiseCopyable {
+    package let keys: Tensor
+    package let values: Tensor
 
-    public init(keys: Tensor, values: Tensor) {
+    package init(keys: Tensor, values: Tensor) {
         self.keys = keys
         self.values = values
     }
@@ -21,7 +21,7 @@ extension Tape {
     /// softmax, as released weights expect.
     ///
     /// - `q`: [batch * queries, heads * headDim]. `gate`: a parameter of one value.
-    public func bridgeAttention(
+    package func bridgeAttention(
         q: Tensor, current: BridgeSource, adapter: BridgeSource, task: BridgeSource, gate: Int, batch: Int, heads: Int
     ) -> Tensor {
         let start = profile?.now

@@ -1,13 +1,13 @@
 internal import Kernels
 
 /// A low-rank update of a linear layer: W + scale B A, with A [rank, inputs] and B [outputs, rank] (Hu et al. 2021).
-public struct LowRankUpdate: Sendable {
-    public let a: Int
-    public let b: Int
-    public let rank: Int
-    public let scale: Float
+package struct LowRankUpdate: Sendable {
+    package let a: Int
+    package let b: Int
+    package let rank: Int
+    package let scale: Float
 
-    public init(a: Int, b: Int, rank: Int, scale: Float) {
+    package init(a: Int, b: Int, rank: Int, scale: Float) {
         self.a = a
         self.b = b
         self.rank = rank
@@ -20,7 +20,7 @@ extension Tape {
     ///
     /// - `x`: [M, K]. `weight`: parameter [N, K]. `bias`: parameter [N]. `residual`: [M, N].
     /// - Returns [M, N].
-    public func linear(
+    package func linear(
         _ x: Tensor, weight: Int, bias: Int? = nil, residual: Tensor? = nil, update: LowRankUpdate? = nil
     ) -> Tensor {
         let begin = profile?.now

@@ -4,7 +4,7 @@ extension Tape {
     /// LayerNorm over each row (Ba et al. 2016): `y = (x - mean) / sqrt(var + epsilon) * weight + bias`.
     ///
     /// - `x`: [M, N]. `weight`, `bias`: parameters [N].
-    public func layerNorm(_ x: Tensor, weight: Int, bias: Int, epsilon: Float) -> Tensor {
+    package func layerNorm(_ x: Tensor, weight: Int, bias: Int, epsilon: Float) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("norm", .forward, from: start) } }
         let needs = x.needsGradient || isTrainable(weight) || isTrainable(bias)
@@ -24,7 +24,7 @@ extension Tape {
     }
 
     /// RMSNorm over each row (Zhang & Sennrich 2019): `y = x / sqrt(mean(x²) + epsilon) * weight`.
-    public func rmsNorm(_ x: Tensor, weight: Int, epsilon: Float) -> Tensor {
+    package func rmsNorm(_ x: Tensor, weight: Int, epsilon: Float) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("norm", .forward, from: start) } }
         let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || isTrainable(weight))

@@ -2,7 +2,7 @@ internal import Glibc
 internal import Kernels
 
 /// Which dimensions a rotary position embedding turns together.
-public enum RotaryPairing: Sendable {
+package enum RotaryPairing: Sendable {
     /// c with c + d/2, as in Llama and Qwen2.
     case splitHalf
     /// 2i with 2i + 1.
@@ -10,7 +10,7 @@ public enum RotaryPairing: Sendable {
 }
 
 /// How the frequencies of rotary positions are stretched for longer texts than a model was trained on first.
-public enum RotaryScaling: Equatable, Sendable {
+package enum RotaryScaling: Equatable, Sendable {
     case none
     /// Positions divided by a factor.
     case linear(factor: Double)
@@ -37,12 +37,12 @@ public enum RotaryScaling: Equatable, Sendable {
 ///
 /// With ``RotaryPairing/interleaved`` this is the table of VLA-Adapter's Pro policy, in which the two members of a pair
 /// turn by different angles; released weights depend on it.
-public struct RotaryTable: Sendable {
+package struct RotaryTable: Sendable {
     let cosine: [Float]
     let sine: [Float]
     let headDim: Int
 
-    public init(positions: Int, headDim: Int, base: Double, scaling: RotaryScaling = .none) {
+    package init(positions: Int, headDim: Int, base: Double, scaling: RotaryScaling = .none) {
         self.headDim = headDim
         var cosine = [Float](repeating: 0, count: positions * headDim)
         var sine = cosine
@@ -58,14 +58,14 @@ public struct RotaryTable: Sendable {
         self.sine = sine
     }
 
-    public var positions: Int { headDim == 0 ? 0 : cosine.count / headDim }
+    package var positions: Int { headDim == 0 ? 0 : cosine.count / headDim }
 }
 
 extension Tape {
     /// Turns the heads of `x` in place: row r holds heads of the table's width and stands at `positions[r]`.
     ///
     /// - `x`: [rows, heads * headDim], made by an operation whose backward pass does not read its own output.
-    public func rotateInPlace(_ x: Tensor, table: RotaryTable, positions: ArenaList<Int32>, pairing: RotaryPairing) {
+    package func rotateInPlace(_ x: Tensor, table: RotaryTable, positions: ArenaList<Int32>, pairing: RotaryPairing) {
         let start = profile?.now
         defer { if let start { profile?.end("rotary", .forward, from: start) } }
         precondition(positions.count == x.rows && x.columns % table.headDim == 0)

@@ -1,32 +1,32 @@
 internal import Kernels
 
 /// Where a row of a gathered matrix comes from: a source and a row in it.
-public struct RowReference: Sendable, BitwiseCopyable {
+package struct RowReference: Sendable, BitwiseCopyable {
     /// Index into the sources, or -1 for a row of zeros.
-    public var source: Int32
-    public var row: Int32
+    package var source: Int32
+    package var row: Int32
 
-    public init(source: Int, row: Int) {
+    package init(source: Int, row: Int) {
         self.source = Int32(source)
         self.row = Int32(row)
     }
 
-    public static let zero = RowReference(source: -1, row: 0)
+    package static let zero = RowReference(source: -1, row: 0)
 }
 
 /// A matrix to take rows from.
-public enum RowSource: BitwiseCopyable {
+package enum RowSource: BitwiseCopyable {
     case tensor(Tensor)
     /// A parameter [rows, columns], or one whose leading dimensions flatten to that.
     case parameter(Int)
 }
 
 /// Consecutive rows.
-public struct RowRange: Sendable, BitwiseCopyable {
-    public let start: Int
-    public let count: Int
+package struct RowRange: Sendable, BitwiseCopyable {
+    package let start: Int
+    package let count: Int
 
-    public init(_ range: Range<Int>) {
+    package init(_ range: Range<Int>) {
         start = range.lowerBound
         count = range.count
     }
@@ -35,7 +35,7 @@ public struct RowRange: Sendable, BitwiseCopyable {
 }
 
 /// How a range of rows becomes one.
-public enum Pooling: Int, Sendable {
+package enum Pooling: Int, Sendable {
     case mean = 1
     case max = 2
 }
@@ -48,7 +48,7 @@ extension Tape {
     ///
     /// - `columns`: the common row length. `addends`: nil, or one per row.
     /// - `period`: rows per sequence in the sources, when they are sequences of which some places may be taken alone.
-    public func gatherRows(
+    package func gatherRows(
         _ rows: ArenaList<RowReference>, adding addends: ArenaList<RowReference>? = nil,
         from sources: ArenaList<RowSource>, columns: Int, period: Int? = nil
     ) -> Tensor {
@@ -96,14 +96,14 @@ extension Tape {
     }
 
     /// The same from one matrix.
-    public func gatherRows(_ rows: ArenaList<RowReference>, of x: Tensor, period: Int? = nil) -> Tensor {
+    package func gatherRows(_ rows: ArenaList<RowReference>, of x: Tensor, period: Int? = nil) -> Tensor {
         gatherRows(rows, from: list(1) { _ in .tensor(x) }, columns: x.columns, period: period)
     }
 
     /// Reduces ranges of rows to one row each: [spans, columns].
     ///
     /// - `period`: rows per sequence in `x`, when it is sequences of which some places may be taken alone.
-    public func poolRows(_ x: Tensor, spans: ArenaList<RowRange>, pooling: Pooling, period: Int? = nil) -> Tensor {
+    package func poolRows(_ x: Tensor, spans: ArenaList<RowRange>, pooling: Pooling, period: Int? = nil) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("pool rows", .forward, from: start) } }
         let n = x.columns
@@ -131,7 +131,7 @@ extension Tape {
     }
 
     /// Joins two matrices with equally many rows side by side: [rows, a.columns + b.columns].
-    public func concatenateColumns(_ a: Tensor, _ b: Tensor) -> Tensor {
+    package func concatenateColumns(_ a: Tensor, _ b: Tensor) -> Tensor {
         let start = profile?.now
         defer { if let start { profile?.end("concatenate", .forward, from: start) } }
         precondition(a.rows == b.rows)

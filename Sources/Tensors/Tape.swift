@@ -1,16 +1,16 @@
 internal import Kernels
 
 /// A matrix of float32 values, [rows, columns], row major, in the memory of the ``Tape`` that made it.
-public struct Tensor: BitwiseCopyable {
+package struct Tensor: BitwiseCopyable {
     /// Index among the tape's tensors.
-    public let id: Int
-    public let rows: Int
-    public let columns: Int
-    public let values: UnsafeMutablePointer<Float>
+    package let id: Int
+    package let rows: Int
+    package let columns: Int
+    package let values: UnsafeMutablePointer<Float>
     /// Whether a backward pass may send a cotangent here.
-    public let needsGradient: Bool
+    package let needsGradient: Bool
 
-    public var count: Int { rows * columns }
+    package var count: Int { rows * columns }
 }
 
 /// One recorded operation: what its backward pass needs.
@@ -32,7 +32,7 @@ extension Operation {
 }
 
 /// A part of a model that turns one matrix into another of the same shape, such as a transformer block.
-public protocol TapeSegment {
+package protocol TapeSegment {
     /// Depends on `x` and the parameters alone.
     func callAsFunction(_ x: Tensor, on tape: Tape) -> Tensor
 }
@@ -41,9 +41,9 @@ public protocol TapeSegment {
 ///
 /// Values live in an arena that ``reset(weights:recording:)`` reuses. After one forward pass any number of backward
 /// passes may be run, each with its own cotangents; they read the same recorded values.
-public final class Tape {
+package final class Tape {
     /// What runs operations; another may take over between passes.
-    public var parallel: Parallel
+    package var parallel: Parallel
     let arena = Arena()
     /// Lists have pages of their own: among values that a dry run does not write they would make each one's page resident.
     let listArena = Arena()
@@ -53,24 +53,24 @@ public final class Tape {
     private var spareRecordings: [Recording] = []
     private(set) var tensorCount = 0
     /// Values of every parameter for this forward pass, by id.
-    public private(set) var weights: [WeightValues] = []
+    package private(set) var weights: [WeightValues] = []
     /// Whether a backward pass can follow. Without it values are computed all the same.
-    public private(set) var isRecording = true
+    package private(set) var isRecording = true
     /// Whether backward passes leave out rows whose cotangent is known to be zero, and do rows that share one only once. The
     /// results are the same without, but for rounding.
     package var limitsRows = true
     /// Where the times of operations are kept; nil measures nothing.
-    public var profile: OperationProfile?
+    package var profile: OperationProfile?
     /// Whether operations are kept now: not in the forward pass of a segment that will be run again.
     private(set) var keepsOperations = true
     /// Whether segments (``segment(_:_:)``) keep only their input and are run again in backward passes.
-    public var checkpointsSegments = false
+    package var checkpointsSegments = false
     /// Which part of the model is running, in the order of the forward pass; a backward pass may end at one.
-    public var stage = 0
+    package var stage = 0
     let parameters: ParameterSet
     private lazy var pass = BackwardPass(of: self)
 
-    public init(parameters: ParameterSet, parallel: Parallel) {
+    package init(parameters: ParameterSet, parallel: Parallel) {
         self.parameters = parameters
         self.parallel = parallel
     }
@@ -78,7 +78,7 @@ public final class Tape {
     /// Forgets the last forward pass and starts another.
     ///
     /// - `weights`: values of every parameter, by id; they must outlive the backward passes.
-    public func reset(weights: [WeightValues], recording: Bool) {
+    package func reset(weights: [WeightValues], recording: Bool) {
         arena.reset()
         listArena.reset()
         operations.removeAll()
@@ -90,7 +90,7 @@ public final class Tape {
     }
 
     /// Bytes of memory taken so far for values and cotangents.
-    public var bytes: Int { arena.usedBytes + listArena.usedBytes + pool.bytes }
+    package var bytes: Int { arena.usedBytes + listArena.usedBytes + pool.bytes }
 
     /// Float32 values of a parameter.
     func floats(_ id: Int) -> UnsafePointer<Float> {
@@ -101,7 +101,7 @@ public final class Tape {
     }
 
     /// A tensor without history, with undefined values for the caller to fill.
-    public func constant(rows: Int, columns: Int) -> Tensor {
+    package func constant(rows: Int, columns: Int) -> Tensor {
         makeTensor(rows: rows, columns: columns, needsGradient: false)
     }
 
@@ -111,7 +111,7 @@ public final class Tape {
     /// - `scale`: factor applied to every seed, 1/K when K micro-batches make a step.
     /// - `gradients`: where parameter gradients are added.
     /// - `route`: which parameters get one.
-    public func backward(
+    package func backward(
         seeds: [(tensor: Tensor, cotangent: UnsafePointer<Float>)], scale: Float, into gradients: GradientAccumulator,
         route: GradientRoute = .everywhere
     ) {
@@ -136,7 +136,7 @@ public final class Tape {
     ///
     /// When ``checkpointsSegments`` is set, or nothing is recorded, all memory that `body` took but its result's is free
     /// again when it returns; a backward pass runs `body` once more (activation checkpointing, Chen et al. 2016).
-    public func segment(_ x: Tensor, _ body: some TapeSegment) -> Tensor {
+    package func segment(_ x: Tensor, _ body: some TapeSegment) -> Tensor {
         if keepsOperations && !checkpointsSegments { return body(x, on: self) }
         let values = arena.allocate(x.count)
         let (mark, listMark) = (arena.mark(), listArena.mark())

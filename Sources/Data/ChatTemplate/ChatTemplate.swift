@@ -4,12 +4,12 @@ import Foundation
 ///
 /// Templates are Jinja; the part that chat templates use is rendered (`if`, `for`, `set`, namespaces, the common filters,
 /// tests and methods), with the settings of `apply_chat_template` of transformers. What is not supported is an error.
-public struct ChatTemplate: Sendable {
-    public struct Message: Sendable {
-        public var role: String
-        public var content: String
+package struct ChatTemplate: Sendable {
+    package struct Message: Sendable {
+        package var role: String
+        package var content: String
 
-        public init(role: String, content: String) { (self.role, self.content) = (role, content) }
+        package init(role: String, content: String) { (self.role, self.content) = (role, content) }
     }
 
     private let source: String
@@ -18,7 +18,7 @@ public struct ChatTemplate: Sendable {
     private let specialTokens: [(key: String, value: String)]
 
     /// - Parameter source: the file the template is from, for messages.
-    public init(_ template: String, specialTokens: [String: String] = [:], source: String) throws(DataError) {
+    package init(_ template: String, specialTokens: [String: String] = [:], source: String) throws(DataError) {
         self.source = source
         self.specialTokens = specialTokens.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
         do throws(TemplateFailure) {
@@ -31,7 +31,7 @@ public struct ChatTemplate: Sendable {
 
     /// The template of the folder that holds the tokenizer: `chat_template.jinja`, else the `chat_template` of
     /// `tokenizer_config.json`.
-    public init(besideTokenizer path: String) throws(DataError) {
+    package init(besideTokenizer path: String) throws(DataError) {
         let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
         let configuration = folder + "/tokenizer_config.json"
         let separate = folder + "/chat_template.jinja"
@@ -72,7 +72,7 @@ public struct ChatTemplate: Sendable {
     }
 
     /// - Parameter addingGenerationPrompt: ends with the head of the answer that the model is to write.
-    public func render(_ messages: [Message], addingGenerationPrompt: Bool) throws(DataError) -> String {
+    package func render(_ messages: [Message], addingGenerationPrompt: Bool) throws(DataError) -> String {
         var variables: [String: TemplateValue] = [:]
         for (key, value) in specialTokens { variables[key] = .text(value) }
         variables["messages"] = .list(

@@ -2,10 +2,10 @@
 ///
 /// The LIBERO evaluator's path: rotate by 180 degrees (LIBERO's data are stored so), a JPEG round trip (the data were
 /// compressed), Lanczos resize, and the centre crop when training used random crops.
-public struct ObservationPreprocessor: Sendable {
-    public var rotated: Bool
-    public var compressed: Bool
-    public var centreCropped: Bool
+package struct ObservationPreprocessor: Sendable {
+    package var rotated: Bool
+    package var compressed: Bool
+    package var centreCropped: Bool
     private let resizer: LanczosResizer
 
     /// - Parameters:
@@ -13,7 +13,7 @@ public struct ObservationPreprocessor: Sendable {
     ///   - rotated: whether to rotate by 180 degrees first.
     ///   - compressed: whether to encode as JPEG (quality 95) and decode.
     ///   - centreCropped: whether training augmented its images.
-    public init(imageSize: Int, rotated: Bool = true, compressed: Bool = true, centreCropped: Bool) throws(DataError) {
+    package init(imageSize: Int, rotated: Bool = true, compressed: Bool = true, centreCropped: Bool) throws(DataError) {
         guard (1...4_096).contains(imageSize) else {
             throw DataError("Image preprocessing: imageSize is \(imageSize), expected 1 to 4096.")
         }
@@ -23,7 +23,7 @@ public struct ObservationPreprocessor: Sendable {
 
     /// - Parameter pixels: [height, width, 3] RGB.
     /// - Returns: [imageSize, imageSize, 3].
-    public func prepared(_ pixels: [UInt8], height: Int, width: Int) throws(DataError) -> [UInt8] {
+    package func prepared(_ pixels: [UInt8], height: Int, width: Int) throws(DataError) -> [UInt8] {
         guard (1...16_384).contains(height), (1...16_384).contains(width), pixels.count == height * width * 3 else {
             throw DataError(
                 "Image preprocessing: got \(pixels.count) bytes for a \(width)x\(height) image; expected width x height "
@@ -39,7 +39,7 @@ public struct ObservationPreprocessor: Sendable {
     /// Decodes a JPEG or PNG file's bytes, then as above.
     ///
     /// - Parameter maximumSide: larger images are refused before memory is asked for.
-    public func prepared(encoded bytes: [UInt8], maximumSide: Int = 16_384) throws(DataError) -> [UInt8] {
+    package func prepared(encoded bytes: [UInt8], maximumSide: Int = 16_384) throws(DataError) -> [UInt8] {
         let image = try RGBImage(decoding: bytes, maximumSide: maximumSide)
         return try prepared(image.pixels, height: image.height, width: image.width)
     }

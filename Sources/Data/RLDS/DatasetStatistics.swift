@@ -1,17 +1,17 @@
 import Foundation
 
 /// Per-dimension statistics of one quantity over a whole data set.
-public struct FeatureStatistics: Codable, Equatable, Sendable {
-    public var mean: [Double]
+package struct FeatureStatistics: Codable, Equatable, Sendable {
+    package var mean: [Double]
     /// Population standard deviation.
-    public var std: [Double]
-    public var max: [Double]
-    public var min: [Double]
+    package var std: [Double]
+    package var max: [Double]
+    package var min: [Double]
     /// 1 % and 99 % quantiles, linearly interpolated as `numpy.quantile` does.
-    public var q01: [Double]
-    public var q99: [Double]
+    package var q01: [Double]
+    package var q99: [Double]
     /// Which dimensions are normalised; nil means all.
-    public var mask: [Bool]?
+    package var mask: [Bool]?
 
     /// - Parameter rows: row-major matrices of `width` columns, at least one row in all unless there are no columns.
     init(rows: [[Float]], width: Int, mask: [Bool]?) {
@@ -96,15 +96,15 @@ package func quantile(_ p: Double, sorted values: [Float]) -> Double {
 ///
 /// Computed after the LIBERO transform, equal to the reference pipeline's (numpy 1.26 on float32) digit by digit where the
 /// result does not depend on the order of episodes; means and deviations are summed in stored order.
-public struct DatasetStatistics: Codable, Equatable, Sendable {
+package struct DatasetStatistics: Codable, Equatable, Sendable {
     /// A LIBERO gripper is exempt from normalisation.
-    public var action: FeatureStatistics
+    package var action: FeatureStatistics
     /// Without dimensions where the data have no state.
-    public var proprio: FeatureStatistics
+    package var proprio: FeatureStatistics
     /// Steps.
-    public var transitionCount: Int
+    package var transitionCount: Int
     /// Episodes.
-    public var trajectoryCount: Int
+    package var trajectoryCount: Int
 
     private enum CodingKeys: String, CodingKey {
         case action, proprio
@@ -113,7 +113,7 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
     }
 
     /// Entries of a file that carries no counts have none; one without states has statistics of no dimension.
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         action = try values.decode(FeatureStatistics.self, forKey: .action)
         proprio =
@@ -123,7 +123,7 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
         trajectoryCount = try values.decodeIfPresent(Int.self, forKey: .trajectoryCount) ?? 0
     }
 
-    public init(episodes: [Episode]) throws(DataError) {
+    package init(episodes: [Episode]) throws(DataError) {
         guard let embodiment = episodes.first(where: { $0.length > 0 })?.embodiment else {
             throw DataError("Statistics need at least one step.")
         }
@@ -135,22 +135,22 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
     }
 
     /// What the widths stand for.
-    public var embodiment: Embodiment {
+    package var embodiment: Embodiment {
         Embodiment(actionWidth: action.mean.count, stateWidth: proprio.mean.count)
     }
 
     /// Normalises actions (any number of them, row major).
-    public func normaliseAction(_ values: some Collection<Float>) -> [Float] {
+    package func normaliseAction(_ values: some Collection<Float>) -> [Float] {
         action.normalised(values, to: embodiment.range)
     }
 
     /// Normalises states.
-    public func normaliseProprio(_ values: some Collection<Float>) -> [Float] {
+    package func normaliseProprio(_ values: some Collection<Float>) -> [Float] {
         proprio.normalised(values, to: embodiment.range)
     }
 
     /// Turns a policy's outputs into actions. What the mask exempts passes unchanged.
-    public func unnormaliseAction(_ values: some Collection<Float>) -> [Float] {
+    package func unnormaliseAction(_ values: some Collection<Float>) -> [Float] {
         action.unnormalised(values, from: embodiment.range)
     }
 
@@ -159,7 +159,7 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
     ///
     /// - Parameter dataset: its key; with or without `_no_noops`, as the LIBERO evaluator looks it up. Other sets in the file may
     ///   be anything.
-    public static func load(contentsOf path: String, dataset: String) throws -> DatasetStatistics {
+    package static func load(contentsOf path: String, dataset: String) throws -> DatasetStatistics {
         let all = try read(path)
         let suffix = "_no_noops"
         let bare = dataset.hasSuffix(suffix) ? String(dataset.dropLast(suffix.count)) : dataset
@@ -171,14 +171,14 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
     }
 
     /// The one data set of such a file; nil when the file describes none or several.
-    public static func only(contentsOf path: String) throws -> DatasetStatistics? {
+    package static func only(contentsOf path: String) throws -> DatasetStatistics? {
         let all = try read(path)
         guard all.count == 1, let (dataset, found) = all.first else { return nil }
         return try found.checked(dataset, in: path)
     }
 
     /// The names in such a file, sorted; none when it cannot be read.
-    public static func names(contentsOf path: String) -> [String] { ((try? read(path)) ?? [:]).keys.sorted() }
+    package static func names(contentsOf path: String) -> [String] { ((try? read(path)) ?? [:]).keys.sorted() }
 
     private struct Configuration: Decodable {
         var normStats: [String: Entry]?
@@ -218,10 +218,10 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
     }
 
     /// Writes the layout that ``load(contentsOf:dataset:)`` reads.
-    public func save(to path: String, dataset: String) throws { try Self.save([dataset: self], to: path) }
+    package func save(to path: String, dataset: String) throws { try Self.save([dataset: self], to: path) }
 
     /// Writes several data sets' statistics, each under its name.
-    public static func save(_ all: [String: DatasetStatistics], to path: String) throws {
+    package static func save(_ all: [String: DatasetStatistics], to path: String) throws {
         do {
             try Data(json(all).utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
         } catch {
@@ -230,7 +230,7 @@ public struct DatasetStatistics: Codable, Equatable, Sendable {
     }
 
     /// The text that Python's `json.dump(statistics, indent=2)` writes in the reference, keys in its order.
-    public static func json(_ all: [String: DatasetStatistics]) -> String {
+    package static func json(_ all: [String: DatasetStatistics]) -> String {
         func list(_ items: [String], _ indent: String) -> String {
             "[\n" + items.map { "\(indent)  \($0)" }.joined(separator: ",\n") + "\n\(indent)]"
         }

@@ -2,14 +2,14 @@ import Foundation
 import Synchronization
 
 /// One thing that is wrong with a data set, and where.
-public struct DatasetProblem: Codable, Equatable, Sendable {
-    public var file: String
+package struct DatasetProblem: Codable, Equatable, Sendable {
+    package var file: String
     /// The record's index in its file, from 0.
-    public var record: Int?
+    package var record: Int?
     /// Where in the file, bytes.
-    public var offset: Int?
+    package var offset: Int?
     /// A sentence that names the place too.
-    public var message: String
+    package var message: String
 }
 
 /// Reads every byte of a data set and lists everything that is wrong with it.
@@ -19,30 +19,30 @@ public struct DatasetProblem: Codable, Equatable, Sendable {
 /// equal numbers of steps, finite numbers, UTF-8), with every colour image decoded.
 ///
 /// Memory: one record and one image per thread.
-public struct DatasetVerification: Codable, Sendable {
-    public private(set) var path: String
-    public private(set) var name: String
-    public private(set) var shards = 0
+package struct DatasetVerification: Codable, Sendable {
+    package private(set) var path: String
+    package private(set) var name: String
+    package private(set) var shards = 0
     /// Damaged ones included.
-    public private(set) var records = 0
+    package private(set) var records = 0
     /// Steps of the records that could be read.
-    public private(set) var steps = 0
+    package private(set) var steps = 0
     /// Images decoded.
-    public private(set) var images = 0
+    package private(set) var images = 0
     /// Of all shard files.
-    public private(set) var bytes = 0
+    package private(set) var bytes = 0
     /// In shard order, then by place.
-    public private(set) var problems: [DatasetProblem] = []
+    package private(set) var problems: [DatasetProblem] = []
     /// What is unusual and does not keep the set from being trained on: images of other sizes than described, for instance.
-    public private(set) var remarks: [DatasetProblem] = []
+    package private(set) var remarks: [DatasetProblem] = []
 
-    public var isSound: Bool { problems.isEmpty }
+    package var isSound: Bool { problems.isEmpty }
 
     /// - Parameters:
     ///   - threads: shards read at a time; nil uses all cores.
     ///   - progress: called after each shard with the number done and of all; from any thread, one call at a time.
     /// - Throws: when there is no data set to look at, or several.
-    public init(
+    package init(
         root: String, name: String? = nil, threads: Int? = nil,
         progress: @escaping @Sendable (_ done: Int, _ of: Int) -> Void = { _, _ in }
     ) throws(DataError) {

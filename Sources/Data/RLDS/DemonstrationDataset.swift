@@ -7,24 +7,24 @@ import Synchronization
 /// Opening reads every record once, verifies its checksums and builds an index: actions, states and the byte range of
 /// every encoded image (about 100 bytes per step). Images stay on disk; `tf.train.Example` stores them as they are, so
 /// any frame is one `pread` away. A shuffle buffer is not needed: shuffling permutes the index.
-public final class DemonstrationDataset: Sendable {
+package final class DemonstrationDataset: Sendable {
     /// The name the data set was asked for by; it keys `dataset_statistics.json`.
-    public let name: String
+    package let name: String
     /// The version folder.
-    public let path: String
+    package let path: String
     /// In shard order, then record order.
-    public let episodes: [Episode]
+    package let episodes: [Episode]
     /// Every episode has these cameras. One of them may hold images that cannot be decoded; see ``camera(named:)``.
-    public let cameras: [Camera]
-    public let embodiment: Embodiment
+    package let cameras: [Camera]
+    package let embodiment: Embodiment
     /// Steps of all episodes.
-    public let transitionCount: Int
+    package let transitionCount: Int
 
     /// The name in `dataset_info.json`, which prefixes the files.
-    public let storedName: String
-    public let version: String?
+    package let storedName: String
+    package let version: String?
     /// Sizes of the shard files in bytes, in shard order.
-    public var shardSizes: [Int] { shards.map(\.size) }
+    package var shardSizes: [Int] { shards.map(\.size) }
 
     private let shards: [RandomAccessFile]
     private let info: DatasetInfo
@@ -39,7 +39,7 @@ public final class DemonstrationDataset: Sendable {
     ///   - name: the folder's name (`libero_10_no_noops`). Files may have another prefix (`liber_o10`). Without it the only
     ///     data set at or below `root`.
     /// - Throws: ``DataError`` naming the file, record and byte for missing, damaged or unexpected data.
-    public init(root: String, name: String? = nil) throws(DataError) {
+    package init(root: String, name: String? = nil) throws(DataError) {
         let version = try DatasetFolder.locate(root: root, name: name)
         self.name = version.name
         let path = version.path
@@ -121,7 +121,7 @@ public final class DemonstrationDataset: Sendable {
     /// Statistics over every step of every episode of all splits, as the reference takes them; computed once.
     ///
     /// - Throws: also when the files of another split than `train` are not there.
-    public func statistics() throws -> DatasetStatistics {
+    package func statistics() throws -> DatasetStatistics {
         try cachedStatistics.withLock { cached in
             if let cached { return cached }
             var all: [Episode] = []

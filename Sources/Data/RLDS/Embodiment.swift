@@ -2,8 +2,8 @@
 ///
 /// It comes from the data: sets of LIBERO's widths have its gripper, any other set is trained on and executed as it is stored, as
 /// the reference does for two-armed ALOHA (14 and 14 joints).
-public struct Embodiment: Codable, Equatable, Sendable {
-    public enum Gripper: String, Codable, Sendable {
+package struct Embodiment: Codable, Equatable, Sendable {
+    package enum Gripper: String, Codable, Sendable {
         /// The last number of an action: stored -1 open and +1 closed, trained and predicted as 1 open and 0 closed, executed as
         /// stored, open or closed entirely.
         case libero
@@ -12,7 +12,7 @@ public struct Embodiment: Codable, Equatable, Sendable {
     }
 
     /// What -1 and 1 stand for after normalisation.
-    public enum Range: String, Codable, Sendable {
+    package enum Range: String, Codable, Sendable {
         /// The 1 % and 99 % quantiles.
         case quantiles
         /// The smallest and the largest value, as the reference does for ALOHA.
@@ -20,23 +20,23 @@ public struct Embodiment: Codable, Equatable, Sendable {
     }
 
     /// Numbers of an action.
-    public let actionWidth: Int
+    package let actionWidth: Int
     /// Numbers of the proprioceptive state; 0 when the set has none.
-    public let stateWidth: Int
-    public let gripper: Gripper
-    public let range: Range
+    package let stateWidth: Int
+    package let gripper: Gripper
+    package let range: Range
 
     /// End-effector deltas of one arm and its gripper; position, axis-angle and two finger joints.
-    public static let libero = Embodiment(actionWidth: 7, stateWidth: 8)
+    package static let libero = Embodiment(actionWidth: 7, stateWidth: 8)
 
-    public init(actionWidth: Int, stateWidth: Int) {
+    package init(actionWidth: Int, stateWidth: Int) {
         (self.actionWidth, self.stateWidth) = (actionWidth, stateWidth)
         gripper = (actionWidth, stateWidth) == (7, 8) ? .libero : .asStored
         range = (actionWidth, stateWidth) == (14, 14) ? .extremes : .quantiles
     }
 
     /// Which numbers of an action are normalised: all but the gripper that ends the seven of one arm.
-    public var actionMask: [Bool] { (0..<actionWidth).map { actionWidth != 7 || $0 < 6 } }
+    package var actionMask: [Bool] { (0..<actionWidth).map { actionWidth != 7 || $0 < 6 } }
 
     /// Stored actions, rows of ``actionWidth``, to what policies are trained on.
     func trained(_ stored: inout [Float]) {
@@ -55,5 +55,5 @@ public struct Embodiment: Codable, Equatable, Sendable {
     }
 
     /// "7 action and 8 state numbers".
-    public var summary: String { "\(actionWidth) action and \(stateWidth) state numbers" }
+    package var summary: String { "\(actionWidth) action and \(stateWidth) state numbers" }
 }

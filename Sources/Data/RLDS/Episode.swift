@@ -1,8 +1,8 @@
 /// One camera of a data set and the size of its stored images, in pixels, where `features.json` says one.
-public struct Camera: Codable, Equatable, Sendable {
-    public let name: String
-    public let height: Int?
-    public let width: Int?
+package struct Camera: Codable, Equatable, Sendable {
+    package let name: String
+    package let height: Int?
+    package let width: Int?
 
     package init(name: String, height: Int?, width: Int?) {
         self.name = name
@@ -12,7 +12,7 @@ public struct Camera: Codable, Equatable, Sendable {
 }
 
 /// One demonstration: what the trainer needs in memory, and where its images lie on disk.
-public struct Episode: Sendable {
+package struct Episode: Sendable {
     /// What the robot is asked to do, first step first; changes within an episode are rare.
     struct Instructions: Sendable {
         /// The texts, each with the step from which on it holds; the first is 0.
@@ -23,12 +23,12 @@ public struct Episode: Sendable {
 
     let instructions: Instructions
     /// T, the number of steps.
-    public let length: Int
+    package let length: Int
     /// `episode_metadata/file_path`, when the record has it.
-    public let source: String?
+    package let source: String?
     /// The cameras, sorted by name.
-    public let cameras: [Camera]
-    public let embodiment: Embodiment
+    package let cameras: [Camera]
+    package let embodiment: Embodiment
 
     /// [T, actionWidth] row major, as policies are trained on them.
     package let actions: [Float]
@@ -42,13 +42,13 @@ public struct Episode: Sendable {
     let record: Int
 
     /// The instruction of the first step.
-    public var instruction: String { instructions[0] }
+    package var instruction: String { instructions[0] }
 
     /// What the robot is asked to do at a step.
-    public func instruction(at step: Int) -> String { instructions[step] }
+    package func instruction(at step: Int) -> String { instructions[step] }
 
     /// Whether any step has an instruction; without, the episode gives no samples.
-    public var isLabelled: Bool { instructions.spans.contains { !$0.text.isEmpty } }
+    package var isLabelled: Bool { instructions.spans.contains { !$0.text.isEmpty } }
 }
 
 /// Where one encoded image lies in its shard file.

@@ -1,20 +1,20 @@
 /// B samples, as the policy takes them.
-public struct DemonstrationBatch: Sendable {
+package struct DemonstrationBatch: Sendable {
     /// B.
-    public let count: Int
-    public let cameras: [String]
+    package let count: Int
+    package let cameras: [String]
     /// S.
-    public let imageSize: Int
+    package let imageSize: Int
     /// [B, cameras, S, S, 3] row major, RGB.
-    public let images: [UInt8]
+    package let images: [UInt8]
     /// B numbers, `episode * 10^6 + step`; of a mixture's data set number p, 10^15 p more.
-    public let samples: [Int64]
+    package let samples: [Int64]
     /// B texts as stored; prompts lower-case them.
-    public let instructions: [String]
+    package let instructions: [String]
     /// [B, stateWidth] normalised.
-    public let proprio: [Float]
+    package let proprio: [Float]
     /// [B, chunk, actionWidth] normalised.
-    public let actions: [Float]
+    package let actions: [Float]
 }
 
 /// One sample to make: which frame, and how its images are changed.

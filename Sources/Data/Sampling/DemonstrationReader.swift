@@ -6,9 +6,9 @@ import Synchronization
 /// What a batch consists of is decided in order by the sampler; only reading and decoding run ahead. Batches are therefore
 /// those of the sampler alone, and ``cursor`` is that of the last batch that was given out. Memory: `depth` batches and
 /// the one in use.
-public final class DemonstrationReader {
-    public let sampler: DemonstrationSampler
-    public let depth: Int
+package final class DemonstrationReader {
+    package let sampler: DemonstrationSampler
+    package let depth: Int
     private let queue = DispatchQueue(label: "craft.reader", qos: .userInitiated)
     private var pending: [Pending] = []
     private var consumed: DataCursor
@@ -41,7 +41,7 @@ public final class DemonstrationReader {
     }
 
     /// - Parameter depth: batches made ahead; 0 makes each when it is asked for.
-    public init(_ sampler: DemonstrationSampler, depth: Int) throws(DataError) {
+    package init(_ sampler: DemonstrationSampler, depth: Int) throws(DataError) {
         guard (0...1_024).contains(depth) else {
             throw DataError("Reading ahead: depth is \(depth), expected 0 to 1024 batches.")
         }
@@ -53,7 +53,7 @@ public final class DemonstrationReader {
     deinit { for batch in pending { batch.slot.abandon() } }
 
     /// Where the data continue after the last batch given out. Assigning drops what was made ahead.
-    public var cursor: DataCursor {
+    package var cursor: DataCursor {
         get { consumed }
         set {
             for batch in pending { batch.slot.abandon() }
@@ -64,7 +64,7 @@ public final class DemonstrationReader {
     }
 
     /// The next batch, waiting for it if it is not ready. An error leaves the cursor where it was.
-    public func next() throws(DataError) -> DemonstrationBatch {
+    package func next() throws(DataError) -> DemonstrationBatch {
         guard depth > 0 else {
             defer { consumed = sampler.cursor }
             return try sampler.next()

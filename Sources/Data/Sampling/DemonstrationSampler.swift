@@ -8,21 +8,21 @@
 ///
 /// Of several data sets, each sample's is drawn by weight; every one goes through epochs of its own and is normalised by
 /// its own statistics.
-public final class DemonstrationSampler {
-    public let options: SamplingOptions
+package final class DemonstrationSampler {
+    package let options: SamplingOptions
     /// Indices into the episodes of each data set.
-    public let selections: [EpisodeSelection]
+    package let selections: [EpisodeSelection]
     /// Samples per epoch of all data sets.
-    public var sampleCount: Int { orders.reduce(0) { $0 + $1.count } }
+    package var sampleCount: Int { orders.reduce(0) { $0 + $1.count } }
     /// Probability of each data set.
-    public let shares: [Double]
+    package let shares: [Double]
 
     /// Of the first data set.
-    public var trainingEpisodes: [Int] { selections[0].training }
-    public var heldOutEpisodes: [Int] { selections[0].heldOut }
+    package var trainingEpisodes: [Int] { selections[0].training }
+    package var heldOutEpisodes: [Int] { selections[0].heldOut }
 
     /// Assign a saved cursor to continue from it; one that does not fit makes the next ``next()`` throw.
-    public var cursor: DataCursor {
+    package var cursor: DataCursor {
         get {
             guard orders.count > 1 else { return orders[0].cursor }
             return DataCursor(seed: seed, epoch: 0, position: drawn, parts: orders.map(\.cursor))
@@ -49,7 +49,7 @@ public final class DemonstrationSampler {
     /// A cursor that belongs to another number of data sets.
     private var misfit: DataCursor?
 
-    public convenience init(
+    package convenience init(
         _ dataset: DemonstrationDataset, statistics: DatasetStatistics, options: SamplingOptions
     ) throws(DataError) {
         try self.init([MixturePart(dataset: dataset, statistics: statistics)], options: options)
@@ -57,7 +57,7 @@ public final class DemonstrationSampler {
 
     /// - Parameter parts: at least one. Weights are shares of the samples, in any unit; without weights (all nil) data sets
     ///   count by their number of samples.
-    public init(_ parts: [MixturePart], options: SamplingOptions) throws(DataError) {
+    package init(_ parts: [MixturePart], options: SamplingOptions) throws(DataError) {
         try options.check()
         guard !parts.isEmpty else { throw DataError("Sampling: no data set is named; name at least one.") }
         maker = try BatchMaker(parts, options: options)
@@ -93,7 +93,7 @@ public final class DemonstrationSampler {
     }
 
     /// The next batch of `batchSize` samples; a batch may begin in one epoch and end in the next.
-    public func next() throws(DataError) -> DemonstrationBatch {
+    package func next() throws(DataError) -> DemonstrationBatch {
         let before = cursor
         do throws(DataError) {
             return try maker.batch(try nextDraws())
@@ -146,7 +146,7 @@ public final class DemonstrationSampler {
     ///
     /// When training augments, images are the centre crop that an evaluator feeds to such a policy. Empty when nothing is
     /// held out. Holds maximumSamples * cameras * imageSize^2 * 3 bytes.
-    public func heldOutBatches(maximumSamples: Int) throws(DataError) -> [DemonstrationBatch] {
+    package func heldOutBatches(maximumSamples: Int) throws(DataError) -> [DemonstrationBatch] {
         let held = zip(maker.parts, selections).map {
             SampleIndex($0.dataset.episodes, $1.heldOut, chunk: options.chunk)
         }

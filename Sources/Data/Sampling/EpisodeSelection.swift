@@ -1,10 +1,10 @@
 /// Which episodes a policy is trained on, and which are kept from it.
-public struct EpisodeSelection: Equatable, Sendable {
+package struct EpisodeSelection: Equatable, Sendable {
     /// Indices into the data set's episodes, in stored order.
-    public let training: [Int]
-    public let heldOut: [Int]
+    package let training: [Int]
+    package let heldOut: [Int]
     /// Instructions that have fewer episodes than were asked for, and how many they have.
-    public let short: [String: Int]
+    package let short: [String: Int]
 
     /// Episodes without an instruction are in neither part. The hold-out is taken first, so that few-shot training never
     /// shrinks it.
@@ -13,7 +13,7 @@ public struct EpisodeSelection: Equatable, Sendable {
     ///   - holdOutEvery: every k-th episode is held out; 0 holds out none.
     ///   - shots: episodes of each instruction to train on; nil takes all. Instructions with fewer give what they have.
     ///   - shotsSeed: draws these at random from the seed; nil takes the first ones in stored order.
-    public init(_ episodes: [Episode], holdOutEvery: Int = 0, shots: Int? = nil, shotsSeed: UInt64? = nil) {
+    package init(_ episodes: [Episode], holdOutEvery: Int = 0, shots: Int? = nil, shotsSeed: UInt64? = nil) {
         let usable = episodes.indices.filter { episodes[$0].isLabelled }
         let isHeldOut = { (rank: Int) in holdOutEvery > 0 && rank % holdOutEvery == holdOutEvery - 1 }
         let open = usable.enumerated().filter { !isHeldOut($0.offset) }.map(\.element)

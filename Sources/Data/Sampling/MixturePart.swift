@@ -1,14 +1,14 @@
 import Foundation
 
 /// One data set of a mixture.
-public struct MixturePart: Sendable {
-    public var dataset: DemonstrationDataset
+package struct MixturePart: Sendable {
+    package var dataset: DemonstrationDataset
     /// What its actions and states are normalised by.
-    public var statistics: DatasetStatistics
+    package var statistics: DatasetStatistics
     /// Its share of the samples relative to the others'; nil counts data sets by their number of samples.
-    public var weight: Double?
+    package var weight: Double?
 
-    public init(dataset: DemonstrationDataset, statistics: DatasetStatistics, weight: Double? = nil) {
+    package init(dataset: DemonstrationDataset, statistics: DatasetStatistics, weight: Double? = nil) {
         (self.dataset, self.statistics, self.weight) = (dataset, statistics, weight)
     }
 
@@ -33,18 +33,18 @@ public struct MixturePart: Sendable {
 }
 
 /// The data sets of a run as the command line names them: `A`, `A,B` or `A:0.7,B:0.3`.
-public struct MixtureRequest: Equatable, Sendable {
-    public struct Entry: Equatable, Sendable {
-        public var name: String
-        public var weight: Double?
+package struct MixtureRequest: Equatable, Sendable {
+    package struct Entry: Equatable, Sendable {
+        package var name: String
+        package var weight: Double?
 
-        public init(name: String, weight: Double? = nil) { (self.name, self.weight) = (name, weight) }
+        package init(name: String, weight: Double? = nil) { (self.name, self.weight) = (name, weight) }
     }
 
     /// Empty asks for the only data set there is.
-    public let entries: [Entry]
+    package let entries: [Entry]
 
-    public init(_ text: String) throws(DataError) {
+    package init(_ text: String) throws(DataError) {
         var entries: [Entry] = []
         for item in text.isEmpty ? [] : text.split(separator: ",", omittingEmptySubsequences: false) {
             let parts = item.split(separator: ":", omittingEmptySubsequences: false).map {

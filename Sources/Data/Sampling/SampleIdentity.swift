@@ -6,7 +6,7 @@ extension Draw {
 
 extension DemonstrationSampler {
     /// Every instruction that is trained on, sorted.
-    public var instructions: [String] {
+    package var instructions: [String] {
         Set(
             zip(maker.parts, selections).flatMap { part, selection in
                 selection.training.map { part.dataset.episodes[$0].instruction }

@@ -1,27 +1,27 @@
 /// How batches are drawn from demonstrations.
-public struct SamplingOptions: Codable, Sendable {
-    public var batchSize: Int
+package struct SamplingOptions: Codable, Sendable {
+    package var batchSize: Int
     /// Side of the square images, pixels.
-    public var imageSize: Int
+    package var imageSize: Int
     /// In the order in which the policy sees them.
-    public var cameras: [String]
+    package var cameras: [String]
     /// Random crop and colour changes; see ``DemonstrationSampler``.
-    public var augment: Bool
-    public var seed: UInt64
+    package var augment: Bool
+    package var seed: UInt64
     /// H, the number of future actions of a sample, its own included.
-    public var chunk: Int
+    package var chunk: Int
     /// Every k-th episode is kept from training; 0 keeps none.
-    public var holdOutEvery: Int
+    package var holdOutEvery: Int
     /// Train on N episodes of each instruction; nil trains on all.
-    public var shots: Int?
+    package var shots: Int?
     /// Draws these N from a seed; nil takes the first in stored order.
-    public var shotsSeed: UInt64?
+    package var shotsSeed: UInt64?
     /// Threads that decode a batch; nil uses all cores.
-    public var threads: Int?
+    package var threads: Int?
     /// Draw each augmentation parameter on its own. The reference draws one number for all of them; that is the default.
-    public var independentAugmentation: Bool
+    package var independentAugmentation: Bool
 
-    public init(
+    package init(
         batchSize: Int, imageSize: Int, cameras: [String] = ["image", "wrist_image"], augment: Bool = true,
         seed: UInt64 = 0, chunk: Int = 8, holdOutEvery: Int = 0, shots: Int? = nil, shotsSeed: UInt64? = nil,
         threads: Int? = nil, independentAugmentation: Bool = false

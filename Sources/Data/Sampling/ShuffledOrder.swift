@@ -1,13 +1,13 @@
 /// Where a sampler is: with the same data and options, enough to continue exactly.
-public struct DataCursor: Codable, Equatable, Sendable {
-    public var seed: UInt64
-    public var epoch: Int
+package struct DataCursor: Codable, Equatable, Sendable {
+    package var seed: UInt64
+    package var epoch: Int
     /// Samples of this epoch that were already given out.
-    public var position: Int
+    package var position: Int
     /// Of a mixture: where each data set is. `position` then counts the samples of all, and `epoch` is 0.
-    public var parts: [DataCursor]?
+    package var parts: [DataCursor]?
 
-    public init(seed: UInt64, epoch: Int = 0, position: Int = 0, parts: [DataCursor]? = nil) {
+    package init(seed: UInt64, epoch: Int = 0, position: Int = 0, parts: [DataCursor]? = nil) {
         (self.seed, self.epoch, self.position, self.parts) = (seed, epoch, position, parts)
     }
 }

@@ -3,9 +3,9 @@
 ///
 /// Text is cut at added tokens, normalised, split into pieces, and each piece's characters are merged. Gives the ids and
 /// the texts of the `tokenizers` package. `truncation` and `padding` of the file are not applied.
-public final class Tokenizer: Sendable {
+package final class Tokenizer: Sendable {
     /// One more than the largest id.
-    public let vocabularySize: Int
+    package let vocabularySize: Int
 
     /// Real vocabularies have up to some 300,000 entries; the bound keeps a damaged id from asking for gigabytes.
     static let maximumID = 9_999_999
@@ -20,7 +20,7 @@ public final class Tokenizer: Sendable {
     /// What each id spells in the file; nil for ids that the file skips.
     private let spellings: [[UInt8]?]
 
-    public init(contentsOf path: String) throws(DataError) {
+    package init(contentsOf path: String) throws(DataError) {
         let file = try JSONNode(contentsOf: path, kind: "Hugging Face tokenizer.json")
         model = try BytePairModel(file.required("model"))
         normalizer = try Self.part("normalizer", of: file, TextNormalizer.init)
@@ -50,12 +50,12 @@ public final class Tokenizer: Sendable {
         return try read(node)
     }
 
-    public func tokenID(_ token: String) -> Int32? {
+    package func tokenID(_ token: String) -> Int32? {
         addedIDs[Array(token.utf8)] ?? model.vocabulary[Array(token.utf8)]
     }
 
     /// How the file spells the token `id`; nil for ids that it does not have.
-    public func spelling(of id: Int32) -> String? {
+    package func spelling(of id: Int32) -> String? {
         guard spellings.indices.contains(Int(id)) else { return nil }
         return spellings[Int(id)].map { String(decoding: $0, as: UTF8.self) }
     }
@@ -64,7 +64,7 @@ public final class Tokenizer: Sendable {
     ///
     /// - Parameter addingSpecialTokens: puts the special tokens of the file's post-processor around the text, as
     ///   `encode(text)` of the package does; prompts that spell their special tokens need none.
-    public func encode(_ text: String, addingSpecialTokens: Bool = false) -> [Int32] {
+    package func encode(_ text: String, addingSpecialTokens: Bool = false) -> [Int32] {
         var ids: [Int32] = []
         var isFirst = true
         added.split(Array(text.unicodeScalars), normalized: false) { part in
@@ -93,7 +93,7 @@ public final class Tokenizer: Sendable {
     }
 
     /// The text of `ids`. Unknown ids give nothing; bytes that are not UTF-8 become U+FFFD.
-    public func decode(_ ids: some Sequence<Int32>, skippingSpecialTokens: Bool = false) -> String {
+    package func decode(_ ids: some Sequence<Int32>, skippingSpecialTokens: Bool = false) -> String {
         var tokens: [[Unicode.Scalar]] = []
         for id in ids {
             guard let spelling = spelling(of: id) else { continue }

@@ -7,30 +7,30 @@ import Foundation
 ///     <split>/images/<image id>.png
 ///
 /// Images are read at once and kept encoded (a few hundred bytes each); they are decoded when asked for.
-public final class VQADataset: Sendable {
-    public struct Question: Equatable, Sendable {
-        public let text: String
-        public let answer: String
+package final class VQADataset: Sendable {
+    package struct Question: Equatable, Sendable {
+        package let text: String
+        package let answer: String
         /// An index into the data set's images, 0 ..< imageCount.
-        public let image: Int
+        package let image: Int
     }
 
     /// The folder that was opened.
-    public let path: String
+    package let path: String
     /// Its subfolder that the questions are from.
-    public var splitPath: String { "\(path)/\(split)" }
+    package var splitPath: String { "\(path)/\(split)" }
     private let split: String
     /// In stored order.
-    public let questions: [Question]
+    package let questions: [Question]
     /// Every possible answer, in the order of `answers.txt`.
-    public let answers: [String]
+    package let answers: [String]
     /// Only images that some question is about.
-    public var imageCount: Int { images.count }
+    package var imageCount: Int { images.count }
 
     private let images: [(path: String, encoded: [UInt8])]
 
     /// - Parameter split: the subfolder, `train` or `test`.
-    public init(path: String, split: String = "test") throws(DataError) {
+    package init(path: String, split: String = "test") throws(DataError) {
         self.path = path
         self.split = split
         let list = "\(path)/answers.txt"
@@ -89,7 +89,7 @@ public final class VQADataset: Sendable {
 
     /// Evenly spaced questions, at most `maximumQuestions` (nil: all), in stored order, in batches of `batchSize` (the
     /// last may be smaller); always the same ones.
-    public func batches(batchSize: Int, imageSize: Int, maximumQuestions: Int? = nil) throws(DataError) -> VQABatches {
+    package func batches(batchSize: Int, imageSize: Int, maximumQuestions: Int? = nil) throws(DataError) -> VQABatches {
         try VQABatch.check(batchSize: batchSize, imageSize: imageSize)
         return VQABatches(
             self, questions: min(max(maximumQuestions ?? questions.count, 0), questions.count), batchSize: batchSize,
@@ -98,10 +98,10 @@ public final class VQADataset: Sendable {
 }
 
 /// A fixed list of batches, each decoded when it is asked for.
-public struct VQABatches: Sendable {
-    public let dataset: VQADataset
+package struct VQABatches: Sendable {
+    package let dataset: VQADataset
     /// Questions in all batches together.
-    public let questions: Int
+    package let questions: Int
     private let batchSize: Int
     private let resizer: LanczosResizer
 
@@ -109,17 +109,17 @@ public struct VQABatches: Sendable {
         (self.dataset, self.questions, self.batchSize, self.resizer) = (dataset, questions, batchSize, resizer)
     }
 
-    public var count: Int { (questions + batchSize - 1) / batchSize }
+    package var count: Int { (questions + batchSize - 1) / batchSize }
 
     /// - Parameter index: in 0 ..< count.
-    public func batch(_ index: Int) throws(DataError) -> VQABatch {
+    package func batch(_ index: Int) throws(DataError) -> VQABatch {
         let places = index * batchSize..<min((index + 1) * batchSize, questions)
         return try VQABatch(
             dataset, questions: places.map { $0 * dataset.questions.count / questions }, resizer: resizer)
     }
 
     /// Decodes everything once, so that a damaged image is found before it is needed.
-    public func check() throws(DataError) {
+    package func check() throws(DataError) {
         for index in 0..<count { _ = try batch(index) }
     }
 }

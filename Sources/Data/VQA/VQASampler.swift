@@ -1,15 +1,15 @@
 /// B questions with their images.
-public struct VQABatch: Sendable {
+package struct VQABatch: Sendable {
     /// B.
-    public let count: Int
+    package let count: Int
     /// S.
-    public let imageSize: Int
+    package let imageSize: Int
     /// [B, S, S, 3] row major, RGB.
-    public let images: [UInt8]
+    package let images: [UInt8]
     /// B places in the data set's list of questions.
-    public let samples: [Int64]
-    public let questions: [String]
-    public let answers: [String]
+    package let samples: [Int64]
+    package let questions: [String]
+    package let answers: [String]
 
     /// - Parameter variations: one per question, or none to take the images as they are.
     init(
@@ -49,14 +49,14 @@ public struct VQABatch: Sendable {
 
 /// Draws batches of questions; each epoch is a permutation drawn from (seed, epoch), and an image's variation is drawn
 /// from (seed, epoch, question), so that equal cursors give equal batches.
-public final class VQASampler {
+package final class VQASampler {
     /// Assign a saved cursor to continue from it; one that does not fit makes the next ``next()`` throw.
-    public var cursor: DataCursor {
+    package var cursor: DataCursor {
         get { order.cursor }
         set { order.cursor = newValue }
     }
 
-    public let dataset: VQADataset
+    package let dataset: VQADataset
     private let batchSize: Int
     private let augment: Bool
     private let resizer: LanczosResizer
@@ -65,7 +65,7 @@ public final class VQASampler {
     /// - Parameters:
     ///   - imageSize: side of the square images, pixels.
     ///   - augment: mirror and shift the images at random; answers about shape and colour stay true.
-    public init(
+    package init(
         _ dataset: VQADataset, batchSize: Int, imageSize: Int, seed: UInt64, augment: Bool = false
     ) throws(DataError) {
         try VQABatch.check(batchSize: batchSize, imageSize: imageSize)
@@ -76,7 +76,7 @@ public final class VQASampler {
         order = ShuffledOrder(count: dataset.questions.count, seed: seed)
     }
 
-    public func next() throws(DataError) -> VQABatch {
+    package func next() throws(DataError) -> VQABatch {
         let before = order.cursor
         do throws(DataError) {
             var chosen: [Int] = []

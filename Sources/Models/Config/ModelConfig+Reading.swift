@@ -3,16 +3,16 @@ internal import Tensors
 
 extension ModelConfig {
     /// The chat prompt that VLA-Adapter's Qwen models are trained with.
-    public static let chatPrompt = chat("What action should the robot take to {instruction}?")
+    package static let chatPrompt = chat("What action should the robot take to {instruction}?")
 
     /// A question in the same chat format.
-    public static let chatQuestion = chat("{question}")
+    package static let chatQuestion = chat("{question}")
 
     /// The prompt of OpenVLA, for Llama and Mistral decoders.
-    public static let plainPrompt = "In: What action should the robot take to {instruction}?\nOut:"
+    package static let plainPrompt = "In: What action should the robot take to {instruction}?\nOut:"
 
     /// A question in OpenVLA's format.
-    public static let plainQuestion = "In: {question}\nOut:"
+    package static let plainQuestion = "In: {question}\nOut:"
 
     private static func chat(_ user: String) -> String {
         "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
@@ -20,10 +20,10 @@ extension ModelConfig {
     }
 
     /// Reads `config.json` of a model folder.
-    public init(folder: String) throws(ModelError) { try self.init(file: folder + "/config.json") }
+    package init(folder: String) throws(ModelError) { try self.init(file: folder + "/config.json") }
 
     /// Reads a `config.json`.
-    public init(file path: String) throws(ModelError) {
+    package init(file path: String) throws(ModelError) {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw ModelError("\(path): no such file; a model folder has a config.json beside its model.safetensors")
         }

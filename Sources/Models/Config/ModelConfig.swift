@@ -1,103 +1,103 @@
-public import Foundation
-public import Tensors
+package import Foundation
+package import Tensors
 
 /// The architecture of a VLA, read from a model folder's `config.json`.
 ///
 /// The file has the fields of a released VLA-Adapter or OpenVLA configuration: `text_config` describes the decoder,
 /// `timm_model_ids` name the towers, and what is left is implied by the code that was released with it. A scaled-down
 /// model says all of it in a `craft_small` object instead.
-public struct ModelConfig: Sendable, Equatable {
+package struct ModelConfig: Sendable, Equatable {
     /// A vision transformer with timm's tensor names under `vision_backbone.<prefix>.`.
-    public struct Tower: Sendable, Equatable, Codable {
-        public var kind: String
-        public var prefix: String
-        public var dim: Int
-        public var depth: Int
-        public var heads: Int
-        public var mlp: Int
-        public var classToken: Bool
-        public var registerTokens: Int
-        public var layerScale: Bool
-        public var attnPool: Bool
+    package struct Tower: Sendable, Equatable, Codable {
+        package var kind: String
+        package var prefix: String
+        package var dim: Int
+        package var depth: Int
+        package var heads: Int
+        package var mlp: Int
+        package var classToken: Bool
+        package var registerTokens: Int
+        package var layerScale: Bool
+        package var attnPool: Bool
         /// 0-based block whose output is used, without the final norm.
-        public var outputBlock: Int
-        public var layerNormEps: Double
+        package var outputBlock: Int
+        package var layerNormEps: Double
         /// Whether `pos_embed` begins with a position for the class token, as in DINOv2 without registers; nil is false.
-        public var classPosition: Bool?
+        package var classPosition: Bool?
         /// Between the layers of the blocks' MLPs; nil is GELU, timm's default.
-        public var activation: ActivationFunction?
+        package var activation: ActivationFunction?
 
         /// Rows of `pos_embed` before those of the patches.
         var prefixPositions: Int { classToken && classPosition == true ? 1 : 0 }
-        public var prefixTokens: Int { (classToken ? 1 : 0) + registerTokens }
+        package var prefixTokens: Int { (classToken ? 1 : 0) + registerTokens }
     }
 
     /// The action head.
-    public struct Policy: Sendable, Equatable, Codable {
+    package struct Policy: Sendable, Equatable, Codable {
         /// Separate projections per source and rotary positions (the Pro head).
-        public var pro: Bool
-        public var dim: Int
-        public var heads: Int
-        public var blocks: Int
-        public var layerNormEps: Double
+        package var pro: Bool
+        package var dim: Int
+        package var heads: Int
+        package var blocks: Int
+        package var layerNormEps: Double
     }
 
     /// The language model, in the terms of a Hugging Face `text_config`.
-    public struct Decoder: Sendable, Equatable {
-        public var modelType: String
-        public var hiddenSize: Int
-        public var layers: Int
-        public var heads: Int
-        public var keyValueHeads: Int
-        public var headDim: Int
-        public var intermediateSize: Int
-        public var vocabularySize: Int
-        public var rmsNormEps: Double
-        public var ropeTheta: Double
-        public var ropeScaling: RotaryScaling
-        public var tiesWordEmbeddings: Bool
+    package struct Decoder: Sendable, Equatable {
+        package var modelType: String
+        package var hiddenSize: Int
+        package var layers: Int
+        package var heads: Int
+        package var keyValueHeads: Int
+        package var headDim: Int
+        package var intermediateSize: Int
+        package var vocabularySize: Int
+        package var rmsNormEps: Double
+        package var ropeTheta: Double
+        package var ropeScaling: RotaryScaling
+        package var tiesWordEmbeddings: Bool
         /// Whether q, k and v have a bias (Qwen2: yes; Llama: `attention_bias`).
-        public var hasAttentionBias: Bool
+        package var hasAttentionBias: Bool
         /// Whether o has one too (Llama with `attention_bias`).
-        public var hasOutputBias: Bool
+        package var hasOutputBias: Bool
         /// Whether a position sees only earlier ones. Explicit: `craft_causal`, by default true.
-        public var isCausal: Bool
-        public var maxPositions: Int
+        package var isCausal: Bool
+        package var maxPositions: Int
         /// Standard deviation of fresh weights; Hugging Face's default is 0.02.
-        public var initializerRange: Double
+        package var initializerRange: Double
     }
 
-    public var imageSize: Int
-    public var patchSize: Int
+    package var imageSize: Int
+    package var patchSize: Int
     /// Images per decision. Released configurations do not say; see ``fixesCameras``.
-    public var cameras: Int
-    public var towers: [Tower]
+    package var cameras: Int
+    package var towers: [Tower]
     /// Widths from the fused tower features to the decoder; layer k is `projector.fc{k}`.
-    public var projectorDims: [Int]
-    public var queries: Int
-    public var actionDim: Int
-    public var chunk: Int
-    public var proprioDim: Int
+    package var projectorDims: [Int]
+    package var queries: Int
+    package var actionDim: Int
+    package var chunk: Int
+    package var proprioDim: Int
     /// Whether the policy sees the proprioception; without, it reads zeros in its place. `craft_proprio`, by default true.
-    public var usesProprio: Bool
+    package var usesProprio: Bool
     /// The action head. Released configurations do not say which; see ``fixesPolicy``.
-    public var policy: Policy
-    public var decoder: Decoder
+    package var policy: Policy
+    package var decoder: Decoder
     /// Text around an instruction, with `{instruction}` in its place.
-    public var promptTemplate: String
+    package var promptTemplate: String
     /// Text around a question, with `{question}` in its place.
-    public var questionTemplate: String
+    package var questionTemplate: String
 
     /// Whether the file settles the number of cameras and the kind of policy. A released configuration leaves both to
     /// the run: the first is 2 (VLA-Adapter) or 1 (OpenVLA), the second Pro, unless an action head's file shows it.
-    public var fixesCameras: Bool
-    public var fixesPolicy: Bool
+    package var fixesCameras: Bool
+    package var fixesPolicy: Bool
 
     /// The file's bytes, written back unchanged beside saved weights.
-    public var source: Data
+    package var source: Data
 
     /// Of whole patches: as in timm, pixels at the right and lower edge that fill none are left out (384 px give 27 patches of 14).
-    public var patchesPerImage: Int { (imageSize / patchSize) * (imageSize / patchSize) }
+    package var patchesPerImage: Int { (imageSize / patchSize) * (imageSize / patchSize) }
 
     func check(_ path: String) throws(ModelError) {
         func fail(_ sentence: String) -> ModelError { ModelError("\(path): \(sentence)") }

@@ -1,14 +1,14 @@
-public import Foundation
+package import Foundation
 
 /// Writes a vision-language model put together from pretrained parts: given tensors where there are some, fresh ones for
 /// the projector and the action queries.
-public enum AssembledModel {
+package enum AssembledModel {
     /// A tensor by its released name, made when it is written.
-    public struct Part {
-        public var shape: [Int]
-        public var make: () throws(FileError) -> [Float]
+    package struct Part {
+        package var shape: [Int]
+        package var make: () throws(FileError) -> [Float]
 
-        public init(shape: [Int], make: @escaping () throws(FileError) -> [Float]) {
+        package init(shape: [Int], make: @escaping () throws(FileError) -> [Float]) {
             self.shape = shape
             self.make = make
         }
@@ -17,7 +17,7 @@ public enum AssembledModel {
     /// - `config`: the bytes of config.json.
     /// - Throws: when a part has another shape than the configuration calls for, or is missing.
     /// - Returns: counts of given and of fresh values.
-    public static func write(
+    package static func write(
         config source: Data, parts: [String: Part], to folder: String, storage: ModelFolder.Storage, seed: UInt64
     ) throws -> (given: Int, fresh: Int) {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

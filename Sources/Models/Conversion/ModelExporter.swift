@@ -1,34 +1,34 @@
 internal import Foundation
-public import Tensors
+package import Tensors
 
 /// Writes a model folder anew: in another precision, in shards, with its adapter merged into the weights or beside them.
-public struct ModelExporter {
-    public struct Options: Sendable {
+package struct ModelExporter {
+    package struct Options: Sendable {
         /// Type of the backbone's floats; nil keeps each as it is stored, or float32 for merged ones.
-        public var storage: ModelFolder.Storage?
+        package var storage: ModelFolder.Storage?
         /// Whether the adapter is folded into the weights.
-        public var merges = false
+        package var merges = false
         /// Largest size of a file of weights, in bytes.
-        public var shardBytes = 5_000_000_000
+        package var shardBytes = 5_000_000_000
 
-        public init() {}
+        package init() {}
     }
 
-    public struct Report: Sendable {
-        public var tensors = 0
+    package struct Report: Sendable {
+        package var tensors = 0
         /// Modules whose update was merged.
-        public var mergedModules = 0
+        package var mergedModules = 0
         /// Largest difference of hidden states and actions between the folder that was read, with its adapter, and the
         /// one that was written, relative to the largest value; nil when nothing was merged.
-        public var difference: Double?
-        public var notes: [String] = []
+        package var difference: Double?
+        package var notes: [String] = []
     }
 
     private let folder: ModelFolder
     private let options: Options
     private let parallel: Parallel
 
-    public init(_ folder: ModelFolder, options: Options, parallel: Parallel) throws {
+    package init(_ folder: ModelFolder, options: Options, parallel: Parallel) throws {
         self.folder = folder
         self.options = options
         self.parallel = parallel
@@ -48,7 +48,7 @@ public struct ModelExporter {
     }
 
     /// Writes to `path`, which must not exist: it appears when everything is written and checked.
-    public func write(to path: String) throws -> Report {
+    package func write(to path: String) throws -> Report {
         let manager = FileManager.default
         guard !manager.fileExists(atPath: path) else {
             throw ModelError("\(path) exists already; choose a folder that does not")

@@ -1,12 +1,12 @@
 internal import Foundation
 
 /// Writes a model folder of an architecture with fresh random weights: every tensor of the released layout.
-public enum RandomModel {
+package enum RandomModel {
     /// - `config`: path of a config.json.
     /// - `withHead`: whether action head and proprioception projector are written too.
     /// - Returns: tensors and values of the vision-language model.
     @discardableResult
-    public static func write(
+    package static func write(
         config path: String, proPolicy: Bool?, to folder: String, storage: ModelFolder.Storage, seed: UInt64,
         withHead: Bool = true, shardBytes: Int = 5_000_000_000
     ) throws -> ModelCounts.Count {

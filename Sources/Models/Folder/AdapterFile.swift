@@ -2,14 +2,14 @@ internal import Formats
 internal import Foundation
 
 /// A low-rank adapter in PEFT's layout: `adapter_config.json` beside `adapter_model.safetensors`.
-public final class AdapterFile: Sendable {
-    public let file: SafetensorsFile
-    public let settings: AdapterSettings
+package final class AdapterFile: Sendable {
+    package let file: SafetensorsFile
+    package let settings: AdapterSettings
     /// `base_model_name_or_path`: the model that the adapter was trained on; may be empty.
-    public let baseModel: String
+    package let baseModel: String
 
     /// Opens the adapter in `folder`; nil when there is none.
-    public static func open(in folder: String) throws -> AdapterFile? {
+    package static func open(in folder: String) throws -> AdapterFile? {
         let weights = folder + "/adapter_model.safetensors"
         guard FileManager.default.fileExists(atPath: weights) else {
             if FileManager.default.fileExists(atPath: folder + "/adapter_model.bin") {

@@ -1,8 +1,8 @@
 /// Every tensor that a checkpoint of an architecture holds, in the order of the released files: those that craft computes
 /// with and those that only travel along (a tower's last block, final norm and pooling head, an unused FiLM layer).
-public struct CheckpointLayout: Sendable {
+package struct CheckpointLayout: Sendable {
     /// The parts that counts are given for.
-    public enum Part: String, Sendable, CaseIterable, Codable {
+    package enum Part: String, Sendable, CaseIterable, Codable {
         case featurizer = "vision_backbone.featurizer"
         case fusedFeaturizer = "vision_backbone.fused_featurizer"
         case projector = "projector"
@@ -12,44 +12,44 @@ public struct CheckpointLayout: Sendable {
         case proprioProjector = "proprio_projector"
 
         /// Whether the part is in the vision-language model's file.
-        public var isBackbone: Bool { self != .actionHead && self != .proprioProjector }
+        package var isBackbone: Bool { self != .actionHead && self != .proprioProjector }
     }
 
-    public struct Entry: Sendable {
-        public let name: String
-        public let shape: [Int]
-        public let part: Part
+    package struct Entry: Sendable {
+        package let name: String
+        package let shape: [Int]
+        package let part: Part
         /// Whether the model computes with it.
-        public let isUsed: Bool
+        package let isUsed: Bool
 
-        public var count: Int { shape.reduce(1, *) }
+        package var count: Int { shape.reduce(1, *) }
     }
 
     /// A linear layer of the vision-language model, or the convolution over patches: what PEFT's `all-linear` adapts.
-    public struct Module: Sendable {
-        public let name: String
+    package struct Module: Sendable {
+        package let name: String
         /// Shape of the weight, [outputs, inputs...].
-        public let weightShape: [Int]
+        package let weightShape: [Int]
         /// Whether a gradient can reach it.
-        public let isUsed: Bool
+        package let isUsed: Bool
 
-        public func adapterShapes(rank: Int) -> (a: [Int], b: [Int]) {
+        package func adapterShapes(rank: Int) -> (a: [Int], b: [Int]) {
             let inputs = Array(weightShape.dropFirst())
             return ([rank] + inputs, [weightShape[0], rank] + (inputs.count > 1 ? [1, 1] : []))
         }
 
         /// The last component of the name, by which `target_modules` lists modules.
-        public var baseName: String {
+        package var baseName: String {
             String(name[(name.lastIndex(of: ".").map(name.index(after:)) ?? name.startIndex)...])
         }
     }
 
-    public private(set) var entries: [Entry] = []
-    public private(set) var modules: [Module] = []
+    package private(set) var entries: [Entry] = []
+    package private(set) var modules: [Module] = []
     /// Where each entry is, by name.
-    public let index: [String: Int]
+    package let index: [String: Int]
 
-    public init(_ config: ModelConfig) {
+    package init(_ config: ModelConfig) {
         var builder = Builder()
         for tower in config.towers { builder.add(tower, of: config) }
         builder.part = .projector
@@ -70,12 +70,12 @@ public struct CheckpointLayout: Sendable {
         index = Dictionary(uniqueKeysWithValues: builder.entries.enumerated().map { ($1.name, $0) })
     }
 
-    public subscript(name: String) -> Entry? { index[name].map { entries[$0] } }
+    package subscript(name: String) -> Entry? { index[name].map { entries[$0] } }
 
-    public func entries(of part: Part) -> [Entry] { entries.filter { $0.part == part } }
+    package func entries(of part: Part) -> [Entry] { entries.filter { $0.part == part } }
 
     /// Values in the adapters of `modules`, or of all of them.
-    public func adapterCount(rank: Int, modules selected: Set<String>? = nil) -> Int {
+    package func adapterCount(rank: Int, modules selected: Set<String>? = nil) -> Int {
         modules.reduce(0) { total, module in
             guard selected?.contains(module.name) ?? true else { return total }
             let (a, b) = module.adapterShapes(rank: rank)

@@ -1,9 +1,9 @@
 internal import Foundation
-public import Tensors
+package import Tensors
 
 extension ModelFolder {
     /// Types that weights can be written as.
-    public typealias Storage = SafetensorsWriter.Tensor.FloatStorage
+    package typealias Storage = SafetensorsWriter.Tensor.FloatStorage
 
     /// Writes a model in the layout that ``ModelFolder`` reads: the whole vision-language model, or, when it was tuned by
     /// adapters, `lora_adapter/` with the action queries in it; head and proprioception projector beside them.
@@ -12,7 +12,7 @@ extension ModelFolder {
     ///   untied head, tokeniser files) is carried over.
     /// - `weights`: where the parameters' values are, by id; nil takes the model's own.
     /// - `storage`: type of the backbone's tensors in the file. Adapters, head and projector are float32.
-    public static func save(
+    package static func save(
         _ model: VLAModel, to folder: String, source: ModelFolder?, weights: [WeightValues]? = nil,
         storage: Storage = .f32, withHead: Bool = true
     ) throws {

@@ -1,46 +1,46 @@
 internal import Foundation
-public import Tensors
+package import Tensors
 
 /// A model on disk: `config.json`, the vision-language model in one or several safetensors files, and, when it has been
 /// fine-tuned, the action head, the proprioception projector and a low-rank adapter beside them, in VLA-Adapter's layout
 /// and names.
-public final class ModelFolder {
-    public let path: String
-    public let config: ModelConfig
-    public let layout: CheckpointLayout
+package final class ModelFolder {
+    package let path: String
+    package let config: ModelConfig
+    package let layout: CheckpointLayout
     /// The vision-language model; nil for a folder with a configuration alone. A folder that holds an adapter without
     /// its base has that of the folder which the adapter's configuration names.
-    public let backbone: TensorFiles?
+    package let backbone: TensorFiles?
     /// `action_head--*checkpoint.safetensors`, when there is one.
-    public let actionHead: SafetensorsFile?
+    package let actionHead: SafetensorsFile?
     /// `proprio_projector--*checkpoint.safetensors`, when there is one.
-    public let proprioProjector: SafetensorsFile?
+    package let proprioProjector: SafetensorsFile?
     /// `lora_adapter/`, when there is one.
-    public let adapter: AdapterFile?
-    public var adapterSettings: AdapterSettings? { adapter?.settings }
+    package let adapter: AdapterFile?
+    package var adapterSettings: AdapterSettings? { adapter?.settings }
 
     /// Choices that a released configuration leaves open, or that replace its own.
-    public struct Choices: Sendable {
+    package struct Choices: Sendable {
         /// Images per decision, where the configuration does not say.
-        public var cameras: Int?
+        package var cameras: Int?
         /// Whether the action head is the Pro one. A folder with an action head keeps that one.
-        public var proPolicy: Bool?
+        package var proPolicy: Bool?
         /// Side of the images in pixels; position embeddings are resampled.
-        public var imageSize: Int?
+        package var imageSize: Int?
         /// Whether the policy sees the proprioception.
-        public var usesProprio: Bool?
+        package var usesProprio: Bool?
         /// Numbers of an action and of a state, for a head and a projector that the folder does not have yet.
-        public var actionDim: Int?
-        public var proprioDim: Int?
+        package var actionDim: Int?
+        package var proprioDim: Int?
         /// Folder of the base model of an adapter.
-        public var base: String?
+        package var base: String?
         /// Whether an adapter in the folder takes part.
-        public var usesAdapter = true
+        package var usesAdapter = true
 
-        public init() {}
+        package init() {}
     }
 
-    public init(path: String, choices: Choices = Choices()) throws {
+    package init(path: String, choices: Choices = Choices()) throws {
         self.path = path
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue else {
@@ -74,10 +74,10 @@ public final class ModelFolder {
     }
 
     /// Tokeniser beside the weights.
-    public var tokenizerPath: String { path + "/tokenizer.json" }
+    package var tokenizerPath: String { path + "/tokenizer.json" }
 
     /// The file and stored name of a parameter, or nil when this folder does not have it.
-    public func location(of name: String) -> (file: SafetensorsFile, name: String)? {
+    package func location(of name: String) -> (file: SafetensorsFile, name: String)? {
         func find(_ file: SafetensorsFile?, _ candidates: [String]) -> (SafetensorsFile, String)? {
             guard let file, let name = candidates.first(where: { file.entry($0) != nil }) else { return nil }
             return (file, name)
@@ -97,7 +97,7 @@ public final class ModelFolder {
     /// - Returns: names that no file has, for the caller to initialise: whole parts, or the action queries, which base
     ///   models lack.
     /// - Throws: when a file that is there lacks one of its tensors or holds another shape.
-    public func load(into model: VLAModel, needsBase: Bool = true) throws -> [String] {
+    package func load(into model: VLAModel, needsBase: Bool = true) throws -> [String] {
         if needsBase, let missingBase { throw ModelError(missingBase) }
         var absent: [String] = []
         var missing: [String: [String]] = [:]
@@ -131,7 +131,7 @@ public final class ModelFolder {
     }
 
     /// A parameter's values where the file has them, when they can be used as they are there.
-    public static func mappedWeights(
+    package static func mappedWeights(
         of parameter: Parameter, in file: SafetensorsFile, as stored: String
     ) -> WeightValues? {
         guard file.entry(stored)?.shape == parameter.shape, let values = file.mappedWeights(stored) else { return nil }
@@ -141,7 +141,7 @@ public final class ModelFolder {
     }
 
     /// Copies a parameter's values as float32, [count], position embeddings resampled where the grid is another.
-    public func copyValues(
+    package func copyValues(
         of parameter: Parameter, from file: SafetensorsFile, as stored: String, into target: UnsafeMutablePointer<Float>
     ) throws {
         let entry = try file.requiredEntry(stored)
@@ -162,7 +162,7 @@ public final class ModelFolder {
 
     /// The first stored tensor of a model's that holds NaN or an infinity, as an error; nil when all are numbers. Reads every
     /// weight, so it is for explaining what went wrong.
-    public func nonFiniteTensor(of model: VLAModel) -> FileError? {
+    package func nonFiniteTensor(of model: VLAModel) -> FileError? {
         for parameter in model.parameters.parameters {
             guard let (file, stored) = location(of: parameter.name), let entry = file.entry(stored),
                 !file.isFinite(entry)
@@ -198,7 +198,7 @@ public final class ModelFolder {
     }
 
     /// Why the weights that an adapter belongs to are not there; nil when they are, or nothing says where they should be.
-    public var missingBase: String? {
+    package var missingBase: String? {
         guard backbone == nil, let base = adapter?.baseModel, !base.isEmpty else { return nil }
         return "\(path)/lora_adapter belongs to the model in '\(base)', and there is no model.safetensors there"
             + (base.hasPrefix("/") ? "" : " as seen from this folder") + "; name its folder with --base"

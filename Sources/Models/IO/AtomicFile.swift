@@ -8,8 +8,8 @@ import Synchronization
 /// all of the new one. Dropping the object without committing removes the temporary file.
 ///
 /// Temporary files end in `.partial`; readers of a folder may ignore that suffix. Not safe to use from two threads.
-public final class AtomicFile {
-    public let path: String
+package final class AtomicFile {
+    package let path: String
     private let temporaryPath: String
     private var descriptor: Int32
     private var committed = false
@@ -17,7 +17,7 @@ public final class AtomicFile {
     private static let counter = Atomic<Int>(0)
 
     /// Creates the temporary file beside `path`. The folder must exist.
-    public init(path: String) throws(FileError) {
+    package init(path: String) throws(FileError) {
         self.path = path
         let serial = Self.counter.wrappingAdd(1, ordering: .relaxed).newValue
         temporaryPath = "\(path).\(getpid())-\(serial).partial"
@@ -33,15 +33,15 @@ public final class AtomicFile {
     }
 
     /// Appends bytes.
-    public func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
+    package func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
         try FileDescriptors.write(bytes, to: descriptor, path: path)
     }
 
-    public func write(_ text: String) throws(FileError) {
+    package func write(_ text: String) throws(FileError) {
         try write(Array(text.utf8))
     }
 
-    public func write(_ bytes: [UInt8]) throws(FileError) {
+    package func write(_ bytes: [UInt8]) throws(FileError) {
         try FileDescriptors.write(bytes, to: descriptor, path: path)
     }
 
@@ -50,7 +50,7 @@ public final class AtomicFile {
     /// - Parameter replacing: false leaves a file of that name as it is.
     /// - Returns: whether the content is there; of several processes that do not replace, one gets true.
     @discardableResult
-    public func commit(replacing: Bool = true) throws(FileError) -> Bool {
+    package func commit(replacing: Bool = true) throws(FileError) -> Bool {
         precondition(descriptor >= 0, "commit() called twice on \(path)")
         guard fsync(descriptor) == 0 else { throw FileError(path: path, couldNot: "flush the file", code: errno) }
         let closed = close(descriptor)
@@ -71,11 +71,11 @@ public final class AtomicFile {
     }
 
     /// Writes a whole file at once.
-    public static func write(_ text: String, to path: String) throws(FileError) {
+    package static func write(_ text: String, to path: String) throws(FileError) {
         try write(Array(text.utf8), to: path)
     }
 
-    public static func write(_ bytes: [UInt8], to path: String) throws(FileError) {
+    package static func write(_ bytes: [UInt8], to path: String) throws(FileError) {
         let file = try AtomicFile(path: path)
         try file.write(bytes)
         try file.commit()

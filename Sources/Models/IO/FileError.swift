@@ -4,17 +4,17 @@ import Foundation
 ///
 /// `description` is a sentence that names the file and says what was expected, what was found and, where there is one,
 /// what to do. It is shown to users as it stands.
-public struct FileError: Error, Equatable, CustomStringConvertible {
-    public let path: String
-    public let description: String
+package struct FileError: Error, Equatable, CustomStringConvertible {
+    package let path: String
+    package let description: String
 
-    public init(path: String, _ sentence: String) {
+    package init(path: String, _ sentence: String) {
         self.path = path
         self.description = "\(path): \(sentence)"
     }
 
     /// The error of a failed system call: `action` completes "could not ...", for example "write to the file".
-    public init(path: String, couldNot action: String, code: Int32) {
+    package init(path: String, couldNot action: String, code: Int32) {
         self.init(path: path, "could not \(action): \(Self.reason(code))")
     }
 

@@ -6,9 +6,9 @@ internal import Kernels
 /// Quantised types that small released models use: Q4_0, Q4_1, Q8_0 and Q6_K, beside F32, F16 and BF16.
 ///
 /// - Throws (all members): ``FileError`` naming the file, the key or tensor, what was expected and what was found.
-public final class GGUFFile {
+package final class GGUFFile {
     /// A value of the metadata.
-    public enum Value: Sendable {
+    package enum Value: Sendable {
         case integer(Int)
         case number(Double)
         case bool(Bool)
@@ -19,22 +19,22 @@ public final class GGUFFile {
         case other
     }
 
-    public struct Entry: Sendable {
-        public let name: String
+    package struct Entry: Sendable {
+        package let name: String
         /// Row-major shape, outermost first (the file stores the reverse).
-        public let shape: [Int]
+        package let shape: [Int]
         let type: GGUFType
         let byteRange: Range<Int>
 
-        public var count: Int { shape.reduce(1, *) }
+        package var count: Int { shape.reduce(1, *) }
     }
 
-    public let path: String
-    public private(set) var metadata: [String: Value] = [:]
-    public private(set) var entries: [String: Entry] = [:]
+    package let path: String
+    package private(set) var metadata: [String: Value] = [:]
+    package private(set) var entries: [String: Entry] = [:]
     private let bytes: Data
 
-    public init(path: String) throws(FileError) {
+    package init(path: String) throws(FileError) {
         self.path = path
         do { bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped) } catch {
             throw FileError(path: path, "cannot be read: \(error.localizedDescription)")
@@ -77,12 +77,12 @@ public final class GGUFFile {
         }
     }
 
-    public func integer(_ key: String) -> Int? {
+    package func integer(_ key: String) -> Int? {
         if case .integer(let value) = metadata[key] { return value }
         return nil
     }
 
-    public func number(_ key: String) -> Double? {
+    package func number(_ key: String) -> Double? {
         switch metadata[key] {
         case .number(let value): return value
         case .integer(let value): return Double(value)
@@ -90,23 +90,23 @@ public final class GGUFFile {
         }
     }
 
-    public func text(_ key: String) -> String? {
+    package func text(_ key: String) -> String? {
         if case .text(let value) = metadata[key] { return value }
         return nil
     }
 
-    public func texts(_ key: String) -> [String]? {
+    package func texts(_ key: String) -> [String]? {
         if case .texts(let value) = metadata[key] { return value }
         return nil
     }
 
-    public func integers(_ key: String) -> [Int]? {
+    package func integers(_ key: String) -> [Int]? {
         if case .integers(let value) = metadata[key] { return value }
         return nil
     }
 
     /// All values of a tensor, row-major, as float32.
-    public func floats(_ name: String, shape: [Int]) throws(FileError) -> [Float] {
+    package func floats(_ name: String, shape: [Int]) throws(FileError) -> [Float] {
         guard let entry = entries[name] else { throw FileError(path: path, "has no tensor '\(name)'") }
         guard entry.shape == shape else {
             throw FileError(path: path, "tensor '\(name)': expected shape \(shape), found \(entry.shape)")

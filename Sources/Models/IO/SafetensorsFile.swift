@@ -11,30 +11,30 @@ import Kernels
 /// ends the process when the missing part is read. Replacing it by a rename, as ``SafetensorsWriter`` does, is safe.
 ///
 /// - Throws (all members): ``FileError``, which names the file and the tensor, what was expected and what was found.
-public final class SafetensorsFile: Sendable {
+package final class SafetensorsFile: Sendable {
     /// One tensor of the file.
-    public struct Entry: Sendable, Equatable {
-        public let name: String
-        public let dtype: SafetensorsType
-        public let shape: [Int]
+    package struct Entry: Sendable, Equatable {
+        package let name: String
+        package let dtype: SafetensorsType
+        package let shape: [Int]
         /// Where the data are, in bytes from the start of the file.
-        public let byteRange: Range<Int>
+        package let byteRange: Range<Int>
 
         /// Number of elements.
-        public var count: Int { dtype.size.map { byteRange.count / $0 } ?? shape.reduce(1, &*) }
+        package var count: Int { dtype.size.map { byteRange.count / $0 } ?? shape.reduce(1, &*) }
     }
 
-    public let path: String
+    package let path: String
     /// Names of the tensors, in the order of their data.
-    public let names: [String]
+    package let names: [String]
     /// The header's `__metadata__`; empty when there is none.
-    public let metadata: [String: String]
+    package let metadata: [String: String]
 
     private let entries: [String: Entry]
     // Read-only memory that lives as long as the object: safe to read from any thread.
     private nonisolated(unsafe) let mapping: UnsafeRawBufferPointer
 
-    public init(path: String) throws(FileError) {
+    package init(path: String) throws(FileError) {
         self.path = path
         let mapping = try Self.map(path)
         do throws(FileError) {
@@ -61,10 +61,10 @@ public final class SafetensorsFile: Sendable {
 
     // MARK: - Looking up
 
-    public func entry(_ name: String) -> Entry? { entries[name] }
+    package func entry(_ name: String) -> Entry? { entries[name] }
 
     /// The entry of a tensor that must be there.
-    public func requiredEntry(_ name: String) throws(FileError) -> Entry {
+    package func requiredEntry(_ name: String) throws(FileError) -> Entry {
         if let entry = entries[name] { return entry }
         throw FileError(path: path, "has no tensor '\(name)'\(suggestion(for: name))")
     }
@@ -80,7 +80,7 @@ public final class SafetensorsFile: Sendable {
     // MARK: - Floating point
 
     /// All elements of an F32, F16, BF16 or F64 tensor, row-major, as float32.
-    public func floats(_ name: String) throws(FileError) -> [Float] {
+    package func floats(_ name: String) throws(FileError) -> [Float] {
         let entry = try requiredEntry(name)
         try checkFloating(entry)
         return [Float](unsafeUninitializedCapacity: entry.count) { buffer, initialized in
@@ -92,7 +92,7 @@ public final class SafetensorsFile: Sendable {
     /// Converts a tensor to float32 and stores it at `destination`, which has room for `count` elements.
     ///
     /// - Parameter shape: when given, the tensor must have exactly this shape; otherwise only `count` is compared.
-    public func copyFloats(
+    package func copyFloats(
         _ name: String, shape: [Int]? = nil, into destination: UnsafeMutablePointer<Float>, count: Int
     ) throws(FileError) {
         let entry = try requiredEntry(name)
@@ -118,7 +118,7 @@ public final class SafetensorsFile: Sendable {
     }
 
     /// Whether every element of a floating-point tensor is a number; true for other types.
-    public func isFinite(_ entry: Entry) -> Bool {
+    package func isFinite(_ entry: Entry) -> Bool {
         guard let source = pointer(to: entry) else { return true }
         defer { release(entry) }
         /// Whether any element has all bits of the exponent set.
@@ -149,7 +149,7 @@ public final class SafetensorsFile: Sendable {
     /// The elements in place, or nil when the tensor is not there, is not F32 or is not aligned to 4 bytes.
     ///
     /// The pointer is valid while the file object lives.
-    public func mappedFloats(_ name: String) -> UnsafePointer<Float>? {
+    package func mappedFloats(_ name: String) -> UnsafePointer<Float>? {
         guard let entry = entries[name], entry.dtype == .f32, let start = pointer(to: entry),
             Int(bitPattern: start) % MemoryLayout<Float>.alignment == 0
         else { return nil }
@@ -162,7 +162,7 @@ public final class SafetensorsFile: Sendable {
     // MARK: - Integers
 
     /// All elements of an integer or boolean tensor, row-major.
-    public func integers(_ name: String) throws(FileError) -> [Int64] {
+    package func integers(_ name: String) throws(FileError) -> [Int64] {
         let entry = try requiredEntry(name)
         switch entry.dtype {
         case .i64: return elements(entry, Int64.self) { $0 }
@@ -181,7 +181,7 @@ public final class SafetensorsFile: Sendable {
     }
 
     /// The bytes of a tensor as they are in the file, valid only during the call.
-    public func withBytes<Result>(_ entry: Entry, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result
+    package func withBytes<Result>(_ entry: Entry, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result
     {
         try body(UnsafeRawBufferPointer(rebasing: mapping[entry.byteRange]))
     }

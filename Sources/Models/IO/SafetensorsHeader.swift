@@ -1,5 +1,5 @@
 /// Element types of the safetensors format.
-public enum SafetensorsType: Sendable, Hashable {
+package enum SafetensorsType: Sendable, Hashable {
     case f64, f32, f16, bf16, f8e5m2, f8e4m3, i64, i32, i16, i8, u64, u32, u16, u8, bool
     /// A type that craft does not compute with, by the file's name for it: F8_E8M0, F4, C64, and what comes later. Such tensors
     /// are carried along byte by byte.
@@ -11,16 +11,16 @@ public enum SafetensorsType: Sendable, Hashable {
         (.u32, "U32", 4), (.u16, "U16", 2), (.u8, "U8", 1), (.bool, "BOOL", 1),
     ]
 
-    public init(name: String) { self = Self.names.first { $0.name == name }?.type ?? .other(name) }
+    package init(name: String) { self = Self.names.first { $0.name == name }?.type ?? .other(name) }
 
     /// As in a file.
-    public var rawValue: String {
+    package var rawValue: String {
         if case .other(let name) = self { return name }
         return Self.names.first { $0.type == self }?.name ?? ""
     }
 
     /// Bytes of one element; nil for types that craft does not know.
-    public var size: Int? { Self.names.first { $0.type == self }?.size }
+    package var size: Int? { Self.names.first { $0.type == self }?.size }
 }
 
 /// The JSON header of a safetensors file, checked against the format's rules.

@@ -5,9 +5,9 @@ import Kernels
 /// Tensors are streamed from their sources in pieces; nothing is gathered in memory. The data begin at a multiple of 64
 /// bytes and tensors of wide elements come first, so each one is aligned to its element when the file is mapped. The
 /// same tensors and metadata give the same bytes. The file appears complete or not at all (``AtomicFile``).
-public enum SafetensorsWriter {
+package enum SafetensorsWriter {
     /// One tensor to write: a name, a shape, the type it gets in the file, and where its elements are.
-    public struct Tensor {
+    package struct Tensor {
         enum Source {
             case floats([Float])
             case floatMemory(UnsafePointer<Float>)
@@ -18,13 +18,13 @@ public enum SafetensorsWriter {
             case stored(SafetensorsFile, SafetensorsFile.Entry)
         }
 
-        public let name: String
-        public let shape: [Int]
-        public let dtype: SafetensorsType
+        package let name: String
+        package let shape: [Int]
+        package let dtype: SafetensorsType
         let source: Source
 
         /// Types that float32 elements can be stored as.
-        public enum FloatStorage: String, Sendable, CaseIterable {
+        package enum FloatStorage: String, Sendable, CaseIterable {
             /// As they are.
             case f32
             /// Rounded to nearest even.
@@ -40,22 +40,22 @@ public enum SafetensorsWriter {
         }
 
         /// Row-major float32 elements; as many as the shape holds.
-        public init(_ name: String, shape: [Int], floats: [Float], as storage: FloatStorage = .f32) {
+        package init(_ name: String, shape: [Int], floats: [Float], as storage: FloatStorage = .f32) {
             (self.name, self.shape, dtype, source) = (name, shape, storage.dtype, .floats(floats))
         }
 
         /// Row-major float32 elements at `pointer`, which must stay valid and unchanged until the write returns.
-        public init(_ name: String, shape: [Int], pointer: UnsafePointer<Float>, as storage: FloatStorage = .f32) {
+        package init(_ name: String, shape: [Int], pointer: UnsafePointer<Float>, as storage: FloatStorage = .f32) {
             (self.name, self.shape, dtype, source) = (name, shape, storage.dtype, .floatMemory(pointer))
         }
 
         /// Row-major 64-bit integers, stored as I64.
-        public init(_ name: String, shape: [Int], integers: [Int64]) {
+        package init(_ name: String, shape: [Int], integers: [Int64]) {
             (self.name, self.shape, dtype, source) = (name, shape, .i64, .integers(integers))
         }
 
         /// Row-major float32 elements that are made when their turn to be written comes, and dropped after.
-        public init(
+        package init(
             _ name: String, shape: [Int], as storage: FloatStorage, make: @escaping () throws(FileError) -> [Float]
         ) {
             (self.name, self.shape, dtype, source) = (name, shape, storage.dtype, .deferred(make))
@@ -72,7 +72,7 @@ public enum SafetensorsWriter {
         }
 
         /// A tensor of another file, byte for byte, or converted when its floats are to be stored as another type.
-        public init(
+        package init(
             _ name: String, copying entry: SafetensorsFile.Entry, of file: SafetensorsFile,
             as storage: FloatStorage? = nil
         ) {
@@ -93,7 +93,7 @@ public enum SafetensorsWriter {
         }
 
         /// Raw bytes, stored as U8.
-        public init(_ name: String, shape: [Int], bytes: [UInt8]) {
+        package init(_ name: String, shape: [Int], bytes: [UInt8]) {
             (self.name, self.shape, dtype, source) = (name, shape, .u8, .bytes(bytes))
         }
 
@@ -114,7 +114,7 @@ public enum SafetensorsWriter {
     ///
     /// - Throws: ``FileError`` when a name repeats, a shape does not match its elements, a number is not finite or too large for its
     ///   type in the file, or the file cannot be written.
-    public static func write(
+    package static func write(
         _ tensors: [Tensor], metadata: [String: String] = [:], to path: String
     ) throws(FileError) {
         // A stable sort: equal sizes keep the caller's order.

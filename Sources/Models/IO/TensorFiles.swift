@@ -2,16 +2,16 @@ internal import Formats
 internal import Foundation
 
 /// The tensors of a model in one safetensors file, or in several with an index that says which holds what.
-public final class TensorFiles: Sendable {
+package final class TensorFiles: Sendable {
     /// The file or the index, for messages.
-    public let path: String
-    public let files: [SafetensorsFile]
+    package let path: String
+    package let files: [SafetensorsFile]
     /// All names, in the order of the files' data.
-    public let names: [String]
+    package let names: [String]
     private let owners: [String: Int]
 
     /// Opens `<stem>.safetensors`, or the files that `<stem>.safetensors.index.json` lists; nil when neither is there.
-    public static func open(in folder: String, stem: String = "model") throws -> TensorFiles? {
+    package static func open(in folder: String, stem: String = "model") throws -> TensorFiles? {
         let single = "\(folder)/\(stem).safetensors"
         if FileManager.default.fileExists(atPath: single) { return TensorFiles(try SafetensorsFile(path: single)) }
         let index = single + ".index.json"
@@ -23,7 +23,7 @@ public final class TensorFiles: Sendable {
         return nil
     }
 
-    public init(_ file: SafetensorsFile) {
+    package init(_ file: SafetensorsFile) {
         path = file.path
         files = [file]
         names = file.names
@@ -67,7 +67,7 @@ public final class TensorFiles: Sendable {
     }
 
     /// The file that holds a tensor.
-    public func file(of name: String) -> SafetensorsFile? { owners[name].map { files[$0] } }
+    package func file(of name: String) -> SafetensorsFile? { owners[name].map { files[$0] } }
 
-    public func entry(_ name: String) -> SafetensorsFile.Entry? { file(of: name)?.entry(name) }
+    package func entry(_ name: String) -> SafetensorsFile.Entry? { file(of: name)?.entry(name) }
 }

@@ -1,10 +1,10 @@
 /// Tensor and parameter counts of an architecture, from its configuration alone.
-public struct ModelCounts: Sendable, Codable {
-    public struct Count: Sendable, Codable, Equatable {
-        public var tensors = 0
-        public var parameters = 0
+package struct ModelCounts: Sendable, Codable {
+    package struct Count: Sendable, Codable, Equatable {
+        package var tensors = 0
+        package var parameters = 0
 
-        public init(tensors: Int = 0, parameters: Int = 0) {
+        package init(tensors: Int = 0, parameters: Int = 0) {
             (self.tensors, self.parameters) = (tensors, parameters)
         }
 
@@ -18,20 +18,20 @@ public struct ModelCounts: Sendable, Codable {
     }
 
     /// Parts of the vision-language model, in file order.
-    public var parts: [String: Count]
-    public var backbone: Count
-    public var basePolicy: Count
-    public var proPolicy: Count
-    public var proprioProjector: Count
-    public var actionQueries: Count
+    package var parts: [String: Count]
+    package var backbone: Count
+    package var basePolicy: Count
+    package var proPolicy: Count
+    package var proprioProjector: Count
+    package var actionQueries: Count
     /// Adapters on every linear layer, by the rank asked for.
-    public var rank: Int
-    public var adapter: Count
+    package var rank: Int
+    package var adapter: Count
     /// What the optimizer changes: adapters, action queries, policy and proprioception projector.
-    public var trainableBase: Int { trainable(basePolicy) }
-    public var trainablePro: Int { trainable(proPolicy) }
+    package var trainableBase: Int { trainable(basePolicy) }
+    package var trainablePro: Int { trainable(proPolicy) }
 
-    public init(_ config: ModelConfig, rank: Int) {
+    package init(_ config: ModelConfig, rank: Int) {
         func layout(pro: Bool) -> CheckpointLayout {
             var variant = config
             variant.policy.pro = pro
@@ -57,7 +57,7 @@ public struct ModelCounts: Sendable, Codable {
     }
 
     /// A table for the terminal.
-    public var lines: [String] {
+    package var lines: [String] {
         var rows: [(String, Count)] = CheckpointLayout.Part.allCases.compactMap { part in
             parts[part.rawValue].map { ("  " + part.rawValue, $0) }
         }

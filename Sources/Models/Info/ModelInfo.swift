@@ -1,30 +1,30 @@
 /// What a model folder holds, compared with what its configuration calls for.
-public struct ModelInfo: Sendable, Codable {
-    public struct Part: Sendable, Codable {
-        public var name: String
+package struct ModelInfo: Sendable, Codable {
+    package struct Part: Sendable, Codable {
+        package var name: String
         /// The file, or the index of several.
-        public var file: String?
+        package var file: String?
         /// Stored tensors and values.
-        public var tensors: Int
-        public var parameters: Int
+        package var tensors: Int
+        package var parameters: Int
         /// Types of the stored tensors.
-        public var dtypes: [String]
+        package var dtypes: [String]
     }
 
-    public var path: String
-    public var architecture: [String]
-    public var parts: [Part]
+    package var path: String
+    package var architecture: [String]
+    package var parts: [Part]
     /// Tensors that the model computes with and no file has.
-    public var missing: [String]
+    package var missing: [String]
     /// Tensors of the released layout that no file has and nothing computes with.
-    public var missingUnused: [String]
+    package var missingUnused: [String]
     /// Stored tensors that the architecture does not know.
-    public var unexpected: [String]
+    package var unexpected: [String]
     /// Stored tensors of another shape than the configuration calls for, in words.
-    public var mismatched: [String]
-    public var notes: [String]
+    package var mismatched: [String]
+    package var notes: [String]
 
-    public init(_ folder: ModelFolder) {
+    package init(_ folder: ModelFolder) {
         path = folder.path
         architecture = folder.config.summary
         parts = []
@@ -95,7 +95,7 @@ public struct ModelInfo: Sendable, Codable {
     }
 
     /// For the terminal.
-    public var lines: [String] {
+    package var lines: [String] {
         var lines = [path] + architecture.map { "  " + $0 } + [""]
         lines.append(ModelCounts.line("part", "tensors", "parameters") + "  dtype")
         for part in parts {
@@ -152,7 +152,7 @@ extension ModelFolder {
 
 extension ModelConfig {
     /// The architecture in a few lines.
-    public var summary: [String] {
+    package var summary: [String] {
         let grid = imageSize / patchSize
         var lines = towers.map { tower in
             "tower \(tower.prefix): \(tower.kind), width \(tower.dim), \(tower.depth) blocks (output of block "

@@ -5,18 +5,18 @@ internal import Tensors
 internal import Training
 
 /// What can be said about how a checkpoint is served.
-public struct PolicyOptions: Sendable {
+package struct PolicyOptions: Sendable {
     /// Key in `dataset_statistics.json`; nil takes the only one.
-    public var dataset: String?
+    package var dataset: String?
     /// Folder of the base model of an adapter; nil takes the one that the adapter names.
-    public var base: String?
+    package var base: String?
     /// Whether images are cropped at the centre; nil does as the run was trained, and crops for a model folder.
-    public var centreCrop: Bool?
+    package var centreCrop: Bool?
     /// Whether images that come as pixels or PNG are compressed as JPEG and decoded first, as the training data were.
-    public var compresses = true
-    public var threads = ProcessInfo.processInfo.activeProcessorCount
+    package var compresses = true
+    package var threads = ProcessInfo.processInfo.activeProcessorCount
 
-    public init() {}
+    package init() {}
 }
 
 /// A fine-tuned model that answers observations with chunks of actions.

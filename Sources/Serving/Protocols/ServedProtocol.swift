@@ -1,5 +1,5 @@
 /// What a connection speaks.
-public enum ServedProtocol: String, CaseIterable, Sendable {
+package enum ServedProtocol: String, CaseIterable, Sendable {
     /// Either, told by the client's first message.
     ///
     /// openpi clients wait for a map with whatever the server says about itself; vla-eval clients say hello and wait for

@@ -7,13 +7,13 @@ internal import NIOWebSocket
 /// Serves a policy to robots and simulators over WebSocket, with a few pages over HTTP on the same port.
 ///
 /// One event loop does all networking; the policy runs on a thread of its own, one observation at a time.
-public final class PolicyServer: Sendable {
+package final class PolicyServer: Sendable {
     /// Where it listens.
-    public let host: String
+    package let host: String
     /// The real port, also when any was asked for.
-    public let port: Int
+    package let port: Int
     /// What whoever serves the policy should know.
-    public let notes: [String]
+    package let notes: [String]
     private let group: MultiThreadedEventLoopGroup
     private let channel: any Channel
     private let state: NIOLoopBound<ServerState>
@@ -24,7 +24,7 @@ public final class PolicyServer: Sendable {
     ///   `dataset_statistics.json`.
     /// - Throws: an error in words when the checkpoint is not a policy, an option is out of range, or the address is
     ///   taken.
-    public convenience init(
+    package convenience init(
         checkpoint: String, policy: PolicyOptions = PolicyOptions(), options: ServerOptions = ServerOptions()
     ) throws {
         try self.init(policy: try Policy(checkpoint: checkpoint, options: policy), options: options)
@@ -70,7 +70,7 @@ public final class PolicyServer: Sendable {
     }
 
     /// Answers the observation that is with the policy, closes every connection, and returns.
-    public func stop() {
+    package func stop() {
         try? channel.close().wait()
         let state = state
         let stopped = group.next().flatSubmit { state.value.stop() }

@@ -1,26 +1,26 @@
 /// Where and how a policy is served.
-public struct ServerOptions: Sendable {
-    public var host = "127.0.0.1"
+package struct ServerOptions: Sendable {
+    package var host = "127.0.0.1"
     /// 0 takes any free port.
-    public var port = 8000
-    public var served = ServedProtocol.auto
+    package var port = 8000
+    package var served = ServedProtocol.auto
     /// WebSocket connections at a time.
-    public var maximumClients = 16
+    package var maximumClients = 16
     /// Observations that wait for the policy at a time, of all clients.
-    public var maximumQueue = 32
+    package var maximumQueue = 32
     /// Bytes of one message.
-    public var maximumMessage = 16 << 20
+    package var maximumMessage = 16 << 20
     /// vla-eval: actions of a chunk that are carried out before the policy is asked again; nil all of them.
-    public var chunkSteps: Int?
+    package var chunkSteps: Int?
     /// Seconds after which a connection that sends nothing, not even an answer to a ping, is closed.
-    public var idleTimeout = 120
+    package var idleTimeout = 120
     /// Seconds in which a connection must have made its HTTP request.
-    public var handshakeTimeout = 10
+    package var handshakeTimeout = 10
 
-    public init() {}
+    package init() {}
 
     /// Refuses values that cannot work.
-    public func check(chunk: Int) throws(ServingError) {
+    package func check(chunk: Int) throws(ServingError) {
         func need(_ value: Int, _ range: ClosedRange<Int>, _ flag: String) throws(ServingError) {
             guard range.contains(value) else {
                 throw ServingError("\(flag) is \(value); expected \(range.lowerBound) to \(range.upperBound)")

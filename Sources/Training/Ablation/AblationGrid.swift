@@ -1,14 +1,14 @@
-public import PluginRuntime
+package import PluginRuntime
 
 /// What an ablation runs: plugin combinations x settings x seeds.
-public struct AblationGrid: Sendable {
+package struct AblationGrid: Sendable {
     /// One plugin list under a name, with the flags of `craft train` that only it gets.
-    public struct Combination: Sendable {
-        public var name: String
-        public var plugins: [PluginRequest]
-        public var flags: [Flag]
+    package struct Combination: Sendable {
+        package var name: String
+        package var plugins: [PluginRequest]
+        package var flags: [Flag]
 
-        public init(name: String, plugins: [PluginRequest], flags: [Flag] = []) {
+        package init(name: String, plugins: [PluginRequest], flags: [Flag] = []) {
             self.name = name
             self.plugins = plugins
             self.flags = flags
@@ -17,10 +17,10 @@ public struct AblationGrid: Sendable {
 
     /// A flag of `craft train`: its name without dashes, the value as the user wrote it, and the argument it becomes. A
     /// name with a dot, `CRaFTDual.budget`, is a plugin's setting.
-    public struct Flag: Sendable, Equatable {
-        public var name: String
-        public var value: String
-        public var argument: String
+    package struct Flag: Sendable, Equatable {
+        package var name: String
+        package var value: String
+        package var argument: String
 
         /// The plugin and its setting; `nil` for a flag.
         var assignment: PluginAssignment? {
@@ -35,7 +35,7 @@ public struct AblationGrid: Sendable {
         }
 
         /// - Parameter isSwitch: whether `value` is a plain true or false, for flags that take no value.
-        public init(_ name: String, _ value: String, isSwitch: Bool = false) {
+        package init(_ name: String, _ value: String, isSwitch: Bool = false) {
             // A plugin's setting keeps its name.
             self.name = name.contains(".") ? name : String(name.map { $0 == "_" ? "-" : $0 })
             self.value = value
@@ -45,35 +45,35 @@ public struct AblationGrid: Sendable {
     }
 
     /// One varied setting. Combinations without the plugin whose setting it is do not vary by it.
-    public struct Axis: Sendable {
-        public var values: [Flag]
-        public init(values: [Flag]) { self.values = values }
+    package struct Axis: Sendable {
+        package var values: [Flag]
+        package init(values: [Flag]) { self.values = values }
     }
 
     /// A line of the table: everything that a run is started with, except its seed and its folder.
-    public struct Row: Sendable, Equatable {
-        public var title: String
-        public var arguments: [String]
-        public var steps: Int
+    package struct Row: Sendable, Equatable {
+        package var title: String
+        package var arguments: [String]
+        package var steps: Int
         /// A folder name that no other row has; the same for the same arguments, whatever else the grid holds.
-        public var folder: String
+        package var folder: String
     }
 
     /// Flags that the grid itself decides.
-    public static let ownFlags: Set<String> = ["plugins", "seed", "out", "resume", "config", "quiet", "help"]
+    package static let ownFlags: Set<String> = ["plugins", "seed", "out", "resume", "config", "quiet", "help"]
 
-    public var combinations: [Combination]
+    package var combinations: [Combination]
     /// Flags that every run gets; a combination's own and the axes win over them.
-    public var flags: [Flag] = []
-    public var axes: [Axis] = []
+    package var flags: [Flag] = []
+    package var axes: [Axis] = []
     /// Flags that win over all others.
-    public var overrides: [Flag] = []
-    public var seeds: [UInt64] = [0]
+    package var overrides: [Flag] = []
+    package var seeds: [UInt64] = [0]
 
-    public init(combinations: [Combination]) { self.combinations = combinations }
+    package init(combinations: [Combination]) { self.combinations = combinations }
 
     /// Reads `A; A+B; full = A+B:key=value`: combinations separated by semicolons, plugins by `+` or commas.
-    public static func combinations(parsing text: String) throws -> [Combination] {
+    package static func combinations(parsing text: String) throws -> [Combination] {
         try text.split(separator: ";", omittingEmptySubsequences: false).map { part in
             let item = trimmed(part)
             guard !item.isEmpty else {
@@ -107,7 +107,7 @@ public struct AblationGrid: Sendable {
 
     /// Every row, in the grid's order. Throws ``TrainingError`` when two rows are the same, or a setting is not the
     /// grid's to give.
-    public func rows() throws -> [Row] {
+    package func rows() throws -> [Row] {
         guard !combinations.isEmpty else { throw TrainingError("the grid has no combinations of plugins") }
         guard !seeds.isEmpty, Set(seeds).count == seeds.count else {
             throw TrainingError("the seeds \(seeds) must be one or more, all different")

@@ -1,21 +1,21 @@
 import Foundation
 
 /// Mean and spread of every measure in every row, and what separates each row from the first, seed by seed.
-public struct AblationTable: Sendable {
+package struct AblationTable: Sendable {
     /// A measure: its heading, and digits after the point.
-    public struct Column: Sendable {
-        public var title: String
-        public var digits: Int
+    package struct Column: Sendable {
+        package var title: String
+        package var digits: Int
     }
 
     /// The runs of one row: seed and measures, those that are done.
-    public struct Row: Sendable {
-        public var title: String
-        public var runs: [UInt64: [String: Double]]
+    package struct Row: Sendable {
+        package var title: String
+        package var runs: [UInt64: [String: Double]]
         /// Runs the row should have.
-        public var wanted: Int
+        package var wanted: Int
 
-        public init(title: String, runs: [UInt64: [String: Double]], wanted: Int) {
+        package init(title: String, runs: [UInt64: [String: Double]], wanted: Int) {
             self.title = title
             self.runs = runs
             self.wanted = wanted
@@ -23,14 +23,14 @@ public struct AblationTable: Sendable {
     }
 
     /// Mean and standard deviation (n - 1) of n values.
-    public struct Statistic: Sendable, Equatable {
-        public var count: Int
-        public var mean: Double
+    package struct Statistic: Sendable, Equatable {
+        package var count: Int
+        package var mean: Double
         /// `nil` for a single value.
-        public var deviation: Double?
+        package var deviation: Double?
 
         /// `nil` without values.
-        public init?(_ values: [Double]) {
+        package init?(_ values: [Double]) {
             guard !values.isEmpty else { return nil }
             count = values.count
             mean = values.reduce(0, +) / Double(count)
@@ -42,23 +42,23 @@ public struct AblationTable: Sendable {
         }
     }
 
-    public let columns: [Column]
-    public let rows: [Row]
+    package let columns: [Column]
+    package let rows: [Row]
 
     /// Columns that no run has are left out.
-    public init(rows: [Row]) {
+    package init(rows: [Row]) {
         self.rows = rows
         columns = RunMeasures.columns.filter { column in
             rows.contains { $0.runs.values.contains { $0[column.title] != nil } }
         }
     }
 
-    public func statistic(_ row: Row, _ column: Column) -> Statistic? {
+    package func statistic(_ row: Row, _ column: Column) -> Statistic? {
         Statistic(row.runs.sorted { $0.key < $1.key }.compactMap { $0.value[column.title] })
     }
 
     /// Over the seeds that both the row and the first one have.
-    public func difference(_ row: Row, _ column: Column) -> Statistic? {
+    package func difference(_ row: Row, _ column: Column) -> Statistic? {
         guard let first = rows.first, row.title != first.title else { return nil }
         return Statistic(
             row.runs.sorted { $0.key < $1.key }.compactMap { seed, values in
@@ -69,7 +69,7 @@ public struct AblationTable: Sendable {
 
     // MARK: - As text
 
-    public var text: String {
+    package var text: String {
         var blocks = [aligned(cells { self.statistic($0, $1) }, signed: false)]
         if rows.count > 1 {
             blocks.append(
@@ -109,7 +109,7 @@ public struct AblationTable: Sendable {
     }
 
     /// One line per row and measure, numbers in full precision.
-    public var csv: String {
+    package var csv: String {
         var lines = ["row,measure,n,mean,std,difference_n,difference_mean,difference_std"]
         func fields(_ value: Statistic?) -> [String] {
             guard let value else { return ["0", "", ""] }
@@ -127,7 +127,7 @@ public struct AblationTable: Sendable {
     }
 
     /// A `tabular` for booktabs.
-    public var latex: String {
+    package var latex: String {
         func escaped(_ text: String) -> String {
             text.map { character in
                 switch character {

@@ -1,7 +1,7 @@
 /// What a table says of one run, from its `metrics.jsonl`.
-public enum RunMeasures {
+package enum RunMeasures {
     /// Every measure there can be.
-    public static let columns: [AblationTable.Column] = sources.map { .init(title: $0.title, digits: $0.digits) }
+    package static let columns: [AblationTable.Column] = sources.map { .init(title: $0.title, digits: $0.digits) }
 
     private enum Kind {
         /// The last value there is.
@@ -26,7 +26,7 @@ public enum RunMeasures {
     ]
 
     /// - Parameter path: of `metrics.jsonl`.
-    public static func read(_ path: String) throws -> [String: Double] {
+    package static func read(_ path: String) throws -> [String: Double] {
         let records = try MetricsLog.read(path)
         var measures: [String: Double] = [:]
         for source in sources {

@@ -1,30 +1,30 @@
 internal import Dispatch
 internal import Foundation
-public import PluginRuntime
+package import PluginRuntime
 
 /// What calling plugins costs: single hooks in both call forms, and all hooks of a CRaFT step against the same arithmetic
 /// written into the host.
-public struct HookBenchmark: Encodable {
+package struct HookBenchmark: Encodable {
     /// Nanoseconds of one hook, with everything the host does around it: inputs bound by name, results allocated, checked and
     /// stored.
-    public struct Call: Encodable, Sendable {
-        public var plugin: String
-        public var point: String
+    package struct Call: Encodable, Sendable {
+        package var plugin: String
+        package var point: String
         /// The form the plugin declares.
-        public var declared: String
-        public var native: Double
-        public var frame: Double
+        package var declared: String
+        package var native: Double
+        package var frame: Double
     }
 
     /// Microseconds of a step's hooks, medians.
-    public struct Step: Encodable, Sendable {
-        public var blocks: Int
-        public var plugins: Double
-        public var inlined: Double
+    package struct Step: Encodable, Sendable {
+        package var blocks: Int
+        package var plugins: Double
+        package var inlined: Double
     }
 
-    public private(set) var calls: [Call] = []
-    public private(set) var step: Step
+    package private(set) var calls: [Call] = []
+    package private(set) var step: Step
 
     private static let strategy = "BaselineL1,AnchorVariants,CRaFTProjection,CRaFTDual"
     /// Sizes of the shipped model at batch 8.
@@ -34,7 +34,7 @@ public struct HookBenchmark: Encodable {
     ///   - requests: plugins whose hooks are timed.
     ///   - blocks: of the Gram matrices, `k`; there are two objectives.
     ///   - repetitions: calls of a turn; the median of nine turns counts.
-    public init(_ requests: [PluginRequest], search: PluginSearch, blocks: Int, repetitions: Int) throws {
+    package init(_ requests: [PluginRequest], search: PluginSearch, blocks: Int, repetitions: Int) throws {
         step = try Self.timeStep(search, blocks: blocks, repetitions: repetitions)
         for request in requests {
             let library = try PluginLibrary(path: search.locate(request.name))

@@ -1,29 +1,29 @@
 internal import Dispatch
 internal import Foundation
-public import Models
-public import PluginRuntime
+package import Models
+package import PluginRuntime
 internal import Tensors
 
 /// What is timed.
-public struct BenchmarkSettings: Sendable {
+package struct BenchmarkSettings: Sendable {
     /// Folder with a config.json; the weights beside it are used when there are any, random ones otherwise.
-    public var model = ""
-    public var batchSize = 8
+    package var model = ""
+    package var batchSize = 8
     /// Tokens of every prompt.
-    public var promptTokens = 30
-    public var threads = ProcessInfo.processInfo.activeProcessorCount
-    public var learningRate = 2e-4
+    package var promptTokens = 30
+    package var threads = ProcessInfo.processInfo.activeProcessorCount
+    package var learningRate = 2e-4
     /// Low-rank adapters instead of full fine-tuning.
-    public var adapter: AdapterSettings?
-    public var checkpointsActivations = false
-    public var matmulPrecision = RunSettings.MatmulPrecision.float32
-    public var anchorPrecision: RunSettings.MatmulPrecision?
-    public var seed: UInt64 = 0
-    public var pluginPath: [String] = []
-    public var clock = Clock.wall
+    package var adapter: AdapterSettings?
+    package var checkpointsActivations = false
+    package var matmulPrecision = RunSettings.MatmulPrecision.float32
+    package var anchorPrecision: RunSettings.MatmulPrecision?
+    package var seed: UInt64 = 0
+    package var pluginPath: [String] = []
+    package var clock = Clock.wall
 
     /// What times are taken with.
-    public enum Clock: String, Sendable, CaseIterable {
+    package enum Clock: String, Sendable, CaseIterable {
         case wall
         /// Processor time of the process, all threads together: for machines that others use too.
         case cpu
@@ -36,33 +36,33 @@ public struct BenchmarkSettings: Sendable {
         }
     }
 
-    public init() {}
+    package init() {}
 }
 
 /// The training step of one plugin list on a fixed random batch, with a model of its own.
-public final class StepBenchmark {
+package final class StepBenchmark {
     /// Times of one round.
-    public struct Round: Sendable {
+    package struct Round: Sendable {
         /// Milliseconds of each step.
-        public var milliseconds: [Double]
+        package var milliseconds: [Double]
         /// Median milliseconds by phase.
-        public var phases: [String: Double]
+        package var phases: [String: Double]
         /// Median heap allocations of a step by phase; empty unless they are counted.
-        public var allocations: [String: Double]
+        package var allocations: [String: Double]
         /// Loss of every objective at each step.
-        public var losses: [[String: Double]]
+        package var losses: [[String: Double]]
     }
 
-    public let plugins: [PluginRequest]
-    public let objectives: [String]
+    package let plugins: [PluginRequest]
+    package let objectives: [String]
     /// Trainable values.
-    public let trainableCount: Int
+    package let trainableCount: Int
     /// All values.
-    public let parameterCount: Int
+    package let parameterCount: Int
     /// Tokens of a sequence.
-    public let sequenceTokens: Int
+    package let sequenceTokens: Int
     /// Floating-point operations of a step's matrix products, from the first step on; 0 before.
-    public private(set) var flopsPerStep = 0.0
+    package private(set) var flopsPerStep = 0.0
     private let model: VLAModel
     private let step: TrainingStep
     private let source: RandomBatch
@@ -70,7 +70,7 @@ public final class StepBenchmark {
     private let clock: BenchmarkSettings.Clock
     private var stepsDone = 0
 
-    public init(_ settings: BenchmarkSettings, plugins: [PluginRequest]) throws {
+    package init(_ settings: BenchmarkSettings, plugins: [PluginRequest]) throws {
         self.plugins = plugins
         clock = settings.clock
         let folder = try ModelFolder(path: settings.model)
@@ -110,7 +110,7 @@ public final class StepBenchmark {
     }
 
     /// Runs `steps` training steps.
-    public func run(steps: Int) throws -> Round {
+    package func run(steps: Int) throws -> Round {
         var round = Round(milliseconds: [], phases: [:], allocations: [:], losses: [])
         var (phases, allocations): ([String: [Double]], [String: [Double]]) = ([:], [:])
         for _ in 0..<steps {
@@ -134,7 +134,7 @@ public final class StepBenchmark {
     }
 
     /// Milliseconds of a forward pass as at inference, nothing recorded, for `count` samples of the batch (at most B).
-    public func forward(samples count: Int) -> Double {
+    package func forward(samples count: Int) -> Double {
         var input = source.batch.input
         if count < input.prompts.count, case .normalised(let pixels) = input.images {
             let perSample = pixels.count / input.prompts.count
@@ -150,7 +150,7 @@ public final class StepBenchmark {
 
     /// Writes the model's values and the batch, so that another program can do the same work: tensors under their
     /// checkpoint names, without those that are read in place from the model's folder, and `batch.pixels`, `batch.ids`, `batch.proprio`, `batch.policy_input`, `batch.actions`.
-    public func save(to path: String) throws {
+    package func save(to path: String) throws {
         let parameters = model.parameters
         var tensors: [SafetensorsWriter.Tensor] = parameters.parameters.compactMap {
             guard !parameters.isMapped($0.id) else { return nil }
@@ -179,7 +179,7 @@ public final class StepBenchmark {
 
     /// Milliseconds that one pass over gradients, moments and values would take at `bandwidth` (10^9 bytes a second):
     /// 4 bytes read per objective, two moments and the value read and written.
-    public func updateBound(bandwidth: Double) -> Double {
+    package func updateBound(bandwidth: Double) -> Double {
         Double(trainableCount * (4 * objectives.count + 24)) / (bandwidth * 1e6)
     }
 
@@ -192,9 +192,9 @@ public final class StepBenchmark {
 }
 
 /// How fast batches of demonstrations are made ready, decoding and augmentation included.
-public enum LoadingBenchmark {
+package enum LoadingBenchmark {
     /// Samples a second over `batches` batches, after one to warm up.
-    public static func samplesPerSecond(_ settings: RunSettings, batches: Int) throws -> Double {
+    package static func samplesPerSecond(_ settings: RunSettings, batches: Int) throws -> Double {
         let parts = try RunParts(settings: settings, resuming: nil)
         _ = try parts.source.next(policyInput: [])
         let start = DispatchTime.now().uptimeNanoseconds

@@ -4,20 +4,20 @@ internal import Models
 internal import Tensors
 
 /// A model measured as a run measures its own, without training.
-public struct ModelMeasures {
+package struct ModelMeasures {
     /// The measures in the order a run reports them, by internal metric name.
-    public let values: [(name: String, value: Double)]
+    package let values: [(name: String, value: Double)]
     /// What was left out, in sentences.
-    public let notes: [String]
+    package let notes: [String]
 
     /// Measuring was stopped on the way: there are no values.
-    public struct Stopped: Error {}
+    package struct Stopped: Error {}
 
     /// - Parameters:
     ///   - settings: those of a run: its model is measured, on the episodes it holds out and on its questions.
     ///   - shouldStop: asked between batches.
     /// - Throws: ``Stopped``, and what is wrong with the settings or the files.
-    public init(_ settings: RunSettings, shouldStop: () -> Bool = { false }) throws {
+    package init(_ settings: RunSettings, shouldStop: () -> Bool = { false }) throws {
         try settings.check()
         let folder = try ModelFolder(path: settings.model, choices: settings.modelChoices)
         guard folder.backbone != nil else {
@@ -72,7 +72,7 @@ public struct ModelMeasures {
 extension RunSettings {
     /// The settings of the run that a model folder lies in, `RUN`, `RUN/checkpoints/step-000200` or its `average`; nil
     /// elsewhere.
-    public static func ofRun(with model: String) throws -> RunSettings? {
+    package static func ofRun(with model: String) throws -> RunSettings? {
         let url = URL(fileURLWithPath: model)
         let above = url.deletingLastPathComponent().deletingLastPathComponent()
         for run in [url, above, above.deletingLastPathComponent()]

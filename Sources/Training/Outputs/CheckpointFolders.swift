@@ -1,31 +1,31 @@
 import Foundation
-public import Models
+package import Models
 
 /// The checkpoints of a run: one folder per saved step, `step-000200`, each complete or not there at all.
 ///
 /// A checkpoint is written into `step-000200.partial`. Once every file in it is on the disk and listed with its size in
 /// `manifest.json`, the folder is renamed. What ends in `.partial` is a leftover of an interrupted save and is ignored;
 /// a folder whose files do not match its manifest (a copy that was cut short) is ignored as well.
-public struct CheckpointFolders: Sendable {
+package struct CheckpointFolders: Sendable {
     /// A complete checkpoint.
-    public struct Checkpoint: Sendable, Equatable {
-        public let step: Int
+    package struct Checkpoint: Sendable, Equatable {
+        package let step: Int
         /// The folder.
-        public let path: String
+        package let path: String
 
         /// The path of one of its files.
-        public func file(_ name: String) -> String { "\(path)/\(name)" }
+        package func file(_ name: String) -> String { "\(path)/\(name)" }
     }
 
     static let manifestName = "manifest.json"
 
     /// The folder that holds the checkpoints.
-    public let path: String
+    package let path: String
 
-    public init(path: String) { self.path = path }
+    package init(path: String) { self.path = path }
 
     /// The folder of a step's checkpoint, whether it exists or not.
-    public func path(ofStep step: Int) -> String {
+    package func path(ofStep step: Int) -> String {
         let digits = String(step)
         return "\(path)/step-\(String(repeating: "0", count: max(0, 6 - digits.count)))\(digits)"
     }
@@ -38,7 +38,7 @@ public struct CheckpointFolders: Sendable {
     /// - Throws: what `fill` throws, or ``FileError``. The folder is removed then, and an older checkpoint of the same
     ///   step stays as it was.
     @discardableResult
-    public func write(step: Int, _ fill: (String) throws -> Void) throws -> Checkpoint {
+    package func write(step: Int, _ fill: (String) throws -> Void) throws -> Checkpoint {
         let final = path(ofStep: step)
         let partial = "\(final).partial"
         let manager = FileManager.default
@@ -90,7 +90,7 @@ public struct CheckpointFolders: Sendable {
     // MARK: - Reading
 
     /// The complete checkpoints, oldest first.
-    public func list() -> [Checkpoint] {
+    package func list() -> [Checkpoint] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
         return names.compactMap { name -> Checkpoint? in
             guard name.hasPrefix("step-"), let step = Int(name.dropFirst(5)), step >= 0 else { return nil }
@@ -100,12 +100,12 @@ public struct CheckpointFolders: Sendable {
     }
 
     /// The complete checkpoint of the highest step.
-    public func latest() -> Checkpoint? { list().last }
+    package func latest() -> Checkpoint? { list().last }
 
     /// The checkpoint of a step.
     ///
     /// - Throws: ``FileError`` that says which ones there are, or what is missing from this one.
-    public func checkpoint(atStep step: Int) throws(FileError) -> Checkpoint {
+    package func checkpoint(atStep step: Int) throws(FileError) -> Checkpoint {
         let folder = path(ofStep: step)
         if let problem = problem(with: folder) {
             let steps = list().map { String($0.step) }.joined(separator: ", ")
@@ -117,7 +117,7 @@ public struct CheckpointFolders: Sendable {
     }
 
     /// The model folder that `path` stands for: the latest checkpoint of a run, or the folder itself.
-    public static func model(in path: String) -> String {
+    package static func model(in path: String) -> String {
         let folder = path + "/checkpoints"
         guard FileManager.default.fileExists(atPath: folder) else { return path }
         return CheckpointFolders(path: folder).latest()?.path ?? path
@@ -144,7 +144,7 @@ public struct CheckpointFolders: Sendable {
 
     /// Removes all complete checkpoints but the `count` latest and those whose step is in `keeping`, and the leftovers
     /// of interrupted saves.
-    public func prune(keepingLatest count: Int, keeping: Set<Int> = []) throws(FileError) {
+    package func prune(keepingLatest count: Int, keeping: Set<Int> = []) throws(FileError) {
         precondition(count >= 1, "prune(keepingLatest:) would remove every checkpoint")
         var doomed = list().dropLast(count).filter { !keeping.contains($0.step) }.map(\.path)
         let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []

@@ -3,9 +3,9 @@
 ///
 /// Inside craft a metric has the name of the value that a hook declares (`loss.retention`, `conflict_ratio`). What the
 /// original does not know gets a name in the same style, or `Plugin/<name>` when it comes from a plugin of the user's.
-public enum MetricNames {
+package enum MetricNames {
     /// `(internal name, name in the logs)`, in the order of the original's documentation.
-    public static let table: [(name: String, display: String)] = [
+    package static let table: [(name: String, display: String)] = [
         ("loss.action", "VLA Train/Loss"),
         ("curr_action_l1", "VLA Train/Curr Action L1 Loss"),
         ("next_actions_l1", "VLA Train/Next Actions L1 Loss"),
@@ -48,7 +48,7 @@ public enum MetricNames {
     /// The name in the logs of the metric that is called `name` inside craft.
     ///
     /// A name that already has a section (`CRaFT/Lambda`) is kept as it is.
-    public static func display(_ name: String) -> String {
+    package static func display(_ name: String) -> String {
         if let known = displayNames[name] { return known }
         return name.contains("/") ? name : "Plugin/\(name)"
     }

@@ -1,5 +1,5 @@
 import Foundation
-public import Models
+package import Models
 
 /// The run's `metrics.jsonl`: one JSON object per optimizer step.
 ///
@@ -8,28 +8,28 @@ public import Models
 /// `time` is seconds since 1970. Values that are not finite are written as `null`, since JSON has no NaN. Each line is
 /// written at once, so a killed run leaves at most one torn line, at the end; readers ignore it and resuming removes it.
 /// Not safe to use from two threads.
-public final class MetricsLog {
+package final class MetricsLog {
     /// One line.
-    public struct Record: Sendable, Equatable {
-        public var step: Int
+    package struct Record: Sendable, Equatable {
+        package var step: Int
         /// Seconds since 1970.
-        public var time: Double
+        package var time: Double
         /// Values by their names; NaN where the file says `null`.
-        public var values: [String: Double]
+        package var values: [String: Double]
 
-        public init(step: Int, time: Double, values: [String: Double]) {
+        package init(step: Int, time: Double, values: [String: Double]) {
             (self.step, self.time, self.values) = (step, time, values)
         }
     }
 
-    public let path: String
+    package let path: String
     private let descriptor: Int32
 
     /// Opens the log for appending, creating it when it is not there.
     ///
     /// - Parameter lastStep: keep lines up to this step and drop the rest. Resuming from the checkpoint of step N passes
     ///   N: the steps after it are about to be taken again. Nil keeps every complete line.
-    public init(path: String, keepingThrough lastStep: Int? = nil) throws(FileError) {
+    package init(path: String, keepingThrough lastStep: Int? = nil) throws(FileError) {
         self.path = path
         descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw FileError(path: path, couldNot: "open the metrics log", code: errno) }
@@ -48,7 +48,7 @@ public final class MetricsLog {
 
     /// Appends a line, with the time of the call unless another is given. Names are written as they are given; see
     /// ``MetricNames``.
-    public func append(
+    package func append(
         step: Int, time: Double? = nil, values: [(name: String, value: Double)]
     ) throws(FileError) {
         var line = "{\"step\":\(step),\"time\":\(JSONText.number(time ?? Date().timeIntervalSince1970))"
@@ -58,7 +58,7 @@ public final class MetricsLog {
     }
 
     /// Flushes what was appended to the disk; done at checkpoints, so that a checkpoint never lacks its metrics.
-    public func synchronize() throws(FileError) {
+    package func synchronize() throws(FileError) {
         guard fsync(descriptor) == 0 || errno == EINVAL else {
             throw FileError(path: path, couldNot: "flush the metrics log", code: errno)
         }
@@ -67,7 +67,7 @@ public final class MetricsLog {
     // MARK: - Reading
 
     /// All complete lines of a metrics log, also of a run that is still going on.
-    public static func read(_ path: String) throws(FileError) -> [Record] {
+    package static func read(_ path: String) throws(FileError) -> [Record] {
         try parse(try contents(path), path: path, keepingThrough: nil).records
     }
 

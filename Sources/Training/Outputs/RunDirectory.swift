@@ -1,5 +1,5 @@
 import Foundation
-public import Models
+package import Models
 
 /// The folder of one training run, and the names of what is in it.
 ///
@@ -15,38 +15,38 @@ public import Models
 ///
 /// While the object lives it holds a lock on `run.json`, so that two trainers cannot write to the same run. The lock
 /// goes away with the process, however it ends.
-public final class RunDirectory {
+package final class RunDirectory {
     /// The content of `run.json`: what makes the folder a run, and where it began.
-    public struct Identity: Codable, Sendable, Equatable {
+    package struct Identity: Codable, Sendable, Equatable {
         /// Version of the folder's layout.
-        public var format: Int
+        package var format: Int
         /// Random, unique to the run, kept when it resumes.
-        public var id: String
+        package var id: String
         /// ISO 8601, UTC.
-        public var created: String
+        package var created: String
         /// The craft, the machine and its processor that began the run; nil in runs of a craft that did not write them.
-        public var craft: String?
-        public var host: String?
-        public var processor: String?
+        package var craft: String?
+        package var host: String?
+        package var processor: String?
     }
 
     /// The version of the layout that this craft writes and reads.
-    public static let format = 1
+    package static let format = 1
 
-    public let path: String
-    public let identity: Identity
+    package let path: String
+    package let identity: Identity
     private let lock: Int32
 
-    public var configPath: String { "\(path)/config.json" }
-    public var planPath: String { "\(path)/plan.json" }
-    public var metricsPath: String { Self.metricsPath(of: path) }
+    package var configPath: String { "\(path)/config.json" }
+    package var planPath: String { "\(path)/plan.json" }
+    package var metricsPath: String { Self.metricsPath(of: path) }
     /// Metrics by block, when plugins give any.
-    public var blockMetricsPath: String { "\(path)/block_metrics.jsonl" }
-    public var progressPath: String { "\(path)/train_progress.log" }
-    public var profilePath: String { "\(path)/profile.json" }
-    public var tensorboardPath: String { "\(path)/tensorboard" }
-    public var checkpointsPath: String { Self.checkpointsPath(of: path) }
-    public var checkpoints: CheckpointFolders { CheckpointFolders(path: checkpointsPath) }
+    package var blockMetricsPath: String { "\(path)/block_metrics.jsonl" }
+    package var progressPath: String { "\(path)/train_progress.log" }
+    package var profilePath: String { "\(path)/profile.json" }
+    package var tensorboardPath: String { "\(path)/tensorboard" }
+    package var checkpointsPath: String { Self.checkpointsPath(of: path) }
+    package var checkpoints: CheckpointFolders { CheckpointFolders(path: checkpointsPath) }
 
     /// What ``markDone(steps:)`` writes.
     private struct Done: Codable {
@@ -56,28 +56,28 @@ public final class RunDirectory {
     private static func donePath(of run: String) -> String { "\(run)/done.json" }
 
     /// Notes that the run did all its steps and measured what it was to measure.
-    public func markDone(steps: Int) throws(FileError) {
+    package func markDone(steps: Int) throws(FileError) {
         let json = (try? JSONEncoder().encode(Done(steps: steps))) ?? Data()
         try AtomicFile.write(Array(json) + [UInt8(ascii: "\n")], to: Self.donePath(of: path))
     }
 
     /// Takes that note back: the run goes on.
-    public func markUnfinished() { try? FileManager.default.removeItem(atPath: Self.donePath(of: path)) }
+    package func markUnfinished() { try? FileManager.default.removeItem(atPath: Self.donePath(of: path)) }
 
     /// Steps of a run that did them all; nil when it did not, however its process ended.
-    public static func stepsDone(by run: String) -> Int? {
+    package static func stepsDone(by run: String) -> Int? {
         FileManager.default.contents(atPath: donePath(of: run))
             .flatMap { try? JSONDecoder().decode(Done.self, from: $0) }?.steps
     }
 
     /// The paths that tools which only read a run need.
-    public static func metricsPath(of run: String) -> String { "\(run)/metrics.jsonl" }
-    public static func checkpointsPath(of run: String) -> String { "\(run)/checkpoints" }
+    package static func metricsPath(of run: String) -> String { "\(run)/metrics.jsonl" }
+    package static func checkpointsPath(of run: String) -> String { "\(run)/checkpoints" }
 
     /// Creates the folder of a new run. It may exist when it is empty.
     ///
     /// - Throws: ``FileError`` when there is something in it already, a run or anything else.
-    public static func create(at path: String) throws(FileError) -> RunDirectory {
+    package static func create(at path: String) throws(FileError) -> RunDirectory {
         try makeFolder(path)
         let names = try contents(of: path).filter { !$0.hasSuffix(".partial") }
         if names.contains("run.json") {
@@ -110,12 +110,12 @@ public final class RunDirectory {
     }
 
     /// Creates the folder of a new run under a name that nothing has yet: `base`, else `base-2` and so on.
-    public static func createFresh(at base: String) throws(FileError) -> RunDirectory {
+    package static func createFresh(at base: String) throws(FileError) -> RunDirectory {
         try create(at: try claimFolder(base))
     }
 
     /// Makes a folder that was not there before: `base`, else `base-2` and so on. No two processes get the same.
-    public static func claimFolder(_ base: String) throws(FileError) -> String {
+    package static func claimFolder(_ base: String) throws(FileError) -> String {
         try makeFolder(URL(fileURLWithPath: base).deletingLastPathComponent().relativePath)
         var (path, count) = (base, 1)
         while mkdir(path, 0o777) != 0 {
@@ -131,7 +131,7 @@ public final class RunDirectory {
     /// Opens the folder of a run that exists, to continue it.
     ///
     /// - Throws: ``FileError`` when it is not a run's folder, comes from a newer craft, or is in use by another process.
-    public static func resume(at path: String) throws(FileError) -> RunDirectory {
+    package static func resume(at path: String) throws(FileError) -> RunDirectory {
         try RunDirectory(opening: path)
     }
 
@@ -155,7 +155,7 @@ public final class RunDirectory {
     deinit { close(lock) }
 
     /// The identity of the run in a folder, without locking it.
-    public static func identity(of path: String) throws(FileError) -> Identity {
+    package static func identity(of path: String) throws(FileError) -> Identity {
         guard let data = FileManager.default.contents(atPath: "\(path)/run.json") else {
             throw FileError(path: path, "is not the folder of a run: it has no run.json")
         }

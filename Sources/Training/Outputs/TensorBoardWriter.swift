@@ -1,21 +1,21 @@
 import Foundation
 import Kernels
-public import Models
+package import Models
 
 /// Writes scalars as a TensorBoard event file (`events.out.tfevents.*`), without TensorFlow.
 ///
 /// The file is a TFRecord stream of `Event` protocol buffers. Each record is framed as
 /// `length: u64, masked CRC-32C of the length: u32, payload, masked CRC-32C of the payload: u32`, little endian.
 /// Not safe to use from two threads.
-public final class TensorBoardWriter {
-    public let path: String
+package final class TensorBoardWriter {
+    package let path: String
     private let descriptor: Int32
 
     /// Starts a new event file in `folder`, which must exist.
     ///
     /// - Parameter step: the first step that will be written, when the run resumes. TensorBoard then drops what earlier
     ///   files of the folder say about this step and later ones.
-    public init(folder: String, resumingAt step: Int? = nil) throws(FileError) {
+    package init(folder: String, resumingAt step: Int? = nil) throws(FileError) {
         let now = Date().timeIntervalSince1970
         path = try Self.newPath(in: folder, time: Int(now))
         descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o666)
@@ -42,7 +42,7 @@ public final class TensorBoardWriter {
     /// Writes one event with the given scalars. `tag`s are written as they are given; see ``MetricNames``.
     ///
     /// TensorBoard stores scalars as float32. Values that are not finite are kept and shown as triangles.
-    public func append(
+    package func append(
         step: Int, time: Double? = nil, scalars: [(tag: String, value: Double)]
     ) throws(FileError) {
         guard !scalars.isEmpty else { return }
@@ -59,7 +59,7 @@ public final class TensorBoardWriter {
     }
 
     /// Flushes what was appended to the disk.
-    public func synchronize() throws(FileError) {
+    package func synchronize() throws(FileError) {
         guard fsync(descriptor) == 0 || errno == EINVAL else {
             throw FileError(path: path, couldNot: "flush the event file", code: errno)
         }

@@ -1,9 +1,9 @@
 internal import Foundation
 internal import Models
-public import Tensors
+package import Tensors
 
 /// A profile as `chrome://tracing` and Perfetto open it (Trace Event Format, complete events), and as a table.
-public enum TraceFile {
+package enum TraceFile {
     private struct Event: Encodable {
         var name: String
         var cat: String
@@ -22,7 +22,7 @@ public enum TraceFile {
     }
 
     /// Writes the profile's spans.
-    public static func write(_ profile: OperationProfile, to path: String) throws {
+    package static func write(_ profile: OperationProfile, to path: String) throws {
         let events = profile.spans.map { span in
             let rate = span.flops > 0 && span.duration > 0 ? ["GFLOP/s": span.flops / Double(span.duration)] : [:]
             return Event(
@@ -35,19 +35,19 @@ public enum TraceFile {
     }
 
     /// One row of the table: a phase, or an operation in one direction.
-    public struct Share: Sendable {
-        public let name: String
-        public let category: OperationProfile.Category
-        public let calls: Int
-        public let milliseconds: Double
+    package struct Share: Sendable {
+        package let name: String
+        package let category: OperationProfile.Category
+        package let calls: Int
+        package let milliseconds: Double
         /// Of all phases together.
-        public let fraction: Double
+        package let fraction: Double
         /// 10^9 floating-point operations per second in matrix products; 0 when there are none.
-        public let gigaflops: Double
+        package let gigaflops: Double
     }
 
     /// Time by phase and by operation, most first within each.
-    public static func shares(of profile: OperationProfile) -> [Share] {
+    package static func shares(of profile: OperationProfile) -> [Share] {
         var sums: [String: (span: OperationProfile.Span, calls: Int, time: Double, flops: Double)] = [:]
         for span in profile.spans {
             let key = "\(span.category.rawValue) \(span.name)"

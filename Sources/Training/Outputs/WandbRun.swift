@@ -7,18 +7,18 @@ import Models
 /// `config.json`. The file is a LevelDB log (https://github.com/google/leveldb/blob/main/doc/log_format.md) behind the
 /// seven bytes `:W&B`, 0xBEE1, 0, with zlib's CRC-32 in place of CRC-32C; its records are `wandb_internal.Record`
 /// protocol buffers. The id is the run's own, so that writing and uploading a run again, when it went on, replaces it.
-public struct WandbRun {
+package struct WandbRun {
     /// The user or team, and the project, that the upload goes to; nil leaves that to `wandb sync`.
-    public var entity: String?
-    public var project: String?
+    package var entity: String?
+    package var project: String?
 
-    public init(entity: String? = nil, project: String? = nil) {
+    package init(entity: String? = nil, project: String? = nil) {
         (self.entity, self.project) = (entity, project)
     }
 
     /// Writes the offline run of the run in `run`, replacing one that is there, and returns its folder.
     @discardableResult
-    public func write(of run: String) throws -> String {
+    package func write(of run: String) throws -> String {
         let identity = try RunDirectory.identity(of: run)
         let records = try MetricsLog.read(RunDirectory.metricsPath(of: run))
         let start = records.first?.time ?? Date().timeIntervalSince1970

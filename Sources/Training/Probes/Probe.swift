@@ -1,5 +1,5 @@
 internal import Models
-public import PluginRuntime
+package import PluginRuntime
 
 /// A further forward pass that a plugin asked for in `plan`: images of the batch, perturbed or not, with the plugin's own
 /// prompts, every k-th step. It needs no labels.
@@ -71,4 +71,4 @@ struct Probe {
 }
 
 /// Turns a probe's text, in one of the model's prompts, into token ids.
-public typealias PromptEncoding = (_ text: String, _ template: ProbeTemplate) throws -> [Int32]
+package typealias PromptEncoding = (_ text: String, _ template: ProbeTemplate) throws -> [Int32]

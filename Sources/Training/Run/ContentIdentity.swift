@@ -5,11 +5,11 @@ internal import Models
 internal import PluginRuntime
 
 /// Tells what a result depends on apart by its content: two results of equal identities are of the same files.
-public final class ContentIdentity {
+package final class ContentIdentity {
     /// Digests of files that were read already, by path.
     private var known: [String: String] = [:]
 
-    public init() {}
+    package init() {}
 
     /// Larger files are told apart by their size and evenly spaced pieces: training changes weights everywhere.
     private static let wholeBytes = 256 << 20
@@ -17,7 +17,7 @@ public final class ContentIdentity {
     private static let pieces = 64
 
     /// SHA-256 of a file's content, in hexadecimal.
-    public func file(_ path: String) throws -> String {
+    package func file(_ path: String) throws -> String {
         if let digest = known[path] { return digest }
         guard let file = FileHandle(forReadingAtPath: path) else { throw TrainingError("\(path): cannot be read") }
         defer { try? file.close() }
@@ -47,13 +47,13 @@ public final class ContentIdentity {
     }
 
     /// Of several files, whatever their order.
-    public func files(_ paths: [String]) throws -> String {
+    package func files(_ paths: [String]) throws -> String {
         let lines = try Set(paths).sorted().map { "\(URL(fileURLWithPath: $0).lastPathComponent) \(try file($0))" }
         return Self.digest(lines.joined(separator: "\n"))
     }
 
     /// Of what a model folder computes with: weights, adapter, configuration, tokeniser and statistics, the base model's too.
-    public func model(_ folder: String, base: [String] = []) throws -> String {
+    package func model(_ folder: String, base: [String] = []) throws -> String {
         let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).map { folder + "/" + $0 }
         let adapter = folder + "/lora_adapter"
         let adapters = ((try? FileManager.default.contentsOfDirectory(atPath: adapter)) ?? []).map {
@@ -68,7 +68,7 @@ public final class ContentIdentity {
 
     /// What a run of these settings depends on, by name: the program, plugins with the libraries beside them that they use, the
     /// model, the data and the questions.
-    public func inputs(of settings: RunSettings, executable: String) throws -> [String: String] {
+    package func inputs(of settings: RunSettings, executable: String) throws -> [String: String] {
         var inputs = ["craft": try file(executable)]
         let search = PluginSearch(paths: settings.pluginPath)
         for request in settings.plugins {

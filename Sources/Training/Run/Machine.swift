@@ -2,7 +2,7 @@ internal import Foundation
 internal import Glibc
 
 /// The version of craft.
-public let craftVersion = "0.1.0"
+package let craftVersion = "0.1.0"
 
 /// The machine this process runs on: the bits of a run depend on its processor.
 enum Machine {

@@ -7,36 +7,36 @@ internal import Tensors
 /// The memory a run will take, found by running its passes without arithmetic.
 ///
 /// Sizes in bytes of what will be resident at the peak, the weights that are read in place from their files included.
-public struct MemoryPlan: Sendable {
+package struct MemoryPlan: Sendable {
     /// Values of all parameters, and of them those that are trained, in float32.
-    public var parameters = 0
-    public var trainable = 0
+    package var parameters = 0
+    package var trainable = 0
     /// One accumulator per objective, where it reaches.
-    public var gradients = 0
+    package var gradients = 0
     /// Two moments per trained value that some objective reaches.
-    public var moments = 0
+    package var moments = 0
     /// The moving average of the trained values.
-    public var average = 0
+    package var average = 0
     /// Values and cotangents of a training micro-batch.
-    public var activations = 0
+    package var activations = 0
     /// Initial values of trained tensors that anchor features need.
-    public var anchors = 0
+    package var anchors = 0
     /// Batches that measure the model, and the values of running them.
-    public var evaluation = 0
+    package var evaluation = 0
     /// The program itself.
-    public var program = 0
+    package var program = 0
     /// A matrix of all objectives' gradients and the combined one, where a plugin asks for coordinates.
-    public var fullGradients = 0
+    package var fullGradients = 0
     /// What the plugins ask for, one by one; its memory is part of the sizes above.
-    public var requests: [RequestCost] = []
+    package var requests: [RequestCost] = []
     /// Who the blocks are that gradients are combined in, in words; empty when no plugin combines any.
-    public var blocks: [String] = []
+    package var blocks: [String] = []
     /// Learning rates by parameter group, in words; empty when all are alike.
-    public var learningRates: [String] = []
+    package var learningRates: [String] = []
     /// Floating-point operations of a step's forward passes.
-    public var forwardFlops = 0.0
+    package var forwardFlops = 0.0
 
-    public var total: Int {
+    package var total: Int {
         parameters + gradients + fullGradients + moments + average + activations + anchors + evaluation + program
     }
 
@@ -139,7 +139,7 @@ public struct MemoryPlan: Sendable {
     }
 
     /// Lines for the terminal.
-    public func lines(model: String, objectives: Int, checkpoints: Bool) -> [String] {
+    package func lines(model: String, objectives: Int, checkpoints: Bool) -> [String] {
         func line(_ name: String, _ bytes: Int, _ note: String = "") -> String {
             let size = String(format: "%.1f MiB", Double(bytes) / Double(1 << 20))
             return "  " + name.padding(toLength: 13, withPad: " ", startingAt: 0)

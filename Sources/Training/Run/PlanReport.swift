@@ -2,13 +2,13 @@ internal import Foundation
 internal import PluginRuntime
 
 /// What a plugin list would do, in words, without training: order, providers, readers and what it costs.
-public struct PlanReport {
-    public let text: String
+package struct PlanReport {
+    package let text: String
     /// The data flow for graphviz.
-    public let dot: String
+    package let dot: String
 
     /// - Throws: with every problem of the settings in one error, else of the composition in one table.
-    public init(settings: RunSettings) throws {
+    package init(settings: RunSettings) throws {
         try settings.check()
         let composition = try Composition(
             settings.plugins, search: PluginSearch(paths: settings.pluginPath), registry: .training)

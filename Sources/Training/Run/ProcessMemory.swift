@@ -2,9 +2,9 @@ internal import Foundation
 internal import Glibc
 
 /// Memory of this process.
-public enum ProcessMemory {
+package enum ProcessMemory {
     /// Largest resident size so far, in bytes.
-    public static var peakBytes: Int {
+    package static var peakBytes: Int {
         // getrusage() would also count the parent's size at the fork: Linux keeps that maximum across exec.
         if let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
             let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),

@@ -3,16 +3,16 @@ internal import Models
 internal import PluginRuntime
 
 /// What the plugins of a run ask for beyond what training needs anyway, and what it takes per step.
-public struct RequestCost: Sendable {
+package struct RequestCost: Sendable {
     /// Name in the registry, or the objective whose gradient it is.
-    public var name: String
+    package var name: String
     /// Instances that read it, or give it.
-    public var askedBy: [String]
+    package var askedBy: [String]
     /// Bytes held for it.
-    public var bytes: Int
+    package var bytes: Int
     /// Floating-point operations per step.
-    public var flops: Double
-    public var note: String
+    package var flops: Double
+    package var note: String
 
     /// Rows for the terminal; the forward pass is there for comparison.
     static func lines(_ requests: [RequestCost], forwardFlops: Double) -> [String] {

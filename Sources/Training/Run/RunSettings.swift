@@ -1,104 +1,104 @@
 internal import Data
 internal import Foundation
-public import Models
-public import PluginRuntime
+package import Models
+package import PluginRuntime
 
 /// Everything that determines a run, as written to `RUN/config.json`.
 ///
 /// The same seed, settings, files, thread count and kind of processor give the same run bit for bit.
-public struct RunSettings: Codable, Sendable, Equatable {
+package struct RunSettings: Codable, Sendable, Equatable {
     /// What the model learns from.
-    public enum Task: String, Codable, Sendable {
+    package enum Task: String, Codable, Sendable {
         /// Demonstrations: predict action chunks.
         case demonstrations
         /// Questions about images: predict a one-token answer.
         case questions
     }
 
-    public var task: Task = .demonstrations
+    package var task: Task = .demonstrations
     /// Folder of the pretrained model.
-    public var model = ""
+    package var model = ""
     /// Whether the model's values are drawn afresh instead of read (pretraining).
-    public var startsFresh = false
+    package var startsFresh = false
     /// Root of the data, and the data set's name below it: `A`, or a mixture `A:0.7,B:0.3`. Without a name, the only one.
-    public var data = ""
-    public var dataset = ""
-    public var plugins: [PluginRequest] = []
-    public var pluginPath: [String] = []
-    public var steps = 0
-    public var seed: UInt64 = 0
-    public var batchSize = 8
-    public var accumulation = 1
-    public var learningRate = 2e-4
+    package var data = ""
+    package var dataset = ""
+    package var plugins: [PluginRequest] = []
+    package var pluginPath: [String] = []
+    package var steps = 0
+    package var seed: UInt64 = 0
+    package var batchSize = 8
+    package var accumulation = 1
+    package var learningRate = 2e-4
     /// Factors on it by parameter group; nil leaves all alike.
-    public var learningRateScales: LearningRateScales?
-    public var schedule: LearningRateSchedule.Kind = .constant
-    public var warmupSteps = 0
-    public var decayStep = 100_000
-    public var optimizer = AdamWSettings()
+    package var learningRateScales: LearningRateScales?
+    package var schedule: LearningRateSchedule.Kind = .constant
+    package var warmupSteps = 0
+    package var decayStep = 100_000
+    package var optimizer = AdamWSettings()
     /// The moving average of the weights that is kept beside them; nil keeps none.
-    public var average: AverageSettings?
-    public var clipNorm = 0.0
-    public var adapter: AdapterSettings?
+    package var average: AverageSettings?
+    package var clipNorm = 0.0
+    package var adapter: AdapterSettings?
     /// Whether the action head is the Pro one, for a model folder without one; nil is what its configuration says, else Pro.
-    public var proPolicy: Bool?
+    package var proPolicy: Bool?
     /// What the gates of a new action head begin at; nil is 0.
-    public var gate: Double?
+    package var gate: Double?
     /// Factor on the first values of a new proprioception projector's last layer; nil is 1.
-    public var proprioGain: Double?
+    package var proprioGain: Double?
     /// Factor on those of its first layer; nil is 1.
-    public var proprioBandwidth: Double?
+    package var proprioBandwidth: Double?
     /// Side of the images in pixels; nil is the model's.
-    public var imageSize: Int?
+    package var imageSize: Int?
     /// Whether the policy sees the proprioception; nil is the model's.
-    public var usesProprio: Bool?
+    package var usesProprio: Bool?
     /// Share of the training samples in which it does not; nil is 0.
-    public var proprioDropout: Double?
+    package var proprioDropout: Double?
     /// Steps, from the first, in which samples are drawn for that; nil is all.
-    public var proprioDropoutSteps: Int?
-    public var cameras = ["image", "wrist_image"]
-    public var augments = true
+    package var proprioDropoutSteps: Int?
+    package var cameras = ["image", "wrist_image"]
+    package var augments = true
     /// Every k-th episode is kept for evaluation; 0 keeps none.
-    public var holdOutEvery = 0
+    package var holdOutEvery = 0
     /// Episodes per instruction; nil uses all.
-    public var shots: Int?
+    package var shots: Int?
     /// Draws them from a seed; nil takes the first in stored order.
-    public var shotsSeed: UInt64?
+    package var shotsSeed: UInt64?
     /// Episodes that actions and states are normalised by; nil is `all`.
-    public var statistics: StatisticsRule?
+    package var statistics: StatisticsRule?
     /// Batches decoded ahead of the step; nil is ``defaultReadAhead``. Batches do not depend on it.
-    public var readAhead: Int?
-    public var saveEvery = 0
+    package var readAhead: Int?
+    package var saveEvery = 0
     /// Checkpoints that stay, the latest; nil keeps all.
-    public var keepCheckpoints: Int?
-    public var logEvery = 1
+    package var keepCheckpoints: Int?
+    package var logEvery = 1
     /// Steps from one measurement of the model on held-out data to the next; nil measures before and after training alone.
-    public var evaluateEvery: Int?
-    public var threads = ProcessInfo.processInfo.activeProcessorCount
-    public var anchor: AnchorChoice = .automatic
-    public var skipsNonFinite = false
+    package var evaluateEvery: Int?
+    package var threads = ProcessInfo.processInfo.activeProcessorCount
+    package var anchor: AnchorChoice = .automatic
+    package var skipsNonFinite = false
     /// Whether blocks keep only their input in the forward pass and are run again in backward passes.
-    public var checkpointsActivations = false
+    package var checkpointsActivations = false
     /// What matrix products are computed from; nil is float32.
-    public var matmulPrecision: MatmulPrecision?
+    package var matmulPrecision: MatmulPrecision?
     /// The same in the forward pass of anchor features; nil is ``matmulPrecision``.
-    public var anchorPrecision: MatmulPrecision?
+    package var anchorPrecision: MatmulPrecision?
     /// Data beside the run's own that plugins may ask for; nil: none.
-    public var streams: [StreamSetting]?
+    package var streams: [StreamSetting]?
     /// Values by sample that plugins may read; nil: none.
-    public var sides: [SideSetting]?
+    package var sides: [SideSetting]?
     /// Questions that measure what is retained; empty leaves the measure out.
-    public var questions = ""
+    package var questions = ""
     /// How many of them.
-    public var questionLimit = 1000
+    package var questionLimit = 1000
 
     /// Where anchor features come from; `automatic` takes the way that needs least memory.
-    public enum AnchorChoice: String, Codable, Sendable, CaseIterable {
+    package enum AnchorChoice: String, Codable, Sendable, CaseIterable {
         case automatic, adaptersOff, mapped, copy
     }
 
     /// Operands of matrix products. Sums, weights, moments and everything else are float32 in either case.
-    public enum MatmulPrecision: String, Codable, Sendable, CaseIterable {
+    package enum MatmulPrecision: String, Codable, Sendable, CaseIterable {
         case float32
         /// Rounded to bfloat16.
         case bf16
@@ -115,14 +115,14 @@ public struct RunSettings: Codable, Sendable, Equatable {
     var dataChoice: DataChoice { DataChoice(data: data, dataset: dataset) }
 
     /// Which episodes of a data set its statistics are of.
-    public enum StatisticsRule: String, Codable, Sendable, CaseIterable {
+    package enum StatisticsRule: String, Codable, Sendable, CaseIterable {
         /// Every episode of the data set, whatever is trained on: the reference's rule.
         case all
         /// Those that are trained on, after the hold-out and `shots`.
         case selected
     }
 
-    public static let defaultReadAhead = 2
+    package static let defaultReadAhead = 2
 
     /// Values that a run of this task never has, by name, each with the reason.
     var absentValues: [String: String] {
@@ -136,7 +136,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         }
     }
 
-    public init() {}
+    package init() {}
 
     /// What the run makes of its model folder.
     var modelChoices: ModelFolder.Choices {
@@ -192,7 +192,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
     }
 
     /// Refuses values that cannot work, all of them in one error.
-    public func check() throws {
+    package func check() throws {
         var problems: [String] = []
         func need(_ condition: Bool, _ sentence: String) { if !condition { problems.append(sentence) } }
         need(steps >= 1, "--steps is \(steps); expected at least 1")
@@ -259,7 +259,7 @@ public struct RunSettings: Codable, Sendable, Equatable {
         guard problems.isEmpty else { throw TrainingError(problems.joined(separator: "\n")) }
     }
 
-    public static func read(_ path: String) throws -> RunSettings {
+    package static func read(_ path: String) throws -> RunSettings {
         guard let data = FileManager.default.contents(atPath: path) else {
             throw TrainingError("\(path): no such file; a run folder holds its settings there")
         }

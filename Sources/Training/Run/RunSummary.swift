@@ -1,21 +1,21 @@
 internal import Foundation
 
 /// How a run ended.
-public struct RunSummary: Sendable {
-    public var path: String
+package struct RunSummary: Sendable {
+    package var path: String
     /// Steps done in all, and whether the run was asked to stop before the last.
-    public var steps: Int
-    public var wasStopped: Bool
+    package var steps: Int
+    package var wasStopped: Bool
     /// Means over the last tenth of this process's steps (at least one, at most 50), by internal metric name.
-    public var lastMetrics: [String: Double]
+    package var lastMetrics: [String: Double]
     /// Held-out action L1 and answer accuracy, before (`before.`) and after (`after.`) training.
-    public var evaluations: [String: Double]
+    package var evaluations: [String: Double]
     /// Median milliseconds of a step, data included, after the first three.
-    public var medianStepMilliseconds: Double
+    package var medianStepMilliseconds: Double
     /// Median milliseconds by phase.
-    public var phases: [String: Double]
+    package var phases: [String: Double]
     /// Largest resident size of the process so far, in bytes.
-    public var peakBytes: Int
+    package var peakBytes: Int
 }
 
 /// What a run keeps of its steps while it goes on, to sum it up with.

@@ -1,11 +1,11 @@
 internal import Data
 internal import Foundation
-public import Models
+package import Models
 internal import PluginRuntime
-public import Tensors
+package import Tensors
 
 /// What a run reports while it goes on.
-public enum TrainingEvent {
+package enum TrainingEvent {
     /// A step is done. `elapsed` is the time of all steps of this process, in seconds.
     case step(StepReport, total: Int, elapsed: Double, stepsDone: Int)
     /// A measure of the model, by internal metric name, before or after training.
@@ -17,11 +17,11 @@ public enum TrainingEvent {
 }
 
 /// A run: model, data, plugins, the step, and everything that is written to the run's folder.
-public final class Trainer {
-    public let settings: RunSettings
-    public let run: RunDirectory
-    public let step: TrainingStep
-    public let model: VLAModel
+package final class Trainer {
+    package let settings: RunSettings
+    package let run: RunDirectory
+    package let step: TrainingStep
+    package let model: VLAModel
     let source: any BatchSource
     private let average: WeightAverage?
     private let folder: ModelFolder
@@ -38,14 +38,14 @@ public final class Trainer {
     private let blockMetrics: MetricsLog?
     private let board: TensorBoardWriter
     /// Steps done.
-    public private(set) var stepsDone: Int
+    package private(set) var stepsDone: Int
     /// Steps of this process to record phases and operations of, counted from its first; nil records none.
-    public var profiledSteps: Range<Int>?
+    package var profiledSteps: Range<Int>?
 
     /// Starts a run in a new folder.
     ///
     /// - Parameter isFresh: whether `path` is a suggestion: where it is taken, a number is put behind it.
-    public convenience init(settings: RunSettings, at path: String, isFresh: Bool = false) throws {
+    package convenience init(settings: RunSettings, at path: String, isFresh: Bool = false) throws {
         try settings.check()
         // Everything that can be wrong with the input is found before the folder is made.
         let parts = try RunParts(settings: settings, resuming: nil)
@@ -63,7 +63,7 @@ public final class Trainer {
     ///   - revise: changes the run's settings; plugins, where they are found, and the data. On other data their order begins
     ///     anew, and `config-until-step-N.json` keeps the settings until then.
     ///   - allowsPluginChanges: whether plugins and their settings may be others than the run began with.
-    public convenience init(
+    package convenience init(
         resuming path: String, from step: Int? = nil, steps: Int?, allowsPluginChanges: Bool = false,
         revise: (inout RunSettings) throws -> Void = { _ in }
     ) throws {
@@ -122,12 +122,12 @@ public final class Trainer {
     }
 
     /// What ``profiledSteps`` recorded; written to the run's `profile.json`.
-    public let profile = OperationProfile()
+    package let profile = OperationProfile()
 
     /// Trains up to the last step, saving on the way, and measures before and after.
     ///
     /// - `shouldStop`: asked after each step, and between the batches that measure; when true the run saves and returns.
-    public func train(
+    package func train(
         shouldStop: () -> Bool = { false }, report: (TrainingEvent) -> Void = { _ in }
     ) throws -> RunSummary {
         for change in pluginChanges { report(.note("changed plugins: \(change)")) }
@@ -221,7 +221,7 @@ public final class Trainer {
 
     /// Writes a checkpoint of the present state.
     @discardableResult
-    public func save(_ report: (TrainingEvent) -> Void = { _ in }) throws -> CheckpointFolders.Checkpoint {
+    package func save(_ report: (TrainingEvent) -> Void = { _ in }) throws -> CheckpointFolders.Checkpoint {
         try metrics.synchronize()
         try blockMetrics?.synchronize()
         let session = try step.session.save()

@@ -1,13 +1,13 @@
 /// Values by sample that the user gives plugins: `--side NAME=FILE`.
-public struct SideSetting: Codable, Equatable, Sendable {
+package struct SideSetting: Codable, Equatable, Sendable {
     /// Plugins read it as `side.NAME`.
-    public var name: String
-    public var path: String
+    package var name: String
+    package var path: String
 
-    public init(name: String, path: String) { (self.name, self.path) = (name, path) }
+    package init(name: String, path: String) { (self.name, self.path) = (name, path) }
 
     /// Reads `NAME=FILE` texts.
-    public static func parse(_ texts: [String]) throws -> [SideSetting] {
+    package static func parse(_ texts: [String]) throws -> [SideSetting] {
         var settings: [SideSetting] = []
         for text in texts {
             let halves = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)

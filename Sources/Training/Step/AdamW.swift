@@ -2,17 +2,17 @@ internal import Kernels
 internal import Tensors
 
 /// Settings of the optimizer, as `torch.optim.AdamW` has them.
-public struct AdamWSettings: Codable, Sendable, Equatable {
+package struct AdamWSettings: Codable, Sendable, Equatable {
     /// Decay of the first moment, the mean of gradients, per step.
-    public var beta1 = 0.9
+    package var beta1 = 0.9
     /// Decay of the second moment, the mean of their squares.
-    public var beta2 = 0.999
+    package var beta2 = 0.999
     /// Added to the root of the second moment.
-    public var epsilon = 1e-8
+    package var epsilon = 1e-8
     /// Share of a parameter that a step takes away, times the learning rate.
-    public var weightDecay = 0.01
+    package var weightDecay = 0.01
 
-    public init() {}
+    package init() {}
 
     /// What is wrong with the values, a sentence each, by flag.
     var problems: [String] {

@@ -1,6 +1,6 @@
 internal import Kernels
-public import Models
-public import Tensors
+package import Models
+package import Tensors
 
 /// The initial weights, from which anchor features are computed, without a second model in memory where that can be
 /// avoided.
@@ -8,9 +8,9 @@ public import Tensors
 /// Three sources that must agree: low-rank updates switched off with the initial queries (no memory), tensors mapped
 /// read-only from the model's files, in the files' precision (no resident copy), and a copy made at the start (works
 /// always).
-public final class AnchorWeights {
+package final class AnchorWeights {
     /// Where anchor features come from.
-    public enum Source: String, Sendable, Codable, CaseIterable {
+    package enum Source: String, Sendable, Codable, CaseIterable {
         /// Adapters off; only valid when the adapter starts at zero.
         case adaptersOff
         /// The model's files, mapped.
@@ -19,13 +19,13 @@ public final class AnchorWeights {
         case copy
     }
 
-    public let source: Source
+    package let source: Source
     /// Values of every parameter under the initial weights, by id.
-    public private(set) var table: [WeightValues]
+    package private(set) var table: [WeightValues]
     /// Whether low-rank updates take part in the anchor's forward pass.
-    public var usesAdapters: Bool { source != .adaptersOff }
+    package var usesAdapters: Bool { source != .adaptersOff }
     /// Bytes that had to be copied.
-    public private(set) var residentBytes: Int
+    package private(set) var residentBytes: Int
     private var copies: [FloatBuffer]
     private let files: [SafetensorsFile]
     /// Whether nothing has been read, to plan memory with.
@@ -52,7 +52,7 @@ public final class AnchorWeights {
     /// - `folder`: the model's files. `initial`: tensors that the folder lacks (freshly drawn ones), as saved at the
     ///   start of the run. What neither has is copied from `model`, which must then hold the initial weights.
     /// - `isResuming`: the model has been trained already, so nothing may come from it.
-    public init(
+    package init(
         model: VLAModel, source: Source, folder: ModelFolder?, initial: SafetensorsFile?, isResuming: Bool = false
     ) throws {
         self.source = source

@@ -1,8 +1,8 @@
 internal import Foundation
 
 /// How the learning rate changes over a run.
-public struct LearningRateSchedule: Codable, Sendable, Equatable {
-    public enum Kind: String, Codable, Sendable, CaseIterable {
+package struct LearningRateSchedule: Codable, Sendable, Equatable {
+    package enum Kind: String, Codable, Sendable, CaseIterable {
         case constant
         /// A tenth of the rate from `decayStep` on, as the original script's MultiStepLR.
         case multistep
@@ -10,16 +10,17 @@ public struct LearningRateSchedule: Codable, Sendable, Equatable {
         case cosine
     }
 
-    public var kind: Kind
-    public var base: Double
+    package var kind: Kind
+    package var base: Double
     /// Steps of linear warm-up from a tenth of the rate.
-    public var warmupSteps: Int
+    package var warmupSteps: Int
     /// First step of the lower rate, for ``Kind/multistep``.
-    public var decayStep: Int
+    package var decayStep: Int
     /// Length of the cosine.
-    public var totalSteps: Int
+    package var totalSteps: Int
 
-    public init(kind: Kind = .constant, base: Double, warmupSteps: Int = 0, decayStep: Int = 100_000, totalSteps: Int) {
+    package init(kind: Kind = .constant, base: Double, warmupSteps: Int = 0, decayStep: Int = 100_000, totalSteps: Int)
+    {
         self.kind = kind
         self.base = base
         self.warmupSteps = warmupSteps
@@ -28,7 +29,7 @@ public struct LearningRateSchedule: Codable, Sendable, Equatable {
     }
 
     /// The rate used by step `step`, counted from 0.
-    public func rate(at step: Int) -> Double {
+    package func rate(at step: Int) -> Double {
         if step < warmupSteps {
             return base * (0.1 + 0.9 * Double(step) / Double(warmupSteps))
         }

@@ -1,6 +1,6 @@
-public import Tensors
+package import Tensors
 
-public import enum PluginRuntime.BlockScope
+package import enum PluginRuntime.BlockScope
 
 extension BlockScope {
     /// What checkpoints call lists of layers.
@@ -34,18 +34,18 @@ extension BlockScope {
 }
 
 /// The trainable parameters, grouped into blocks.
-public struct ParameterBlocks: Sendable {
-    public struct Block: Sendable {
-        public let name: String
+package struct ParameterBlocks: Sendable {
+    package struct Block: Sendable {
+        package let name: String
         /// Trainable parameters in the block.
-        public let parameters: [Parameter]
+        package let parameters: [Parameter]
         /// Values in the block.
-        public var count: Int { parameters.reduce(0) { $0 + $1.count } }
+        package var count: Int { parameters.reduce(0) { $0 + $1.count } }
     }
 
-    public let blocks: [Block]
+    package let blocks: [Block]
 
-    public init(of parameters: ParameterSet, scope: BlockScope) {
+    package init(of parameters: ParameterSet, scope: BlockScope) {
         var order: [String] = []
         var members: [String: [Parameter]] = [:]
         for parameter in parameters.parameters where parameter.isTrainable {

@@ -3,7 +3,7 @@ internal import Models
 internal import Tensors
 
 /// A part of the model whose learning rate can be set by itself.
-public enum ParameterGroup: String, Sendable, CaseIterable {
+package enum ParameterGroup: String, Sendable, CaseIterable {
     /// The vision towers.
     case vision
     /// From the towers' width to the decoder's.
@@ -18,7 +18,7 @@ public enum ParameterGroup: String, Sendable, CaseIterable {
     case proprio
 
     /// The group of a parameter by its name in checkpoints, that of an adapter being its layer's.
-    public init?(of name: String) {
+    package init?(of name: String) {
         let base = name.hasPrefix("base_model.model.") ? name.dropFirst("base_model.model.".count) : name[...]
         switch base.prefix(while: { $0 != "." }) {
         case "vision_backbone": self = .vision
@@ -33,24 +33,24 @@ public enum ParameterGroup: String, Sendable, CaseIterable {
 }
 
 /// Factors on the learning rate by parameter group, as PyTorch's parameter groups have rates of their own.
-public struct LearningRateScales: Sendable, Equatable, Codable {
+package struct LearningRateScales: Sendable, Equatable, Codable {
     /// By group name; 1 where none is given.
-    public private(set) var factors: [String: Double] = [:]
+    package private(set) var factors: [String: Double] = [:]
 
-    public init() {}
+    package init() {}
 
     /// As an object of factors by group.
-    public init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         factors = try decoder.singleValueContainer().decode([String: Double].self)
     }
 
-    public func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         try container.encode(factors)
     }
 
     /// Reads `vision=0.1,decoder=0.3`. Throws ``TrainingError``.
-    public init(parsing text: String) throws {
+    package init(parsing text: String) throws {
         for item in text.split(separator: ",", omittingEmptySubsequences: false) {
             let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 .map { $0.trimmingPrefix { $0 == " " } }

@@ -1,20 +1,20 @@
-public import struct PluginRuntime.StopRequest
+package import struct PluginRuntime.StopRequest
 
 /// What one step did.
-public struct StepReport {
-    public var step: Int
+package struct StepReport {
+    package var step: Int
     /// Metrics under their internal names: `loss.action`, `lambda.retention`, `conflict_ratio`, `gradient_norm`, ...
-    public var metrics: [String: Double]
+    package var metrics: [String: Double]
     /// By name, a number for each block.
-    public var blockMetrics: [String: [Double]] = [:]
+    package var blockMetrics: [String: [Double]] = [:]
     /// Why the run ends after this step; nil: it goes on.
-    public var stop: StopRequest?
+    package var stop: StopRequest?
     /// Non-finite value that made the step be skipped.
-    public var skipped: String?
+    package var skipped: String?
     /// Milliseconds by phase: data, anchor, forward, objectives, backward, combine, update.
-    public var milliseconds: [String: Double]
+    package var milliseconds: [String: Double]
     /// Heap allocations by phase; empty unless they are counted (``AllocationCounter``).
-    public var allocations: [String: Int]
+    package var allocations: [String: Int]
 
     init(step: Int, metrics: [String: Double], skipped: String? = nil, _ clock: PhaseClock) {
         self.step = step

@@ -1,24 +1,24 @@
 /// Settings of the step itself.
-public struct StepSettings: Codable, Sendable, Equatable {
+package struct StepSettings: Codable, Sendable, Equatable {
     /// Micro-batches per step (K).
-    public var accumulation = 1
+    package var accumulation = 1
     /// Largest norm of the combined gradient; 0 leaves it as it is.
-    public var clipNorm = 0.0
+    package var clipNorm = 0.0
     /// Whether a step with a non-finite loss or cotangent is skipped and counted instead of ending the run.
-    public var skipsNonFinite = false
+    package var skipsNonFinite = false
     /// Whether blocks of the model are run again in backward passes instead of keeping what they computed.
-    public var checkpointsActivations = false
+    package var checkpointsActivations = false
     /// What matrix products of the anchors' forward pass are computed from; nil: as all others.
-    public var anchorPrecision: RunSettings.MatmulPrecision?
+    package var anchorPrecision: RunSettings.MatmulPrecision?
     /// Factors on the learning rate by parameter group.
-    public var learningRateScales = LearningRateScales()
+    package var learningRateScales = LearningRateScales()
     /// Probability, per sample, that the policy gets zeros in place of the normalised proprioception.
-    public var proprioDropout = 0.0
+    package var proprioDropout = 0.0
     /// Steps in which it does; nil is all of them.
-    public var proprioDropoutSteps: Int?
-    public var seed: UInt64 = 0
+    package var proprioDropoutSteps: Int?
+    package var seed: UInt64 = 0
 
-    public init() {}
+    package init() {}
 
     init(_ settings: RunSettings) {
         accumulation = settings.accumulation

@@ -1,21 +1,21 @@
-public import Models
+package import Models
 
 /// One micro-batch: what the model reads and what objectives compare with.
-public struct TrainingBatch {
-    public var input: ModelInput
+package struct TrainingBatch {
+    package var input: ModelInput
     /// Normalised action chunks, [B, chunk, actionDim]; empty when the batch has none.
-    public var targetActions: [Float]
+    package var targetActions: [Float]
     /// Token ids of the answers, sample by sample, as many of each as `input.answerLengths` says; empty when the batch has
     /// none.
-    public var answerIDs: [Int64]
+    package var answerIDs: [Int64]
     /// A number for each sample, the same whenever it is drawn, [B]; empty when samples have none.
-    public var samples: [Int64] = []
+    package var samples: [Int64] = []
     /// Which instruction of the run, or which question, each sample has, [B]; empty when they have none.
-    public var tasks: [Int64] = []
+    package var tasks: [Int64] = []
     /// What the user gave for each sample, by name: [B, width].
-    public var sides: [String: (values: [Float], width: Int)] = [:]
+    package var sides: [String: (values: [Float], width: Int)] = [:]
 
-    public init(input: ModelInput, targetActions: [Float] = [], answerIDs: [Int64] = []) {
+    package init(input: ModelInput, targetActions: [Float] = [], answerIDs: [Int64] = []) {
         self.input = input
         self.targetActions = targetActions
         self.answerIDs = answerIDs
@@ -32,7 +32,7 @@ public struct TrainingBatch {
 }
 
 /// Where micro-batches come from, and where in the data it stands.
-public protocol BatchSource: AnyObject {
+package protocol BatchSource: AnyObject {
     /// The next micro-batch. `policyInput` is the policy's noise for this forward pass.
     func next(policyInput: [Float]) throws -> TrainingBatch
     /// Position in the data as JSON, enough to continue exactly.

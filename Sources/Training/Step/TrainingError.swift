@@ -1,6 +1,6 @@
 /// What went wrong in training, in a sentence.
-public struct TrainingError: Error, CustomStringConvertible, Sendable {
-    public let description: String
+package struct TrainingError: Error, CustomStringConvertible, Sendable {
+    package let description: String
 
-    public init(_ description: String) { self.description = description }
+    package init(_ description: String) { self.description = description }
 }

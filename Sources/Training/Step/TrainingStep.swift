@@ -1,6 +1,6 @@
-public import Models
-public import PluginRuntime
-public import Tensors
+package import Models
+package import PluginRuntime
+package import Tensors
 
 /// The training step: one shared forward pass per micro-batch, a cotangent per objective, gradients kept apart until
 /// plugins have said how to combine them.
@@ -12,10 +12,10 @@ public import Tensors
 /// Probes and data streams that are due run with the anchors and behind the forward pass. An objective that no micro-batch gives a loss
 /// takes no part in the step: it has no row in the Gram matrix, and rules that need its loss are not called. What plugins
 /// are told and decide is ``HookSession``'s.
-public final class TrainingStep {
-    public let model: VLAModel
-    public let session: HookSession
-    public let blocks: ParameterBlocks
+package final class TrainingStep {
+    package let model: VLAModel
+    package let session: HookSession
+    package let blocks: ParameterBlocks
     let settings: StepSettings
     let passes: BatchPasses
     let probes: ProbePasses
@@ -43,7 +43,7 @@ public final class TrainingStep {
     /// Steps that were skipped for a non-finite value.
     var skippedSteps = 0
     /// Weights of the last combination, [blocks, objectives that took part]. For tests and traces.
-    public private(set) var combinationWeights: [Double] = []
+    package private(set) var combinationWeights: [Double] = []
 
     /// Runs the `plan` hooks and makes everything that lasts.
     ///
@@ -52,7 +52,7 @@ public final class TrainingStep {
     ///   - streams: the data that plugins may ask for beside the run's own.
     ///   - encodePrompt: turns a probe's text, in one of the model's prompts, into token ids; nil refuses probes.
     ///   - makeAnchor: called when some hook reads an anchor.
-    public init(
+    package init(
         model: VLAModel, composition: Composition, settings: StepSettings, optimizer: AdamWSettings,
         schedule: LearningRateSchedule, parallel: Parallel, batchSize: Int, steps: Int, absent: [String: String] = [:],
         streams given: StreamSources = .none, encodePrompt: PromptEncoding? = nil,
@@ -104,7 +104,7 @@ public final class TrainingStep {
     }
 
     /// Runs step `step`, counted from 0.
-    public func run(step: Int, from source: any BatchSource) throws -> StepReport {
+    package func run(step: Int, from source: any BatchSource) throws -> StepReport {
         var clock = PhaseClock(profile: profile)
         let rate = schedule.rate(at: step)
         for gradient in gradients { gradient.zero() }

@@ -4,19 +4,19 @@ internal import Models
 internal import Tensors
 
 /// Settings of the exponential moving average of the weights.
-public struct AverageSettings: Codable, Sendable, Equatable {
+package struct AverageSettings: Codable, Sendable, Equatable {
     /// Share of the average that a step keeps.
-    public var decay: Double
+    package var decay: Double
     /// p: after update t the decay is at most 1 - t^-p, so that the initial weights do not linger; nil has no warm-up.
-    public var warmupPower: Double?
+    package var warmupPower: Double?
 
-    public init(decay: Double, warmupPower: Double? = nil) {
+    package init(decay: Double, warmupPower: Double? = nil) {
         self.decay = decay
         self.warmupPower = warmupPower
     }
 
     /// The decay of update `t`, counted from 1. With a power this is timm's and diffusers' rule.
-    public func decay(ofUpdate t: Int) -> Double {
+    package func decay(ofUpdate t: Int) -> Double {
         guard let warmupPower else { return decay }
         return min(decay, 1 - pow(Double(max(t, 1)), -warmupPower))
     }
@@ -103,14 +103,14 @@ extension CheckpointFolders {
     static func average(in checkpoint: String) -> String { "\(checkpoint)/\(averageName)" }
 
     /// Whether a model folder is a checkpoint with averaged weights in it.
-    public static func hasAverage(_ model: String) -> Bool {
+    package static func hasAverage(_ model: String) -> Bool {
         FileManager.default.fileExists(atPath: average(in: model) + "/config.json")
     }
 
     /// The model folder that `path` stands for, under the average of the weights if `isAveraged`.
     ///
     /// - Throws: ``TrainingError`` when there is no average.
-    public static func model(in path: String, isAveraged: Bool) throws -> String {
+    package static func model(in path: String, isAveraged: Bool) throws -> String {
         let model = model(in: path)
         guard isAveraged else { return model }
         guard hasAverage(model) else {

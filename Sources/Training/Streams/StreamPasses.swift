@@ -93,8 +93,8 @@ final class StreamPasses {
 
 extension TrainingStep {
     /// Where each data stream is in its data, for a checkpoint.
-    public var streamCursors: [String: String] { streams.cursors }
+    package var streamCursors: [String: String] { streams.cursors }
 
     /// Continues streams where a checkpoint was; one that it does not know begins.
-    public func restoreStreams(_ cursors: [String: String]) throws { try streams.restore(cursors) }
+    package func restoreStreams(_ cursors: [String: String]) throws { try streams.restore(cursors) }
 }

@@ -1,9 +1,9 @@
 internal import PluginRuntime
 
 /// Data beside the run's own, as the user gives them: `--stream NAME=KIND:FOLDER`.
-public struct StreamSetting: Codable, Equatable, Sendable {
+package struct StreamSetting: Codable, Equatable, Sendable {
     /// What the data are.
-    public enum Kind: String, Codable, CaseIterable, Sendable {
+    package enum Kind: String, Codable, CaseIterable, Sendable {
         case demonstrations, questions
 
         /// As plugins know it.
@@ -16,16 +16,16 @@ public struct StreamSetting: Codable, Equatable, Sendable {
     }
 
     /// As plugins call it.
-    public var name: String
-    public var kind: Kind
-    public var path: String
+    package var name: String
+    package var kind: Kind
+    package var path: String
 
-    public init(name: String, kind: Kind, path: String) {
+    package init(name: String, kind: Kind, path: String) {
         (self.name, self.kind, self.path) = (name, kind, path)
     }
 
     /// Reads `NAME=KIND:FOLDER` texts; one text may hold several, separated by commas.
-    public static func parse(_ texts: [String]) throws -> [StreamSetting] {
+    package static func parse(_ texts: [String]) throws -> [StreamSetting] {
         var settings: [StreamSetting] = []
         for text in texts {
             for (place, piece) in text.split(separator: ",", omittingEmptySubsequences: false).enumerated() {

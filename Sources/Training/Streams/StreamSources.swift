@@ -1,15 +1,15 @@
-public import PluginRuntime
+package import PluginRuntime
 
 /// The data streams that a run was given, and how batches of them are had.
-public struct StreamSources {
+package struct StreamSources {
     /// By name.
-    public var kinds: [String: StreamKind]
+    package var kinds: [String: StreamKind]
     /// The stream of questions whose answers hooks get under the names of the run's own batch, where that has none.
-    public var answers: String?
+    package var answers: String?
     /// Opens a stream's batches: its name, what its draws are keyed by, and the samples in a batch.
-    public var open: (_ name: String, _ key: String, _ batchSize: Int) throws -> any BatchSource
+    package var open: (_ name: String, _ key: String, _ batchSize: Int) throws -> any BatchSource
 
-    public init(
+    package init(
         kinds: [String: StreamKind], answers: String? = nil,
         open: @escaping (_ name: String, _ key: String, _ batchSize: Int) throws -> any BatchSource
     ) {
@@ -17,7 +17,7 @@ public struct StreamSources {
     }
 
     /// A run without any.
-    public static var none: StreamSources {
+    package static var none: StreamSources {
         StreamSources(kinds: [:]) { name, _, _ in throw TrainingError("there is no data stream '\(name)'") }
     }
 }

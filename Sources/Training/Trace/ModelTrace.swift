@@ -17,13 +17,13 @@ internal import Tensors
 ///   own shape. The combination is CRaFT's, per tensor, with a denominator of |g_ret|² + 1e-8 and a fixed multiplier;
 /// - `extra.predicted_actions_noise`, `extra.loss_action_noise` when the inputs hold `policy_noise`, and
 ///   `extra.unnormalised_actions` when the folder's dataset_statistics.json describes one data set.
-public struct ModelTrace {
+package struct ModelTrace {
     /// Results in words, for the terminal.
-    public struct Summary: Sendable {
-        public var tensors: Int
-        public var actionLoss: Double
-        public var retentionLoss: Double?
-        public var conflictRatio: Double?
+    package struct Summary: Sendable {
+        package var tensors: Int
+        package var actionLoss: Double
+        package var retentionLoss: Double?
+        package var conflictRatio: Double?
     }
 
     private let folder: ModelFolder
@@ -33,7 +33,7 @@ public struct ModelTrace {
     /// Loads a model folder, its adapter included; everything the model needs must be there.
     ///
     /// - Parameter base: folder of the base model of an adapter; nil takes the one that the adapter names.
-    public init(folder path: String, base: String? = nil, threads: Int) throws {
+    package init(folder path: String, base: String? = nil, threads: Int) throws {
         var choices = ModelFolder.Choices()
         choices.base = base
         folder = try ModelFolder(path: path, choices: choices)
@@ -52,7 +52,7 @@ public struct ModelTrace {
     /// - `anchor`: a safetensors file with the initial values of trainable tensors of the vision-language model; those it
     ///   lacks are as the model has them. Without it there is no retention loss.
     /// - `multiplier`: lambda of the combined gradient.
-    public func write(inputs: String, anchor: String?, multiplier: Double, to out: String) throws -> Summary {
+    package func write(inputs: String, anchor: String?, multiplier: Double, to out: String) throws -> Summary {
         let inputs = try TraceInputs(path: inputs, config: model.config)
         var result = TraceResult(batch: inputs.batch)
         var anchorFeatures: [[Float]] = []

@@ -3,8 +3,8 @@ internal import Foundation
 /// Writes a model whose weights are a blend of others': between a base and its fine-tuned forms, or a mean of several.
 ///
 /// Tensors are read and written in pieces, so that memory does not grow with the models.
-public struct ModelBlend {
-    public enum Method: String, Sendable, CaseIterable {
+package struct ModelBlend {
+    package enum Method: String, Sendable, CaseIterable {
         /// Between the base and one tuned model: (1 - α) θ_0 + α θ_1 (WiSE-FT, Wortsman et al. 2022).
         case wise
         /// The mean of all models, by weight (model soups, Wortsman et al. 2022).
@@ -15,31 +15,31 @@ public struct ModelBlend {
         case ties
     }
 
-    public struct Options: Sendable {
-        public var method = Method.wise
+    package struct Options: Sendable {
+        package var method = Method.wise
         /// α where ``alphas`` has none.
-        public var alpha = 1.0
+        package var alpha = 1.0
         /// α by parameter group.
-        public var alphas: [String: Double] = [:]
+        package var alphas: [String: Double] = [:]
         /// The group of a tensor by its name.
-        public var group: @Sendable (String) -> String? = { _ in nil }
+        package var group: @Sendable (String) -> String? = { _ in nil }
         /// By model: all of them in a soup, else the tuned ones; empty is 1 for each. A soup's are divided by their sum.
-        public var weights: [Double] = []
+        package var weights: [Double] = []
         /// TIES: share of each tensor's task vector that stays, at least one element.
-        public var density = 0.2
+        package var density = 0.2
         /// Type of the backbone's floats; nil keeps those of the first tuned model.
-        public var storage: ModelFolder.Storage?
+        package var storage: ModelFolder.Storage?
         /// Largest size of a file of weights, in bytes.
-        public var shardBytes = 5_000_000_000
+        package var shardBytes = 5_000_000_000
 
-        public init() {}
+        package init() {}
     }
 
-    public struct Report: Sendable {
-        public var tensors = 0
+    package struct Report: Sendable {
+        package var tensors = 0
         /// Tensors that the base lacks: the tuned model's, or the mean of several.
-        public var withoutBase = 0
-        public var notes: [String] = []
+        package var withoutBase = 0
+        package var notes: [String] = []
     }
 
     private let base: BlendSource
@@ -47,7 +47,7 @@ public struct ModelBlend {
     private let options: Options
 
     /// - Parameter models: the base and the tuned ones; in a soup all are alike.
-    public init(_ models: [ModelFolder], options: Options) throws {
+    package init(_ models: [ModelFolder], options: Options) throws {
         let sources = try models.map(BlendSource.init)
         guard let first = sources.first, sources.count > 1 else {
             throw ModelError("a blend takes at least two models: BASE TUNED")
@@ -75,7 +75,7 @@ public struct ModelBlend {
     }
 
     /// Writes to `path`, which must not exist: it appears when everything is written.
-    public func write(to path: String) throws -> Report {
+    package func write(to path: String) throws -> Report {
         let manager = FileManager.default
         guard !manager.fileExists(atPath: path) else {
             throw ModelError("\(path) exists already; choose a folder that does not")
