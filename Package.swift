@@ -29,14 +29,15 @@ func exports(_ map: String) -> [LinkerSetting] {
 /// not what Plugins/ holds: SwiftPM keeps an evaluated manifest until its text changes, and would not see a new folder.
 let plugins = [
     "AnchorVariants", "AugmentedLagrangian", "CRaFTDual", "CRaFTProjection", "EarlyStop", "FixedMultiplier",
-    "GradDrop", "KnowledgeInsulation", "L2SP", "LayerRates", "ProbeTokens", "UnbiasedConflict", "nuPI",
+    "KnowledgeInsulation", "L2SP", "LayerRates", "ProbeTokens", "UnbiasedConflict", "nuPI",
 ]
 
 /// Those that also use GradientMath.
 let gradientPlugins = [
     "AEGIS", "AGEM", "ActionAnchor", "AlignedMTL", "AnswerLoss", "BaselineL1", "CAGrad", "ClipGradNorm",
     "CoTraining", "ConFIG", "Constant", "DWA", "DualProj", "EWC", "FAMO", "FairGrad", "GeometricMean",
-    "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo", "MoDo", "MultiplierSchedule", "NashMTL",
+    "GradDrop", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo", "MoDo", "MultiplierSchedule",
+    "NashMTL",
     "PCGrad", "RLW", "Replay", "STCH", "Sum", "UPGrad", "UW",
 ]
 
@@ -98,25 +99,26 @@ let package = Package(
         .target(name: "PluginKit", dependencies: ["PluginAPI"], swiftSettings: strict),
         .target(name: "GradientMath", dependencies: ["PluginKit"], swiftSettings: strict),
         .target(
-            name: "PluginRuntime", dependencies: ["PluginAPI", "CFFI", "CMemoryMap", "CFloatingPoint"],
+            name: "PluginRuntime", dependencies: ["Spelling", "PluginAPI", "CFFI", "CMemoryMap", "CFloatingPoint"],
             swiftSettings: strict),
         .systemLibrary(name: "CRuntime", path: "Sources/RuntimeC/include"),
         .target(
-            name: "RuntimeC", dependencies: ["PluginRuntime", "PluginAPI", "CRuntime"],
+            name: "RuntimeC", dependencies: ["Spelling", "PluginRuntime", "PluginAPI", "CRuntime"],
             exclude: ["include", "exports.map"], swiftSettings: strict,
             linkerSettings: exports("Sources/RuntimeC/exports.map")),
     ]
         + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer
             .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
-            .target(name: "Formats", dependencies: ["Kernels"], swiftSettings: strict),
+            .target(name: "Spelling", swiftSettings: strict),
+            .target(name: "Formats", dependencies: ["Kernels", "CCrypto"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Formats", "Tensors", "Kernels"], swiftSettings: strict),
             .target(
-                name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "CCrypto"],
+                name: "Data", dependencies: ["Formats", "Spelling", "Kernels", "ImageCodecs"],
                 swiftSettings: strict),
             .target(
                 name: "Training",
-                dependencies: ["Formats", "PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
+                dependencies: ["Formats", "PluginRuntime", "Tensors", "Models", "Data", "Kernels"],
                 swiftSettings: strict),
             .target(
                 name: "Serving",
@@ -131,7 +133,8 @@ let package = Package(
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Formats", "Tensors", "CMalloc", "Yams",
+                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Formats", "Spelling", "Tensors",
+                    "CMalloc", "Yams",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -142,7 +145,7 @@ let package = Package(
             tests("RuntimeC", ["PluginRuntime"], exclude: ["Programs"]),
             tests("Plugins", ["PluginRuntime", "PluginAPI", "Training", "GradientMath"]),
             tests("Kernels", ["Kernels"]),
-            tests("Tensors", ["Tensors", "Kernels"]),
+            tests("Tensors", ["Formats", "Tensors", "Kernels"]),
             tests("Formats", ["Formats", "Kernels"]),
             tests("Models", ["Models", "Formats", "Tensors"]),
             tests("Data", ["Data", "Formats"]),

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Glibc
 import Training
@@ -153,10 +154,8 @@ final class AblationRunner {
         let result = Result(
             arguments: row.arguments, seed: seed, seconds: Date().timeIntervalSince(start), isWhole: !continues,
             measures: try RunMeasures.read(target + "/metrics.jsonl"), inputs: current)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         // By rename, and last: a kill at any moment leaves the run either done or to be done.
-        try encoder.encode(result).write(to: URL(fileURLWithPath: place + "/result.json"), options: .atomic)
+        try AtomicFile.write(json: result, to: place + "/result.json")
         return .done(result)
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import PluginRuntime
+import Spelling
 import Training
 
 /// Calls the hooks of one point of one instance as successive steps, values staying from call to call.

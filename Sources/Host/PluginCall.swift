@@ -2,6 +2,7 @@ import ArgumentParser
 internal import Formats
 import Foundation
 import PluginRuntime
+import Spelling
 import Training
 
 extension Plugins {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import PluginRuntime
 import Training
@@ -35,9 +36,7 @@ extension Plugins {
             let path = try PluginSearch(paths: Installation.pluginPath(pluginPath)).locate(request.name)
             let report = try PluginReport(PluginLibrary(path: path), request)
             guard json else { return print(report.text) }
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            print(try JSONText.document(report))
         }
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import PluginRuntime
 import Training
@@ -55,10 +56,8 @@ extension Plugins {
         func run() throws {
             let rows = NameRegistry.training.entries.map(Row.init)
             if json {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
                 let document = Document(abi: PluginLibrary.hostABI, codes: CodeTable.all, names: rows)
-                print(String(decoding: try encoder.encode(document), as: UTF8.self))
+                print(try JSONText.document(document))
                 return
             }
             for row in rows {

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Tensors
 
 /// Fresh values as the reference code draws them: linear layers of head and proprioception by PyTorch's default, decoder

@@ -37,7 +37,7 @@ struct SafetensorsHeaderTests {
             Case(testDescription: "empty header", header: "", data: 0, expected: "expected '{'"),
             Case(testDescription: "unfinished", header: #"{"a""#, data: 0, expected: "expected ':'"),
             Case(testDescription: "unfinished string", header: #"{"a"#, data: 0, expected: "ends inside a string"),
-            Case(testDescription: "text after it", header: "{} x", data: 0, expected: "after its closing brace"),
+            Case(testDescription: "text after it", header: "{} x", data: 0, expected: "after the end of the document"),
             Case(testDescription: "trailing comma", header: "{\(one),}", data: 8, expected: "expected '\"'"),
             Case(
                 testDescription: "the same tensor twice", header: "{\(one),\(one)}", data: 8,

@@ -1,4 +1,5 @@
 import Foundation
+internal import Spelling
 
 /// Finds the version folder of a TFDS / RLDS data set below what a user passed as root.
 ///
@@ -116,7 +117,7 @@ enum DatasetFolder {
         let present =
             (names(in: root).filter { newestVersion(in: "\(root)/\($0)") != nil }
             + names(in: "\(root)/\(mirror)").filter { newestVersion(in: "\(root)/\(mirror)/\($0)") != nil }).sorted()
-        if let closest = present.min(by: { editDistance($0, name) < editDistance($1, name) }) {
+        if let closest = Suggestion.closest(to: name, among: present) {
             return DataError(
                 "\(root): there is no data set '\(name)'. Did you mean '\(closest)'? "
                     + "Present: \(present.joined(separator: ", ")).")
@@ -151,20 +152,4 @@ enum DatasetFolder {
     private static func names(in folder: String) -> [String] {
         ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
     }
-}
-
-/// Levenshtein distance over UTF-8 bytes, for "did you mean".
-func editDistance(_ a: String, _ b: String) -> Int {
-    let b = Array(b.utf8)
-    var row = Array(0...b.count)
-    for (i, x) in a.utf8.enumerated() {
-        var diagonal = row[0]
-        row[0] = i + 1
-        for (j, y) in b.enumerated() {
-            let substituted = diagonal + (x == y ? 0 : 1)
-            diagonal = row[j + 1]
-            row[j + 1] = min(substituted, diagonal + 1, row[j] + 1)
-        }
-    }
-    return row[b.count]
 }

@@ -227,11 +227,7 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
 
     /// Writes several data sets' statistics, each under its name.
     package static func save(_ all: [String: DatasetStatistics], to path: String) throws {
-        do {
-            try Data(json(all).utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
-        } catch {
-            throw DataError("\(path): the statistics cannot be written: \(error.localizedDescription)")
-        }
+        try AtomicFile.write(json(all), to: path)
     }
 
     /// The text that Python's `json.dump(statistics, indent=2)` writes in the reference, keys in its order.
@@ -240,7 +236,8 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
             "[\n" + items.map { "\(indent)  \($0)" }.joined(separator: ",\n") + "\n\(indent)]"
         }
         func object(_ items: [(String, String)], _ indent: String) -> String {
-            "{\n" + items.map { "\(indent)  \(quoted($0.0)): \($0.1)" }.joined(separator: ",\n") + "\n\(indent)}"
+            "{\n" + items.map { "\(indent)  \(JSONText.quoted($0.0)): \($0.1)" }.joined(separator: ",\n")
+                + "\n\(indent)}"
         }
         func feature(_ feature: FeatureStatistics) -> String {
             let numbers = [
@@ -264,9 +261,4 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
             }, "")
     }
 
-    private static func quoted(_ text: String) -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
-        return (try? encoder.encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
-    }
 }

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// B samples, as the policy takes them.
 package struct DemonstrationBatch: Sendable {
     /// B.

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// Draws training batches: shuffled over all frames, images resized and augmented, numbers normalised.
 ///
 /// A trajectory of T steps gives T - (chunk - 1) samples: sample t is the observation at t and the actions t ..<

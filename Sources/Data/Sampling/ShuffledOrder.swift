@@ -1,3 +1,5 @@
+internal import Formats
+
 /// Where a sampler is: with the same data and options, enough to continue exactly.
 package struct DataCursor: Codable, Equatable, Sendable {
     package var seed: UInt64

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// B questions with their images.
 package struct VQABatch: Sendable {
     /// B.

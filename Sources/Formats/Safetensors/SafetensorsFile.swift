@@ -298,7 +298,7 @@ package final class SafetensorsFile: Sendable {
             let json = UnsafeRawBufferPointer(rebasing: mapping[8..<dataStart])
             return (try SafetensorsHeader(json: json, dataSize: mapping.count - dataStart), dataStart)
         } catch {
-            throw FileError(path: path, "is not a valid safetensors file: \(error.sentence)")
+            throw FileError(path: path, "is not a valid safetensors file, by its header: \(error.description)")
         }
     }
 }

@@ -13,6 +13,16 @@ package struct TFRecordFile {
 
     package init(file: RandomAccessFile) { self.file = file }
 
+    /// One record as it stands in a file.
+    package static func framed(_ payload: [UInt8]) -> [UInt8] {
+        func bytes(_ value: some FixedWidthInteger) -> [UInt8] {
+            withUnsafeBytes(of: value.littleEndian) { Array($0) }
+        }
+        let length = bytes(UInt64(payload.count))
+        return length + bytes(length.withUnsafeBytes(maskedCRC32C))
+            + payload + bytes(payload.withUnsafeBytes(maskedCRC32C))
+    }
+
     /// The records from the first to the last.
     package struct Reader {
         private let records: TFRecordFile

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Data
+import Formats
 import Foundation
 import Training
 
@@ -61,7 +62,7 @@ struct DataBench: ParsableCommand {
         while now() - start < seconds { samples += try reader.next().count }
         let elapsed = now() - start
         print(
-            try JSONOutput.encode(
+            try JSONText.document(
                 Report(
                     samplesPerSecond: Double(samples) / elapsed, samples: samples, seconds: elapsed,
                     openSeconds: start - opening, peakMiB: Double(ProcessMemory.peakBytes) / 1_048_576,

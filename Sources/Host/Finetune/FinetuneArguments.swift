@@ -1,5 +1,6 @@
 import Foundation
 import PluginRuntime
+import Spelling
 import Training
 import Yams
 

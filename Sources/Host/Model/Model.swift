@@ -84,9 +84,7 @@ extension Model {
 
         private func show(_ value: some Encodable, _ lines: [String]) throws {
             guard json else { return print(lines.joined(separator: "\n")) }
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(value), as: UTF8.self))
+            print(try JSONText.document(value))
         }
     }
 }

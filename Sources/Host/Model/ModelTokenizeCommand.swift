@@ -1,5 +1,6 @@
 import ArgumentParser
 import Data
+import Formats
 import Foundation
 import Training
 
@@ -91,9 +92,7 @@ extension Model {
         }
 
         private func printJSON(_ value: some Encodable) throws {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(value), as: UTF8.self))
+            print(try JSONText.document(value, pretty: false))
         }
 
         private func tokenizerPath() throws -> String {

@@ -74,10 +74,7 @@ extension Plugins {
                 return report
             }
             if json {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-                let data = try reports.count == 1 ? encoder.encode(reports[0]) : encoder.encode(reports)
-                print(String(decoding: data, as: UTF8.self))
+                print(try reports.count == 1 ? JSONText.document(reports[0]) : JSONText.document(reports))
             } else if reports.count > 1 {
                 let failed = reports.filter { !$0.passed }
                 print(

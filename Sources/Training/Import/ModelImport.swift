@@ -39,7 +39,7 @@ package enum ModelImport {
     }
 
     private static func check(_ path: String) throws {
-        let hash = try FileHash.sha256(path)
+        let hash = try SHA256.digest(ofFile: path)
         guard known.contains(where: { $0.sha256 == hash }) else {
             let list = known.map { "\($0.name) (\($0.sha256.prefix(12))…)" }.joined(separator: ", ")
             throw TrainingError(

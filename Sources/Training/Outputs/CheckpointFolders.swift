@@ -67,9 +67,7 @@ package struct CheckpointFolders: Sendable {
             try FileDescriptors.synchronize(file)
             manifest.files[name] = try Self.size(of: file)
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write(Array(try encoder.encode(manifest)), to: "\(folder)/\(Self.manifestName)")
+        try AtomicFile.write(json: manifest, to: "\(folder)/\(Self.manifestName)")
     }
 
     private func replace(_ final: String, with partial: String) throws {

@@ -93,14 +93,12 @@ package final class RunDirectory {
         let identity = Identity(
             format: format, id: UUID().uuidString.lowercased(), created: ISO8601DateFormatter().string(from: Date()),
             craft: craftVersion, host: Machine.host, processor: Machine.processor)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        let json: Data
-        do { json = try encoder.encode(identity) } catch {
+        let json: String
+        do { json = try JSONText.document(identity) } catch {
             throw FileError(path: path, "could not describe the run: \(error)")
         }
         let file = try AtomicFile(path: "\(path)/run.json")
-        try file.write(Array(json) + [UInt8(ascii: "\n")])
+        try file.write(json + "\n")
         // Two that begin at once both find the folder empty; one of them makes it its run.
         guard try file.commit(replacing: false) else {
             throw FileError(

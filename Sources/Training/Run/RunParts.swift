@@ -1,4 +1,3 @@
-internal import CCrypto
 internal import Data
 internal import Formats
 internal import Foundation
@@ -55,7 +54,7 @@ struct RunParts {
         let adapter = settings.adapter ?? folder.adapterSettings
         let model = VLAModel(config: folder.config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
         self.model = model
-        modelHash = settings.startsFresh ? "" : try folder.backbone.map(FileHash.sha256) ?? ""
+        modelHash = settings.startsFresh ? "" : try folder.backbone.map(SHA256.digest(of:)) ?? ""
         var absent = settings.startsFresh ? model.parameters.parameters.map(\.name) : try folder.load(into: model)
         if !settings.startsFresh, folder.backbone == nil {
             throw TrainingError("\(settings.model)/model.safetensors: no such file; there are no weights to start from")
@@ -139,9 +138,7 @@ struct RunParts {
     }
 
     private func writePlan(to run: RunDirectory) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write([UInt8](try encoder.encode(composition.planJSON)) + [10], to: run.planPath)
+        try AtomicFile.write(json: composition.planJSON, to: run.planPath)
         try AtomicFile.write(composition.planText + "\n", to: run.path + "/plan.txt")
     }
 
@@ -244,40 +241,10 @@ extension RunDirectory {
     var initialPath: String { path + "/initial.safetensors" }
 }
 
-/// SHA-256 of files.
-enum FileHash {
+extension SHA256 {
     /// Of the one file, or of the hashes of several, one after the other.
-    static func sha256(_ files: TensorFiles) throws -> String {
-        let hashes = try files.files.map { try sha256($0.path) }
-        return hashes.count == 1 ? hashes[0] : sha256(Data(hashes.joined().utf8))
-    }
-
-    private static func sha256(_ data: Data) -> String {
-        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
-        var length: UInt32 = 0
-        data.withUnsafeBytes { _ = EVP_Digest($0.baseAddress, $0.count, &digest, &length, EVP_sha256(), nil) }
-        return hexadecimal(digest.prefix(Int(length)))
-    }
-
-    private static func hexadecimal(_ bytes: ArraySlice<UInt8>) -> String {
-        bytes.map { byte in
-            let text = String(byte, radix: 16)
-            return text.count == 1 ? "0" + text : text
-        }.joined()
-    }
-
-    static func sha256(_ path: String) throws -> String {
-        guard let file = FileHandle(forReadingAtPath: path) else { throw TrainingError("\(path): cannot be read") }
-        defer { try? file.close() }
-        guard let context = EVP_MD_CTX_new() else { throw TrainingError("\(path): no memory to hash it") }
-        defer { EVP_MD_CTX_free(context) }
-        EVP_DigestInit_ex(context, EVP_sha256(), nil)
-        while let chunk = try file.read(upToCount: 1 << 20), !chunk.isEmpty {
-            chunk.withUnsafeBytes { _ = EVP_DigestUpdate(context, $0.baseAddress, $0.count) }
-        }
-        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
-        var length: UInt32 = 0
-        EVP_DigestFinal_ex(context, &digest, &length)
-        return hexadecimal(digest.prefix(Int(length)))
+    static func digest(of files: TensorFiles) throws -> String {
+        let hashes = try files.files.map { try digest(ofFile: $0.path) }
+        return hashes.count == 1 ? hashes[0] : digest(of: hashes.joined())
     }
 }
