@@ -127,10 +127,23 @@ let package = Package(
                     .product(name: "NIOWebSocket", package: "swift-nio"),
                 ],
                 swiftSettings: strict),
+            .target(name: "Processes", dependencies: ["PluginRuntime"], swiftSettings: strict),
+            .target(
+                name: "Conformance",
+                dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Tensors", "CMalloc"],
+                swiftSettings: strict),
+            .target(
+                name: "Compatibility", dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Yams"],
+                swiftSettings: strict),
+            .target(
+                name: "Experiments", dependencies: ["Processes", "Training", "PluginRuntime", "Yams"],
+                swiftSettings: strict),
+            .target(name: "Simulation", dependencies: ["Processes", "Training"], swiftSettings: strict),
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
+                    "Conformance", "Compatibility", "Experiments", "Simulation", "Processes",
+                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Tensors",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -146,6 +159,7 @@ let package = Package(
             tests("Data", ["Data"]),
             tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),
             tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
+            tests("Experiments", ["Experiments", "Training", "PluginRuntime"]),
             tests("Host", ["Data", "Models"], exclude: ["BadPlugins"]),
         ] + fuzzers
 )

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Models
 import PluginRuntime
+import Processes
 import Tensors
 import Training
 

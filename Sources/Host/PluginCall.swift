@@ -1,7 +1,9 @@
 import ArgumentParser
+import Conformance
 import Foundation
 import Models
 import PluginRuntime
+import Processes
 import Training
 
 extension Plugins {
