@@ -1,8 +1,9 @@
 import ArgumentParser
-internal import Formats
+import Formats
 import Foundation
 import Models
 import PluginRuntime
+import Processes
 import Tensors
 import Training
 

@@ -1,4 +1,4 @@
-internal import Tensors
+import Tensors
 
 /// The bridge-attention action head of VLA-Adapter, base and Pro, with its tensor names under `action_head.model.`.
 ///

@@ -1,4 +1,4 @@
-internal import Tensors
+import Tensors
 
 /// Fresh values as the reference code draws them: linear layers of head and proprioception by PyTorch's default, decoder
 /// and queries N(0, `initializer_range`), towers and projector by their fan-in, low-rank A N(0, 1/r) and B zero, norms at

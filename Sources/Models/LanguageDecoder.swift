@@ -1,4 +1,4 @@
-internal import Tensors
+import Tensors
 
 /// A pre-norm decoder of the Qwen2 / Llama family: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 ///

@@ -1,4 +1,4 @@
-internal import Tensors
+import Tensors
 
 /// A linear layer's parameters, with its low-rank update when there is one.
 struct LinearLayer {

@@ -1,4 +1,4 @@
-internal import Tensors
+import Tensors
 
 /// Which hidden states a forward pass has to compute.
 struct StateDemand {

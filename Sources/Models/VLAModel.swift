@@ -1,4 +1,4 @@
-internal import Foundation
+import Foundation
 package import Tensors
 
 /// Which parts of a model the optimizer may change.

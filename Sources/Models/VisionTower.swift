@@ -1,4 +1,4 @@
-internal import Tensors
+import Tensors
 
 /// A pre-norm vision transformer (Dosovitskiy et al. 2021) with timm's tensor names, run up to its output block.
 ///

@@ -1,4 +1,4 @@
-internal import Synchronization
+import Synchronization
 
 /// A name of the conversation as a number, so that values are found by index during a step.
 ///

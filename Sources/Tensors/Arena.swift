@@ -1,4 +1,4 @@
-internal import Glibc
+import Glibc
 
 /// A bump allocator for float32 buffers that live as long as one forward pass.
 ///

@@ -1,4 +1,4 @@
-internal import Kernels
+import Kernels
 
 /// One cotangent for all rows of each of several ranges, as the mean over them sends back.
 struct SharedCotangent {

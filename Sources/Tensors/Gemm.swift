@@ -1,5 +1,5 @@
-internal import COpenBLAS
-internal import Kernels
+import COpenBLAS
+import Kernels
 
 /// What computes matrix products.
 package enum ProductKernel: Sendable {

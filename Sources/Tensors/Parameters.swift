@@ -1,5 +1,5 @@
-internal import Glibc
-internal import Kernels
+import Glibc
+import Kernels
 
 /// One named tensor of a model.
 package struct Parameter: Sendable {

@@ -1,4 +1,4 @@
-internal import Glibc
+import Glibc
 
 /// A counter-based random generator (SplitMix64; Steele et al. 2014) keyed by what it is for.
 ///

@@ -1,4 +1,4 @@
-internal import Kernels
+import Kernels
 
 private let elementGrain = 32_768
 

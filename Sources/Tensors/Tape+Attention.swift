@@ -1,4 +1,4 @@
-internal import Kernels
+import Kernels
 
 /// A block of columns of a matrix: the queries, keys or values within a joint projection.
 package struct ColumnBlock: BitwiseCopyable {

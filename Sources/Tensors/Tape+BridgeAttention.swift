@@ -1,5 +1,5 @@
-internal import Glibc
-internal import Kernels
+import Glibc
+import Kernels
 
 /// Keys and values of one source of a bridge attention, [batch * tokens, heads * headDim] each.
 package struct BridgeSource: BitwiseCopyable {

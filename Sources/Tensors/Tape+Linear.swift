@@ -1,4 +1,4 @@
-internal import Kernels
+import Kernels
 
 /// A low-rank update of a linear layer: W + scale B A, with A [rank, inputs] and B [outputs, rank] (Hu et al. 2021).
 package struct LowRankUpdate: Sendable {

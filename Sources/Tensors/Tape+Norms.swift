@@ -1,4 +1,4 @@
-internal import Kernels
+import Kernels
 
 extension Tape {
     /// LayerNorm over each row (Ba et al. 2016): `y = (x - mean) / sqrt(var + epsilon) * weight + bias`.

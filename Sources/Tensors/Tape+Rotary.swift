@@ -1,5 +1,5 @@
-internal import Glibc
-internal import Kernels
+import Glibc
+import Kernels
 
 /// Which dimensions a rotary position embedding turns together.
 package enum RotaryPairing: Sendable {

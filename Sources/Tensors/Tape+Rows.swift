@@ -1,4 +1,4 @@
-internal import Kernels
+import Kernels
 
 /// Where a row of a gathered matrix comes from: a source and a row in it.
 package struct RowReference: Sendable, BitwiseCopyable {

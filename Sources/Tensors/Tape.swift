@@ -1,4 +1,4 @@
-internal import Kernels
+import Kernels
 
 /// A matrix of float32 values, [rows, columns], row major, in the memory of the ``Tape`` that made it.
 package struct Tensor: BitwiseCopyable {

@@ -1,6 +1,6 @@
-internal import Glibc
-internal import Kernels
-internal import Synchronization
+import Glibc
+import Kernels
+import Synchronization
 
 /// The threads that share a parallel loop with its caller.
 ///

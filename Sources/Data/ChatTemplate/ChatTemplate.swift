@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 import Foundation
 
 /// The chat template of a model folder: how messages become one text.

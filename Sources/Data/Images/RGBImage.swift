@@ -1,4 +1,4 @@
-internal import ImageCodecs
+import ImageCodecs
 
 #if canImport(Glibc)
     internal import Glibc

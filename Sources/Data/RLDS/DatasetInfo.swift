@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 import Foundation
 
 /// What `dataset_info.json` says about the files of one version of a data set.

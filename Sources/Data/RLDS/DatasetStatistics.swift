@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 import Foundation
 
 /// Per-dimension statistics of one quantity over a whole data set.

@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 import Foundation
 import Synchronization
 

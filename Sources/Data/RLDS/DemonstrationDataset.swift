@@ -1,5 +1,5 @@
 import Dispatch
-internal import Formats
+import Formats
 import Foundation
 import Synchronization
 

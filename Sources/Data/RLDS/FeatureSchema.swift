@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 import Foundation
 
 /// The leaves of `features.json`, by the slash path that keys them in a record (`steps/observation/image`).

@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 
 /// The instructions in a shard, found by walking over everything else: of an episode's megabytes a few hundred bytes are read.
 struct InstructionScan {

@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 
 /// Everything that is wrong inside one record whose checksum is right.
 struct RecordSurvey {

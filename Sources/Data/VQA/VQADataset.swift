@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 import Foundation
 
 /// Questions about images, each with one short answer, in easy-VQA's folder layout.

@@ -1,4 +1,4 @@
-internal import Foundation
+import Foundation
 
 /// Reads a JSON file, in Python's sense: NaN and infinities are numbers.
 ///

@@ -1,5 +1,5 @@
 import ArgumentParser
-internal import Formats
+import Formats
 import Foundation
 import Models
 import Training

@@ -1,5 +1,5 @@
-internal import Formats
-internal import Foundation
+import Formats
+import Foundation
 
 /// `config.json` as it is written, before checks. Keys that a released file may lack are optional: transformers leaves
 /// out those that equal the defaults of the model type.

@@ -1,4 +1,4 @@
-internal import Foundation
+import Foundation
 
 /// The keys of a `config.json` that craft knows. A key that it does not know could change what the model computes, so one with a
 /// value is refused by name.

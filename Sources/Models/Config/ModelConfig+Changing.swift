@@ -1,5 +1,5 @@
-internal import Formats
-internal import Foundation
+import Formats
+import Foundation
 
 extension ModelConfig {
     /// The same model for images of another size, with another action head, with or without proprioception, for actions and states

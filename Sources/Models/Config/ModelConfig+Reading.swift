@@ -1,5 +1,5 @@
-internal import Foundation
-internal import Tensors
+import Foundation
+import Tensors
 
 extension ModelConfig {
     /// The chat prompt that VLA-Adapter's Qwen models are trained with.

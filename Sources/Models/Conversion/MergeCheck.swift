@@ -1,5 +1,5 @@
-internal import Formats
-internal import Tensors
+import Formats
+import Tensors
 
 /// Compares merged weights with what they should be: the definition of LoRA in float64, from the files as they are, and the model
 /// with its adapter on a random batch.

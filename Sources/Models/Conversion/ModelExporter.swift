@@ -1,5 +1,5 @@
-internal import Formats
-internal import Foundation
+import Formats
+import Foundation
 package import Tensors
 
 /// Writes a model folder anew: in another precision, in shards, with its adapter merged into the weights or beside them.

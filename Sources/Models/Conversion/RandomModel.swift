@@ -1,5 +1,5 @@
-internal import Formats
-internal import Foundation
+import Formats
+import Foundation
 
 /// Writes a model folder of an architecture with fresh random weights: every tensor of the released layout.
 package enum RandomModel {

@@ -1,5 +1,5 @@
 package import Formats
-internal import Foundation
+import Foundation
 
 /// A low-rank adapter in PEFT's layout: `adapter_config.json` beside `adapter_model.safetensors`.
 package final class AdapterFile: Sendable {

@@ -1,5 +1,5 @@
 package import Formats
-internal import Foundation
+import Foundation
 package import Tensors
 
 extension ModelFolder {

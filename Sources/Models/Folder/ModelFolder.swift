@@ -1,5 +1,5 @@
 package import Formats
-internal import Foundation
+import Foundation
 package import Tensors
 
 /// A model on disk: `config.json`, the vision-language model in one or several safetensors files, and, when it has been

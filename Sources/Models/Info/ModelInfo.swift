@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 
 /// What a model folder holds, compared with what its configuration calls for.
 package struct ModelInfo: Sendable, Codable {

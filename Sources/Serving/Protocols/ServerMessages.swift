@@ -1,5 +1,5 @@
-internal import Data
-internal import Foundation
+import Data
+import Foundation
 
 /// The messages that the server sends.
 struct ServerMessages {

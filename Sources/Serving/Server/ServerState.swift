@@ -1,5 +1,5 @@
-internal import NIOCore
-internal import NIOWebSocket
+import NIOCore
+import NIOWebSocket
 
 /// What the connections of a server share. Lives on the server's event loop.
 final class ServerState {

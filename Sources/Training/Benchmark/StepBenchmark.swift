@@ -1,9 +1,9 @@
-internal import Dispatch
-internal import Formats
-internal import Foundation
+import Dispatch
+import Formats
+import Foundation
 package import Models
 package import PluginRuntime
-internal import Tensors
+import Tensors
 
 /// What is timed.
 package struct BenchmarkSettings: Sendable {

@@ -1,7 +1,7 @@
-internal import Data
-internal import Foundation
-internal import Models
-internal import Tensors
+import Data
+import Foundation
+import Models
+import Tensors
 
 /// Measures of a model outside of training: nothing is recorded, the policy's input is zero as at inference.
 final class Evaluation {

@@ -1,5 +1,5 @@
-internal import Data
-internal import Models
+import Data
+import Models
 
 /// Batches that measure a model, the same at every evaluation.
 struct EvaluationData {

@@ -1,7 +1,7 @@
-internal import Data
-internal import Foundation
-internal import Models
-internal import Tensors
+import Data
+import Foundation
+import Models
+import Tensors
 
 /// A model measured as a run measures its own, without training.
 package struct ModelMeasures {

@@ -1,5 +1,5 @@
-internal import Formats
-internal import Foundation
+import Formats
+import Foundation
 
 /// The byte-level BPE of a GGUF file as a Hugging Face `tokenizer.json`.
 struct GGUFTokenizer {

@@ -1,5 +1,5 @@
-internal import Formats
-internal import Foundation
+import Formats
+import Foundation
 package import Models
 
 /// Builds a vision-language model from pretrained weights that package packages ship, with a fresh projector and fresh

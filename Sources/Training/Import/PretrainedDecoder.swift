@@ -1,6 +1,6 @@
-internal import Formats
-internal import Foundation
-internal import Models
+import Formats
+import Foundation
+import Models
 
 /// A Llama- or Qwen2-style decoder and its tokeniser out of a GGUF file.
 struct PretrainedDecoder {

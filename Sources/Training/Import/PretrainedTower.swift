@@ -1,7 +1,7 @@
-internal import Data
-internal import Formats
-internal import Foundation
-internal import Models
+import Data
+import Formats
+import Foundation
+import Models
 
 /// A DINOv2 vision transformer out of an ONNX export of transformers' `Dinov2Model`.
 ///

@@ -1,5 +1,5 @@
-internal import Formats
-internal import Foundation
+import Formats
+import Foundation
 package import Tensors
 
 /// A profile as `chrome://tracing` and Perfetto open it (Trace Event Format, complete events), and as a table.

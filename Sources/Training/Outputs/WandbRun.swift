@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 import Foundation
 
 /// Writes a run's metrics as an offline run of Weights & Biases: what `wandb sync` uploads.

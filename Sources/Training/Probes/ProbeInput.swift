@@ -1,6 +1,6 @@
-internal import Data
-internal import Models
-internal import Tensors
+import Data
+import Models
+import Tensors
 
 extension Probe {
     /// The probe's samples for a micro-batch: a prompt, cameras and a perturbation for each, drawn from the run's seed,

@@ -1,6 +1,6 @@
-internal import Data
-internal import Foundation
-internal import Models
+import Data
+import Foundation
+import Models
 
 /// The data sets of a run.
 enum DemonstrationParts {

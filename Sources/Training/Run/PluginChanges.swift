@@ -1,5 +1,5 @@
-internal import Foundation
-internal import PluginRuntime
+import Foundation
+import PluginRuntime
 
 /// How the plugins of a resumed run differ from those it began with.
 ///

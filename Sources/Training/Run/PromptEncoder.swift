@@ -1,7 +1,7 @@
-internal import Data
-internal import Foundation
+import Data
+import Foundation
 package import Models
-internal import PluginRuntime
+import PluginRuntime
 
 /// Turns instructions and questions into the token sequences a model was trained with.
 package struct PromptEncoder {

@@ -1,6 +1,6 @@
-internal import Data
-internal import Formats
-internal import Foundation
+import Data
+import Formats
+import Foundation
 package import Models
 package import PluginRuntime
 

@@ -1,4 +1,4 @@
-internal import Foundation
+import Foundation
 
 /// How a run ended.
 package struct RunSummary: Sendable {

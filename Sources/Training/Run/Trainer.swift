@@ -1,7 +1,7 @@
-internal import Data
-internal import Foundation
+import Data
+import Foundation
 package import Models
-internal import PluginRuntime
+import PluginRuntime
 package import Tensors
 
 /// What a run reports while it goes on.

@@ -1,5 +1,5 @@
-internal import Kernels
-internal import Tensors
+import Kernels
+import Tensors
 
 /// Settings of the optimizer, as `torch.optim.AdamW` has them.
 package struct AdamWSettings: Codable, Sendable, Equatable {

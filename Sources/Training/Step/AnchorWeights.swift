@@ -1,5 +1,5 @@
 package import Formats
-internal import Kernels
+import Kernels
 package import Models
 package import Tensors
 

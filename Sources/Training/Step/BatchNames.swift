@@ -1,5 +1,5 @@
-internal import Models
-internal import PluginRuntime
+import Models
+import PluginRuntime
 
 /// The names that a batch's values have in the conversation: as they are of the run's own batch, and behind `stream.S.` of a
 /// stream's.

@@ -1,4 +1,4 @@
-internal import Tensors
+import Tensors
 
 /// The blocks' parameters cut into pieces that threads share.
 struct BlockPieces {

@@ -1,5 +1,5 @@
-internal import Kernels
-internal import Tensors
+import Kernels
+import Tensors
 
 /// Dot products of the objectives' gradients per block, `gram[b][i][j] = <G_i, G_j>`, accumulated in float64.
 ///

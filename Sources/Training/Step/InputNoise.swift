@@ -1,5 +1,5 @@
-internal import Models
-internal import Tensors
+import Models
+import Tensors
 
 /// The random numbers of a step that are no data: drawn from the seed, the step and the micro-batch alone.
 struct InputNoise {

@@ -1,4 +1,4 @@
-internal import Foundation
+import Foundation
 
 /// How the learning rate changes over a run.
 package struct LearningRateSchedule: Codable, Sendable, Equatable {

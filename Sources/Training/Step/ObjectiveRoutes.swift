@@ -1,6 +1,6 @@
-internal import Kernels
-internal import Models
-internal import Tensors
+import Kernels
+import Models
+import Tensors
 
 /// Where the gradient of each objective goes, as `plan` hooks routed it.
 struct ObjectiveRoutes {

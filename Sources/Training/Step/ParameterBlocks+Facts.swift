@@ -1,5 +1,5 @@
-internal import PluginRuntime
-internal import Tensors
+import PluginRuntime
+import Tensors
 
 extension ParameterBlocks {
     /// Who the blocks are, as plugins are told.

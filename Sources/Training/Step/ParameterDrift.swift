@@ -1,5 +1,5 @@
-internal import Kernels
-internal import Tensors
+import Kernels
+import Tensors
 
 /// How far the trainable parameters are from where the run began, and the way back.
 ///

@@ -1,6 +1,6 @@
-internal import Foundation
-internal import Models
-internal import Tensors
+import Foundation
+import Models
+import Tensors
 
 /// A part of the model whose learning rate can be set by itself.
 package enum ParameterGroup: String, Sendable, CaseIterable {

@@ -1,5 +1,5 @@
-internal import Dispatch
-internal import Tensors
+import Dispatch
+import Tensors
 
 /// Wall-clock time and heap allocations by phase.
 struct PhaseClock {

@@ -1,5 +1,5 @@
-internal import Models
-internal import PluginRuntime
+import Models
+import PluginRuntime
 
 /// What `plan` hooks made of a model: the passes a step takes, and what one set of weights applies to.
 struct StepPlan {

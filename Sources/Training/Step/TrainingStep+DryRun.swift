@@ -1,6 +1,6 @@
-internal import Models
-internal import PluginRuntime
-internal import Tensors
+import Models
+import PluginRuntime
+import Tensors
 
 /// What the passes of a micro-batch would do.
 struct DryRun {

@@ -1,5 +1,5 @@
-internal import Models
-internal import PluginRuntime
+import Models
+import PluginRuntime
 
 /// Batches of further data that plugins asked for, and the passes on them.
 struct DataStream {

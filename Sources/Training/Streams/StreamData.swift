@@ -1,8 +1,8 @@
-internal import Data
-internal import Foundation
-internal import Models
-internal import PluginRuntime
-internal import Tensors
+import Data
+import Foundation
+import Models
+import PluginRuntime
+import Tensors
 
 /// The data of a run's streams, opened before the first step.
 struct StreamData {

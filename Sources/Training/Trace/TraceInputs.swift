@@ -1,5 +1,5 @@
-internal import Formats
-internal import Models
+import Formats
+import Models
 
 /// A fixed batch for ``ModelTrace``, read from a safetensors file and checked against the model.
 ///

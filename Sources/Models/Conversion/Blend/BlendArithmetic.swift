@@ -1,4 +1,4 @@
-internal import Formats
+import Formats
 
 /// How the values of one tensor of several models become one.
 ///

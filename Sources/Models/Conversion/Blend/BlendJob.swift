@@ -1,5 +1,5 @@
-internal import Formats
-internal import Kernels
+import Formats
+import Kernels
 
 /// The pieces of one tensor of a blend.
 struct BlendJob {

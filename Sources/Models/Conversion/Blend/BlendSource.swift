@@ -1,6 +1,6 @@
-internal import Formats
-internal import Foundation
-internal import Kernels
+import Formats
+import Foundation
+import Kernels
 
 /// One of the models of a blend: its tensors by their names in the whole model.
 struct BlendSource {

@@ -1,5 +1,5 @@
-internal import Formats
-internal import Foundation
+import Formats
+import Foundation
 
 /// Writes a model whose weights are a blend of others': between a base and its fine-tuned forms, or a mean of several.
 ///
