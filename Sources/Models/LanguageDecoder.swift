@@ -29,26 +29,30 @@ struct LanguageDecoder {
         let (d, width, kvWidth) = (
             config.hiddenSize, config.heads * config.headDim, config.keyValueHeads * config.headDim
         )
-        let scope = root.scoped("language_model").scoped("model")
-        embedding = scope.matrix("embed_tokens.weight", [config.vocabularySize, d])
+        let language = root.part(
+            .languageModel, drawing: .normal(deviation: Float(config.initializerRange)))
+        let scope = language.scoped("model")
+        let vocabulary = [config.vocabularySize, d]
+        embedding = scope.matrix("embed_tokens.weight", vocabulary)
+        // PEFT adapts the head too, though no gradient of a regression on hidden states reaches it.
+        language.unreachedModule("lm_head", vocabulary, rank: 1)
         head =
-            config.tiesWordEmbeddings
-            ? embedding : root.scoped("language_model").matrix("lm_head.weight", [config.vocabularySize, d])
+            config.tiesWordEmbeddings ? embedding : language.matrix("lm_head.weight", vocabulary, rank: 1)
         layers = (0..<config.layers).map { index in
             let layer = scope.scoped("layers.\(index)")
             let (attention, mlp) = (layer.scoped("self_attn"), layer.scoped("mlp"))
             return Layer(
-                inputNorm: layer.tensor("input_layernorm.weight", [d]),
+                inputNorm: layer.scale("input_layernorm", d, rank: 1),
                 q: attention.linear("q_proj", inputs: d, outputs: width, bias: config.hasAttentionBias),
                 k: attention.linear("k_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
                 v: attention.linear("v_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
                 o: attention.linear("o_proj", inputs: width, outputs: d, bias: config.hasOutputBias),
-                postNorm: layer.tensor("post_attention_layernorm.weight", [d]),
+                postNorm: layer.scale("post_attention_layernorm", d, rank: 1),
                 gate: mlp.linear("gate_proj", inputs: d, outputs: config.intermediateSize, bias: false),
                 up: mlp.linear("up_proj", inputs: d, outputs: config.intermediateSize, bias: false),
                 down: mlp.linear("down_proj", inputs: config.intermediateSize, outputs: d, bias: false))
         }
-        norm = scope.tensor("norm.weight", [d])
+        norm = scope.scale("norm", d)
     }
 
     /// - `embeddings`: [B * T, D]. `layout`: of the sequences.

@@ -108,7 +108,7 @@ struct ConfigFile: Decodable {
         if object["text_config"] == nil, let name = ConfigKeys.foreignName(object) {
             throw ModelError(
                 "\(path): is the configuration of \(name), which craft does not read. It trains OpenVLA-type models: a "
-                    + "text_config of qwen2, llama or mistral and timm_model_ids of the vision towers")
+                    + "text_config of \(DecoderFamily.names) and timm_model_ids of the vision towers")
         }
         do {
             let decoder = PythonJSON.decoder()

@@ -45,7 +45,7 @@ package enum AssembledModel {
                 tensors.append(.init(entry.name, shape: entry.shape, as: storage, make: part.make))
             } else if entry.part == .projector || entry.part == .actionQueries {
                 fresh += entry.count
-                tensors.append(values.drawn(entry.name, entry, as: storage, seed: seed))
+                tensors.append(values.drawn(entry, as: storage, seed: seed))
             } else if entry.isUsed {
                 throw ModelError("\(path): the pretrained parts have no \(entry.name)")
             }

@@ -18,16 +18,14 @@ struct MergeCheck {
         let configuration = try AdapterConfiguration(folder + "/lora_adapter/adapter_config.json")
         var worst = 0.0
         for name in adapter.file.names {
-            let suffix = ".lora_A.weight"
-            guard let rest = name.removingPrefix(AdapterSettings.prefix), rest.hasSuffix(suffix) else { continue }
-            let module = String(rest.dropLast(suffix.count))
-            let weight = module + ".weight"
+            guard let key = AdapterKey(name), key.factor == .a else { continue }
+            let weight = key.module + ".weight"
             guard let target = written.file(of: weight), let base = original.backbone?.file(of: weight) else {
                 continue
             }
             let (a, b) = (
                 try adapter.file.floats(name),
-                try adapter.file.floats(AdapterSettings.prefix + module + ".lora_B.weight")
+                try adapter.file.floats(AdapterKey.name(of: key.module, .b))
             )
             let (w, found) = (try base.floats(weight), try target.floats(weight))
             let rank = try adapter.file.requiredEntry(name).shape[0]

@@ -39,11 +39,11 @@ package struct ModelExporter {
         guard options.merges == false || folder.adapter != nil else {
             throw ModelError("\(folder.path)/lora_adapter: no adapter to merge; export copies a folder without one")
         }
-        if options.merges, folder.location(of: "action_queries.weight") == nil {
+        if options.merges, folder.location(of: ModelPart.actionQueriesName) == nil {
             throw ModelError(
-                "\(folder.path): neither the adapter nor the base holds action_queries.weight; merged weights without the "
+                "\(folder.path): neither the adapter nor the base holds \(ModelPart.actionQueriesName); merged weights without the "
                     + "trained queries would start from random ones. Add the tensor to the adapter as "
-                    + "base_model.model.action_queries.weight")
+                    + "\(AdapterKey.prefix)\(ModelPart.actionQueriesName)")
         }
     }
 
@@ -104,16 +104,17 @@ package struct ModelExporter {
         _ entry: CheckpointLayout.Entry, as storage: ModelFolder.Storage
     ) -> SafetensorsWriter.Tensor? {
         guard let adapter = folder.adapter, entry.name.hasSuffix(".weight") else { return nil }
-        let base = AdapterSettings.prefix + entry.name.dropLast(".weight".count)
-        guard adapter.file.entry(base + ".lora_A.weight") != nil,
+        let module = String(entry.name.dropLast(".weight".count))
+        let (nameA, nameB) = (AdapterKey.name(of: module, .a), AdapterKey.name(of: module, .b))
+        guard adapter.file.entry(nameA) != nil,
             let (file, stored) = folder.location(of: entry.name)
         else { return nil }
         let (settings, parallel) = (adapter.settings, parallel)
         let adapterFile = adapter.file
         return .init(entry.name, shape: entry.shape, as: storage) { () throws(FileError) in
             var weight = try file.floats(stored)
-            let a = try adapterFile.floats(base + ".lora_A.weight")
-            let b = try adapterFile.floats(base + ".lora_B.weight")
+            let a = try adapterFile.floats(nameA)
+            let b = try adapterFile.floats(nameB)
             guard weight.count == entry.count else {
                 throw FileError(
                     path: file.path,
@@ -133,7 +134,7 @@ package struct ModelExporter {
     /// A head that shares the embeddings cannot take an update of its own.
     private var tiedHeadNote: String? {
         guard folder.config.decoder.tiesWordEmbeddings,
-            folder.adapter?.file.entry(AdapterSettings.prefix + "language_model.lm_head.lora_A.weight") != nil
+            folder.adapter?.file.entry(AdapterKey.name(of: ModelPart.outputHead, .a)) != nil
         else { return nil }
         return
             "the adapter's update of lm_head is left out: the head is tied to the embeddings, and actions do not use it"

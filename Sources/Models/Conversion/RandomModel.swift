@@ -20,11 +20,11 @@ package enum RandomModel {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let entries = layout.entries.filter(\.part.isBackbone)
         try SafetensorsWriter.writeModel(
-            entries.map { values.drawn($0.name, $0, as: storage, seed: seed) }, to: folder, shardBytes: shardBytes)
+            entries.map { values.drawn($0, as: storage, seed: seed) }, to: folder, shardBytes: shardBytes)
         if withHead {
-            for part in [CheckpointLayout.Part.actionHead, .proprioProjector] {
+            for part in ModelPart.heads {
                 let tensors = layout.entries(of: part).map { entry in
-                    values.drawn(String(entry.name.dropFirst(part.rawValue.count + 1)), entry, as: .f32, seed: seed)
+                    values.drawn(entry, named: part.nameInside(entry.name), as: .f32, seed: seed)
                 }
                 try SafetensorsWriter.write(
                     tensors, metadata: ["format": "pt"], to: "\(folder)/\(part.rawValue)--checkpoint.safetensors")

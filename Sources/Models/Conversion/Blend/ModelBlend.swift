@@ -96,7 +96,7 @@ package struct ModelBlend {
     private func writeFiles(to path: String) throws -> Report {
         var report = Report()
         let first = tuned[0]
-        var parts: [CheckpointLayout.Part: [SafetensorsWriter.Tensor]] = [:]
+        var parts: [ModelPart: [SafetensorsWriter.Tensor]] = [:]
         var backbone: [SafetensorsWriter.Tensor] = []
         for name in first.names {
             let part = first.folder.layout[name]?.part ?? .languageModel
