@@ -33,6 +33,30 @@ struct DecoderFamily: Sendable, Equatable {
         var architecture: String
         /// Whether q and k are stored for a rotation of neighbours.
         var interleavesHeads = false
+
+        static let outputHead = "output.weight"
+
+        /// llama.cpp's names of a layer's modules, by transformers'.
+        private static let modules = [
+            "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
+            "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+            "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+        ]
+
+        /// llama.cpp's name of a decoder's tensor, by transformers'.
+        static func storedName(_ name: String) -> String? {
+            switch name {
+            case "model.embed_tokens.weight": return "token_embd.weight"
+            case "model.norm.weight": return "output_norm.weight"
+            case "lm_head.weight": return outputHead
+            default: break
+            }
+            let parts = name.split(separator: ".")
+            guard parts.count > 4, parts[0] == "model", parts[1] == "layers",
+                let module = modules[parts[3..<parts.count - 1].joined(separator: ".")]
+            else { return nil }
+            return "blk.\(parts[2]).\(module).\(parts[parts.count - 1])"
+        }
     }
 
     let modelType: String
@@ -79,6 +103,9 @@ struct DecoderFamily: Sendable, Equatable {
     static func of(modelType: String) -> DecoderFamily? { all.first { $0.modelType == modelType } }
 
     static func of(ggufArchitecture name: String) -> DecoderFamily? { all.first { $0.gguf?.architecture == name } }
+
+    /// Whether a tensor makes what rotary positions turn, head by head.
+    static func isRotated(_ name: String) -> Bool { name.contains(".q_proj.") || name.contains(".k_proj.") }
 
     /// The kinds as a message lists them.
     static let names = list(all.map(\.modelType))

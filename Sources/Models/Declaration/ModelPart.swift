@@ -39,5 +39,5 @@ package enum ModelPart: String, Sendable, CaseIterable, Codable {
     package var isTower: Bool { Self.towers.contains(self) }
 
     /// A tensor's name within the part, as the part's own file has it.
-    func nameInside(_ name: String) -> String { name.removingPrefix(scope) ?? name }
+    package func nameInside(_ name: String) -> String { name.removingPrefix(scope) ?? name }
 }

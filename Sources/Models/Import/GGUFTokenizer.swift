@@ -1,5 +1,4 @@
 internal import Foundation
-internal import Models
 
 /// The byte-level BPE of a GGUF file as a Hugging Face `tokenizer.json`.
 struct GGUFTokenizer {
@@ -31,6 +30,11 @@ struct GGUFTokenizer {
                 "tokenizer.ggml.pre is '\(rules)'; expected one of \(Self.preTokenizers.keys.sorted().joined(separator: ", "))"
             )
         }
+    }
+
+    /// SmolLM2's system prompt; other models' policies have the default.
+    var systemPrompt: String? {
+        rules == "smollm" ? "You are a helpful AI assistant named SmolLM, trained by Hugging Face" : nil
     }
 
     func json() throws -> Data {
