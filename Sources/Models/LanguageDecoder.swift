@@ -1,6 +1,6 @@
 internal import Tensors
 
-/// A pre-norm decoder of the Qwen2 / Llama family: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+/// A pre-norm decoder of the Qwen / Llama family (``DecoderFamily``): RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 ///
 /// B sequences of T tokens, D width. Tensor names are those of transformers under `language_model.`.
 struct LanguageDecoder {
@@ -10,6 +10,9 @@ struct LanguageDecoder {
         let k: LinearLayer
         let v: LinearLayer
         let o: LinearLayer
+        /// Scales of each head of q and k, [headDim].
+        let qNorm: Int?
+        let kNorm: Int?
         let postNorm: Int
         let gate: LinearLayer
         let up: LinearLayer
@@ -47,6 +50,8 @@ struct LanguageDecoder {
                 k: attention.linear("k_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
                 v: attention.linear("v_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
                 o: attention.linear("o_proj", inputs: width, outputs: d, bias: config.hasOutputBias),
+                qNorm: config.family.normalisesHeads ? attention.scale("q_norm", config.headDim) : nil,
+                kNorm: config.family.normalisesHeads ? attention.scale("k_norm", config.headDim) : nil,
                 postNorm: layer.scale("post_attention_layernorm", d, rank: 1),
                 gate: mlp.linear("gate_proj", inputs: d, outputs: config.intermediateSize, bias: false),
                 up: mlp.linear("up_proj", inputs: d, outputs: config.intermediateSize, bias: false),
@@ -98,7 +103,12 @@ struct LanguageDecoder {
         func callAsFunction(_ x: Tensor, on tape: Tape) -> Tensor {
             let run = ForwardRun(tape: tape, usesAdapters: usesAdapters)
             let normed = tape.rmsNorm(x, weight: layer.inputNorm, epsilon: epsilon)
-            let (q, k, v) = (layer.q(normed, on: run), layer.k(normed, on: run), layer.v(normed, on: run))
+            func normalised(_ heads: Tensor, _ scale: Int?) -> Tensor {
+                scale.map { tape.rmsNorm(heads, weight: $0, epsilon: epsilon) } ?? heads
+            }
+            let q = normalised(layer.q(normed, on: run), layer.qNorm)
+            let k = normalised(layer.k(normed, on: run), layer.kNorm)
+            let v = layer.v(normed, on: run)
             tape.rotateInPlace(q, table: rotary, positions: positions, pairing: .splitHalf)
             tape.rotateInPlace(k, table: rotary, positions: positions, pairing: .splitHalf)
             let all = tape.attention(q: ColumnBlock(q), k: ColumnBlock(k), v: ColumnBlock(v), shape: shape)

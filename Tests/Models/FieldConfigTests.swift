@@ -74,7 +74,9 @@ import Testing
             }
         }
         #expect(
-            refused == ["window, mistral", "window of some layers", "layer_types sliding"],
+            refused == [
+                "window, mistral", "window of some layers", "layer_types sliding", "window of some layers, qwen3",
+            ],
             "only small windows are refused")
     }
 

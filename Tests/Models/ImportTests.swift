@@ -92,7 +92,9 @@ import Testing
         }
     }
 
-    @Test(arguments: ["one-tower-qwen2-base", "one-tower-llama-base", "one-tower-llama3-quickgelu"])
+    @Test(arguments: [
+        "one-tower-qwen2-base", "one-tower-qwen3-base", "one-tower-llama-base", "one-tower-llama3-quickgelu",
+    ])
     func foldersOfLanguageModels(_ name: String) throws {
         let (original, temporary) = (try Original(name), try TemporaryFolder())
         try original.writeFolder(temporary.path("decoder"))
@@ -100,7 +102,7 @@ import Testing
         #expect(try original.differences(importing: source, to: temporary.path("model")) == [])
     }
 
-    @Test(arguments: ["one-tower-qwen2-base"]) func filesOfLlamaCpp(_ name: String) throws {
+    @Test(arguments: ["one-tower-qwen2-base", "one-tower-qwen3-base"]) func filesOfLlamaCpp(_ name: String) throws {
         let (original, temporary) = (try Original(name), try TemporaryFolder())
         try original.writeGGUF(temporary.path("decoder.gguf"))
         let source = try GGUFDecoder(path: temporary.path("decoder.gguf"))

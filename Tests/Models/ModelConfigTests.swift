@@ -89,7 +89,7 @@ import Testing
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 2000000000", ["num_hidden_layers", "2000000000"]),
         ("\"hidden_size\": 12", "\"hidden_size\": -12", ["hidden_size", "-12"]),
         ("\"hidden_size\": 12", "\"hidden_size\": \"12\"", ["text_config.hidden_size", "a whole number"]),
-        ("\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"", ["gpt2", "qwen2, llama or mistral"]),
+        ("\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"", ["gpt2", "qwen2, qwen3, llama or mistral"]),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", ["hidden_act", "gelu", "silu"]),
         ("\"mlp_bias\": false", "\"mlp_bias\": true", ["mlp_bias"]),
         (

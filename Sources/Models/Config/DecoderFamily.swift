@@ -39,7 +39,8 @@ struct DecoderFamily: Sendable, Equatable {
         /// llama.cpp's names of a layer's modules, by transformers'.
         private static let modules = [
             "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
-            "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+            "self_attn.k_proj": "attn_k", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+            "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
             "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
         ]
 
@@ -67,6 +68,8 @@ struct DecoderFamily: Sendable, Equatable {
     var heads = 32
     /// Nil: as many as heads.
     var keyValueHeads: Int?
+    /// Nil: the width over the heads.
+    var headDim: Int?
     let intermediateSize: Int
     let vocabularySize: Int
     let maxPositions: Int
@@ -78,6 +81,8 @@ struct DecoderFamily: Sendable, Equatable {
     /// Whether `mlp_bias` adds biases to the MLP, which craft does not have; others ignore the key.
     var readsMLPBias = false
     var window = Window.never
+    /// Whether queries and keys are normalised, head by head, before they are turned (QK-norm, Henry et al. 2020).
+    var normalisesHeads = false
 
     // MARK: - What goes with it
     /// Whether policies are prompted in Qwen's chat format, as VLA-Adapter does, and see two cameras; else in OpenVLA's.
@@ -91,6 +96,10 @@ struct DecoderFamily: Sendable, Equatable {
             maxPositions: 32768,
             attentionBias: .always, outputBias: .never, window: .laterLayers, isChat: true,
             gguf: GGUF(architecture: "qwen2")),
+        DecoderFamily(
+            modelType: "qwen3", keyValueHeads: 32, headDim: 128, intermediateSize: 22016, vocabularySize: 151_936,
+            maxPositions: 32768, attentionBias: .configured, outputBias: .configured, window: .laterLayers,
+            normalisesHeads: true, isChat: true, gguf: GGUF(architecture: "qwen3")),
         DecoderFamily(
             modelType: "llama", intermediateSize: 11008, vocabularySize: 32000, maxPositions: 2048,
             attentionBias: .configured, outputBias: .configured, readsMLPBias: true,

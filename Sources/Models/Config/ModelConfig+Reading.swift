@@ -141,7 +141,7 @@ extension ModelConfig.Decoder {
         heads = text.numAttentionHeads ?? family.heads
         let missing = keys.contains("num_key_value_heads") ? nil : family.keyValueHeads
         keyValueHeads = text.numKeyValueHeads ?? missing ?? heads
-        headDim = text.headDim ?? hiddenSize / max(1, heads)
+        headDim = text.headDim ?? family.headDim ?? hiddenSize / max(1, heads)
         intermediateSize = text.intermediateSize ?? family.intermediateSize
         vocabularySize = text.vocabSize ?? family.vocabularySize
         rmsNormEps = text.rmsNormEps ?? 1e-6
