@@ -136,7 +136,9 @@ package final class VLAModel {
         _ input: ModelInput, taps: [FeatureTap] = [], usesAdapters: Bool = true, on tape: Tape
     ) -> ModelOutput {
         let run = ForwardRun(tape: tape, usesAdapters: usesAdapters)
-        let input = tape.isRecording || !tape.parallel.hasRowwiseProducts ? input : needed(of: input, for: taps)
+        let demands = tape.shortcuts.contains(.demandedStates)
+        let input =
+            tape.isRecording || !demands || !tape.parallel.hasRowwiseProducts ? input : needed(of: input, for: taps)
         let batch = input.prompts.count
         precondition(batch > 0 && input.prompts.allSatisfy { !$0.isEmpty }, "every sample has a prompt")
         let visual = config.patchesPerImage * input.cameras
@@ -168,7 +170,7 @@ package final class VLAModel {
         let embeddings = assemble(projected, prompts: input.prompts, layout: layout, on: tape)
         let answers = answerRows(of: input, layout, on: tape)
         let demand =
-            input.action?.runsPolicy == true
+            input.action?.runsPolicy == true || !demands
             ? StateDemand.all(layers: config.decoder.layers)
             : StateDemand(
                 taps: taps, answers: answers, layers: config.decoder.layers, layout: layout,

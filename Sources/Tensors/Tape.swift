@@ -56,9 +56,8 @@ package final class Tape {
     package private(set) var weights: [WeightValues] = []
     /// Whether a backward pass can follow. Without it values are computed all the same.
     package private(set) var isRecording = true
-    /// Whether backward passes leave out rows whose cotangent is known to be zero, and do rows that share one only once. The
-    /// results are the same without, but for rounding.
-    package var limitsRows = true
+    /// What passes leave out.
+    package var shortcuts = Shortcuts.all
     /// Where the times of operations are kept; nil measures nothing.
     package var profile: OperationProfile?
     /// Whether operations are kept now: not in the forward pass of a segment that will be run again.
