@@ -1,3 +1,4 @@
+internal import Formats
 package import Foundation
 
 /// Writes a vision-language model put together from pretrained parts: given tensors where there are some, fresh ones for

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 
 /// A decoder and its tokeniser out of a GGUF file as llama.cpp's converter writes it.

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 
 /// The byte-level BPE of a GGUF file as a Hugging Face `tokenizer.json`.
