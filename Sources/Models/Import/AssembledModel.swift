@@ -38,9 +38,7 @@ package enum AssembledModel {
                 given += entry.count
                 tensors.append(
                     .init(entry.name, shape: entry.shape, as: storage) { () throws(FileError) in
-                        do { return try source.values(of: entry) } catch let error as FileError { throw error } catch {
-                            throw FileError(path: source.path, String(describing: error))
-                        }
+                        try source.values(of: entry)
                     })
             } else {
                 fresh += entry.count

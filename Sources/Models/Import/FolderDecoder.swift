@@ -1,4 +1,4 @@
-internal import Formats
+package import Formats
 internal import Foundation
 
 /// A decoder and its tokeniser out of a Hugging Face folder of a causal language model: `config.json`, `model.safetensors` or
@@ -40,7 +40,7 @@ package struct FolderDecoder: PretrainedDecoder {
 
     package func holds(_ entry: CheckpointLayout.Entry) -> Bool { tensors.entry(stored(entry)) != nil }
 
-    package func values(of entry: CheckpointLayout.Entry) throws -> [Float] {
+    package func values(of entry: CheckpointLayout.Entry) throws(FileError) -> [Float] {
         let name = stored(entry)
         guard let file = tensors.file(of: name), let found = file.entry(name) else {
             throw FileError(path: path, "has no tensor '\(name)'")

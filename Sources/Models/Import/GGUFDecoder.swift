@@ -1,4 +1,4 @@
-internal import Formats
+package import Formats
 internal import Foundation
 
 /// A decoder and its tokeniser out of a GGUF file as llama.cpp's converter writes it.
@@ -76,7 +76,7 @@ package struct GGUFDecoder: PretrainedDecoder {
         storedName(entry).map { file.entries[$0] != nil } ?? false
     }
 
-    package func values(of entry: CheckpointLayout.Entry) throws -> [Float] {
+    package func values(of entry: CheckpointLayout.Entry) throws(FileError) -> [Float] {
         let values = try file.floats(storedName(entry) ?? entry.name, shape: entry.shape)
         guard format.interleavesHeads, DecoderFamily.isRotated(entry.name) else { return values }
         return Self.unpermuted(values, heads: entry.shape[0] / headDim, headDim: headDim)

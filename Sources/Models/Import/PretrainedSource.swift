@@ -1,3 +1,5 @@
+package import Formats
+
 /// Where an import takes the tensors of a part of a model from: a file of another library, under that library's names.
 package protocol PretrainedSource {
     /// The file or folder, for messages.
@@ -7,7 +9,7 @@ package protocol PretrainedSource {
     /// The values of one that it has, row major.
     ///
     /// - Throws: when they are of another shape than the model's.
-    func values(of entry: CheckpointLayout.Entry) throws -> [Float]
+    func values(of entry: CheckpointLayout.Entry) throws(FileError) -> [Float]
     /// The first of the source's tensors that should be in the model and none of `entries` stands for: to leave one out would
     /// be another model.
     func unread(_ entries: [CheckpointLayout.Entry]) -> String?

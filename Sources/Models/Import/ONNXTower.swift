@@ -1,18 +1,16 @@
-internal import Data
-internal import Formats
+package import Formats
 internal import Foundation
-internal import Models
 
 /// A DINOv2 vision transformer out of an ONNX export of transformers' `Dinov2Model`.
 ///
 /// The exporter transposes the weights of linear layers and takes their names away; they are found by the nodes that use
 /// them. The position of the class token, which DINOv2 adds to it, becomes part of the token itself; those of the patches
 /// are resampled to the grid that is asked for, as transformers does.
-struct ONNXTower: PretrainedSource {
+package struct ONNXTower: PretrainedSource {
     /// The entry of `craft_small.towers`.
-    let configuration: [String: Any]
-    let width: Int
-    let patchSize: Int
+    package let configuration: [String: Any]
+    package let width: Int
+    package let patchSize: Int
     private let names: Names
     /// Initialisers of the positions of class token and patches.
     private let positions: (classToken: String, patches: String)
@@ -20,9 +18,9 @@ struct ONNXTower: PretrainedSource {
     /// Width of a head in every DINOv2.
     private static let headDim = 64
 
-    var path: String { names.file.path }
+    package var path: String { names.file.path }
 
-    init(path: String, imageSize: Int) throws {
+    package init(path: String, imageSize: Int) throws(FileError) {
         names = Names(try ONNXFile(path: path))
         let patches = try names.initialiser(named: "embeddings.patch_embeddings.projection.weight")
         guard patches.shape.count == 4, patches.shape[1] == 3, patches.shape[2] == patches.shape[3],
@@ -46,13 +44,13 @@ struct ONNXTower: PretrainedSource {
     }
 
     /// Every tensor that the configuration declares; ``values(of:)`` tells when one is not there.
-    func holds(_ entry: CheckpointLayout.Entry) -> Bool { entry.part == .featurizer }
+    package func holds(_ entry: CheckpointLayout.Entry) -> Bool { entry.part == .featurizer }
 
     /// An export has constants and an unused mask token beside the weights.
-    func unread(_ entries: [CheckpointLayout.Entry]) -> String? { nil }
+    package func unread(_ entries: [CheckpointLayout.Entry]) -> String? { nil }
 
-    func values(of entry: CheckpointLayout.Entry) throws -> [Float] {
-        let values: [Float]
+    package func values(of entry: CheckpointLayout.Entry) throws(FileError) -> [Float] {
+        var values: [Float] = []
         switch entry.part.nameInside(entry.name) {
         case "cls_token":
             values = zip(
@@ -62,8 +60,9 @@ struct ONNXTower: PretrainedSource {
         case let name:
             let (modules, kind) = Self.stored(name)
             let isMatrix = kind == "weight" && entry.shape.count == 2
-            values = try modules.flatMap { module in
-                isMatrix
+            for module in modules {
+                values +=
+                    isMatrix
                     ? try names.matrix(of: module, inputs: entry.shape[1], outputs: entry.shape[0] / modules.count)
                     : try names.floats(named: module + "." + kind)
             }
@@ -75,7 +74,7 @@ struct ONNXTower: PretrainedSource {
         return values
     }
 
-    private func patchPositions(_ shape: [Int]) throws -> [Float] {
+    private func patchPositions(_ shape: [Int]) throws(FileError) -> [Float] {
         let stored = names.file.initialisers[positions.patches]?.shape ?? []
         let values = try names.file.floats(positions.patches)
         if stored == shape { return values }
@@ -125,7 +124,7 @@ struct ONNXTower: PretrainedSource {
             (0..<1024).first { file.initialisers[prefix + "encoder.layer.\($0).norm1.weight"] == nil } ?? 0
         }
 
-        func initialiser(named name: String) throws -> ONNXFile.Initialiser {
+        func initialiser(named name: String) throws(FileError) -> ONNXFile.Initialiser {
             guard let found = file.initialisers[prefix + name] else {
                 throw FileError(
                     path: file.path, "has no initialiser '\(prefix + name)'; is it transformers' Dinov2Model?")
@@ -133,13 +132,13 @@ struct ONNXTower: PretrainedSource {
             return found
         }
 
-        func floats(named name: String) throws -> [Float] {
+        func floats(named name: String) throws(FileError) -> [Float] {
             _ = try initialiser(named: name)
             return try file.floats(prefix + name)
         }
 
         /// The weight [outputs, inputs] of a linear layer, stored as [inputs, outputs] under a number.
-        func matrix(of module: String, inputs rows: Int, outputs: Int) throws -> [Float] {
+        func matrix(of module: String, inputs rows: Int, outputs: Int) throws(FileError) -> [Float] {
             let node =
                 "/"
                 + (prefix + module).replacingOccurrences(of: ".", with: "/")
@@ -159,10 +158,10 @@ struct ONNXTower: PretrainedSource {
         }
 
         /// Names of the class token's position [1, 1, D] and the patches' [1, n, D], which nodes of the embeddings take.
-        func positions(width: Int) throws -> (classToken: String, patches: String) {
+        func positions(width: Int) throws(FileError) -> (classToken: String, patches: String) {
             let scope = "/" + prefix.replacingOccurrences(of: ".", with: "/") + "embeddings/"
             let taken = inputs.filter { $0.key.hasPrefix(scope) }.flatMap(\.value).filter { !$0.hasPrefix(prefix) }
-            func find(_ condition: (Int) -> Bool) throws -> String {
+            func find(_ condition: (Int) -> Bool) throws(FileError) -> String {
                 let found = taken.filter { name in
                     guard let shape = file.initialisers[name]?.shape else { return false }
                     return shape.count == 3 && shape[0] == 1 && shape[2] == width && condition(shape[1])
