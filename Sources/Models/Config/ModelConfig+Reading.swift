@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 internal import Tensors
 
@@ -25,7 +26,8 @@ extension ModelConfig {
     /// Reads a `config.json`.
     package init(file path: String) throws(ModelError) {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw ModelError("\(path): no such file; a model folder has a config.json beside its model.safetensors")
+            throw ModelError(
+                .missing, "\(path): no such file; a model folder has a config.json beside its model.safetensors")
         }
         try self.init(data, path: path)
     }
@@ -81,11 +83,13 @@ private struct ReleasedVision {
     init(_ file: ConfigFile, path: String) throws(ModelError) {
         guard let ids = file.timmModelIds, !ids.isEmpty else {
             throw ModelError(
+                .missing,
                 "\(path): timm_model_ids is missing; a VLA's configuration names its vision towers there, or describes a "
                     + "scaled-down model in craft_small")
         }
         guard ids.count <= 2, file.useFusedVisionBackbone.map({ $0 == (ids.count == 2) }) ?? true else {
             throw ModelError(
+                .invalid,
                 "\(path): timm_model_ids names \(ids.count) towers and use_fused_vision_backbone is "
                     + "\(file.useFusedVisionBackbone ?? false); expected one tower, or two fused ones")
         }
@@ -94,13 +98,15 @@ private struct ReleasedVision {
         towers = []
         for (index, id) in ids.enumerated() {
             guard let entry = TimmTowers.entry(id) else {
-                throw ModelError("\(path): timm_model_ids: '\(id)' is not known; expected one of \(TimmTowers.known)")
+                throw ModelError(
+                    .unsupported, "\(path): timm_model_ids: '\(id)' is not known; expected one of \(TimmTowers.known)")
             }
             var tower = entry.tower
             tower.prefix = ModelPart.towers[index].component
             if let name = file.timmOverrideActLayers.flatMap({ index < $0.count ? $0[index] : nil }) {
                 guard let activation = ActivationFunction(rawValue: name) else {
                     throw ModelError(
+                        .unsupported,
                         "\(path): timm_override_act_layers names '\(name)'; craft has "
                             + ActivationFunction.allCases.map(\.rawValue).joined(separator: ", "))
                 }
@@ -112,6 +118,7 @@ private struct ReleasedVision {
         }
         guard sizes.count == 1, patches.count == 1, let size = sizes.first, let patch = patches.first else {
             throw ModelError(
+                .invalid,
                 "\(path): the towers \(ids.joined(separator: ", ")) cut images of \(sizes.sorted()) pixels into patches of "
                     + "\(patches.sorted()); both must give the same grid")
         }
@@ -124,7 +131,7 @@ extension ModelConfig.Decoder {
     fileprivate init(
         _ text: ConfigFile.Text, keys: Set<String>, isCausal: Bool, path: String
     ) throws(ModelError) {
-        func fail(_ sentence: String) -> ModelError { ModelError("\(path): text_config.\(sentence)") }
+        func fail(_ sentence: String) -> ModelError { ModelError(.unsupported, "\(path): text_config.\(sentence)") }
         guard let type = text.modelType else { throw fail("model_type is missing; expected \(DecoderFamily.names)") }
         guard let family = DecoderFamily.of(modelType: type) else {
             throw fail("model_type is \(type); expected \(DecoderFamily.names)")

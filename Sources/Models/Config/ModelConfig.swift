@@ -1,3 +1,4 @@
+internal import Formats
 package import Foundation
 package import Tensors
 
@@ -104,7 +105,7 @@ package struct ModelConfig: Sendable, Equatable {
     package var patchesPerImage: Int { (imageSize / patchSize) * (imageSize / patchSize) }
 
     func check(_ path: String) throws(ModelError) {
-        func fail(_ sentence: String) -> ModelError { ModelError("\(path): \(sentence)") }
+        func fail(_ sentence: String) -> ModelError { ModelError(.invalid, "\(path): \(sentence)") }
         let positive: [(String, Int)] =
             [
                 ("image_size", imageSize), ("patch_size", patchSize), ("cameras", cameras), ("num_queries", queries),

@@ -35,7 +35,8 @@ struct MergeCheck {
             guard rank > 0, a.count % rank == 0, b.count % rank == 0 else { continue }
             let (outputs, inputs) = (b.count / rank, a.count / rank)
             guard w.count == outputs * inputs, found.count == w.count else {
-                throw ModelError("\(merged): \(weight) has \(found.count) values, expected \(outputs * inputs)")
+                throw ModelError(
+                    .mismatched, "\(merged): \(weight) has \(found.count) values, expected \(outputs * inputs)")
             }
             for row in stride(from: 0, to: outputs, by: max(1, outputs / Self.rows)) {
                 var (error, size) = (0.0, 1e-12)
@@ -71,7 +72,7 @@ struct MergeCheck {
         let model = VLAModel(config: folder.config, fineTuning: fineTuning)
         let absent = try folder.load(into: model)
         if let name = absent.first(where: { !model.isHeadParameter($0) }) {
-            throw ModelError("\(folder.path): no file has the tensor \(name)")
+            throw ModelError(.missing, "\(folder.path): no file has the tensor \(name)")
         }
         let tape = Tape(parameters: model.parameters, parallel: parallel)
         tape.reset(weights: model.parameters.currentWeights(), recording: false)

@@ -35,13 +35,16 @@ package struct ModelExporter {
         self.parallel = parallel
         guard folder.backbone != nil || !options.merges else {
             throw ModelError(
+                .missing,
                 "\(folder.path): no model.safetensors to merge into; give the folder of the base model with --base")
         }
         guard options.merges == false || folder.adapter != nil else {
-            throw ModelError("\(folder.path)/lora_adapter: no adapter to merge; export copies a folder without one")
+            throw ModelError(
+                .missing, "\(folder.path)/lora_adapter: no adapter to merge; export copies a folder without one")
         }
         if options.merges, folder.location(of: ModelPart.actionQueriesName) == nil {
             throw ModelError(
+                .missing,
                 "\(folder.path): neither the adapter nor the base holds \(ModelPart.actionQueriesName); merged weights without the "
                     + "trained queries would start from random ones. Add the tensor to the adapter as "
                     + "\(AdapterKey.prefix)\(ModelPart.actionQueriesName)")
@@ -52,7 +55,7 @@ package struct ModelExporter {
     package func write(to path: String) throws -> Report {
         let manager = FileManager.default
         guard !manager.fileExists(atPath: path) else {
-            throw ModelError("\(path) exists already; choose a folder that does not")
+            throw ModelError(.exists, "\(path) exists already; choose a folder that does not")
         }
         let partial = path + ".partial"
         try? manager.removeItem(atPath: partial)
@@ -148,12 +151,14 @@ package struct ModelExporter {
         let (byDefinition, allowed) = (try check.definitionDifference(folder: folder.path), isExact ? 1e-5 : 0.01)
         guard byDefinition <= allowed else {
             throw ModelError(
+                .inexact,
                 "the merged weights are not W + alpha / r B A of the adapter: the largest difference is \(byDefinition) of the "
                     + "largest weight of a row, at most \(allowed) is allowed; nothing was written")
         }
         let (difference, tolerance) = (try check.difference(), isExact ? 1e-3 : 0.1)
         guard difference <= tolerance else {
             throw ModelError(
+                .inexact,
                 "the merged weights give other hidden states than the base with its adapter: the largest difference is "
                     + "\(difference) of the largest value, at most \(tolerance) is allowed; nothing was written")
         }

@@ -16,7 +16,7 @@ package enum RandomModel {
         let layout = CheckpointLayout(config)
         let values = StoredValues(layout: layout, config: config, model: nil, source: nil)
         guard !FileManager.default.fileExists(atPath: folder + "/config.json") else {
-            throw ModelError("\(folder) holds a model already; choose another folder")
+            throw ModelError(.exists, "\(folder) holds a model already; choose another folder")
         }
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let entries = layout.entries.filter(\.part.isBackbone)

@@ -45,7 +45,7 @@ package final class ModelFolder {
         self.path = path
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue else {
-            throw ModelError("\(path): no such model folder; expected a folder with config.json in it")
+            throw ModelError(.missing, "\(path): no such model folder; expected a folder with config.json in it")
         }
         actionHead = try Self.component(.actionHead, in: path)
         proprioProjector = try Self.component(.proprioProjector, in: path)
@@ -99,7 +99,7 @@ package final class ModelFolder {
     ///   models lack.
     /// - Throws: when a file that is there lacks one of its tensors or holds another shape.
     package func load(into model: VLAModel, needsBase: Bool = true) throws -> [String] {
-        if needsBase, let missingBase { throw ModelError(missingBase) }
+        if needsBase, let missingBase { throw ModelError(.missing, missingBase) }
         var absent: [String] = []
         var missing: [String: [String]] = [:]
         for parameter in model.parameters.parameters {
@@ -115,6 +115,7 @@ package final class ModelFolder {
         }
         if let (file, names) = missing.min(by: { $0.key < $1.key }) {
             throw ModelError(
+                .missing,
                 "\(file): \(names.count) tensor\(names.count == 1 ? "" : "s") that \(path)/config.json calls for "
                     + "\(names.count == 1 ? "is" : "are") missing, the first being \(names[0]); "
                     + "is it the file of another model?")
@@ -196,7 +197,8 @@ package final class ModelFolder {
     private static func backbone(in path: String, adapter: AdapterFile?, base: String?) throws -> TensorFiles? {
         if let base {
             guard let files = try TensorFiles.open(in: base) else {
-                throw ModelError("\(base): no model.safetensors in it; --base takes the folder of the base model")
+                throw ModelError(
+                    .missing, "\(base): no model.safetensors in it; --base takes the folder of the base model")
             }
             return files
         }
@@ -226,6 +228,7 @@ package final class ModelFolder {
         }
         guard files.count < 2 else {
             throw ModelError(
+                .ambiguous,
                 "\(folder): \(files.count) files could be the \(name) (\(files.joined(separator: ", "))); leave one")
         }
         return try files.first.map { try SafetensorsFile(path: folder + "/" + $0) }

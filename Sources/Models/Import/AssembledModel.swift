@@ -15,7 +15,7 @@ package enum AssembledModel {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let path = folder + "/config.json"
         guard !FileManager.default.fileExists(atPath: path) else {
-            throw ModelError("\(folder) holds a model already; choose another folder")
+            throw ModelError(.exists, "\(folder) holds a model already; choose another folder")
         }
         let config = try ModelConfig(source, path: path)
         let layout = CheckpointLayout(config)
