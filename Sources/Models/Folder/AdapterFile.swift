@@ -36,8 +36,8 @@ package final class AdapterFile: Sendable {
                 if name == AdapterKey.prefix + ModelPart.actionQueriesName { continue }
                 throw FileError(
                     path: weights,
-                    "tensor '\(name)' is not part of a LoRA adapter: expected base_model.model.<module>.lora_A.weight or "
-                        + "lora_B.weight, or base_model.model.action_queries.weight")
+                    "tensor '\(name)' is not part of a LoRA adapter: expected \(AdapterKey.name(of: "<module>", .a)) or "
+                        + "lora_B.weight, or \(AdapterKey.prefix)\(ModelPart.actionQueriesName)")
             }
             halves[key.module, default: []].insert(key.factor.rawValue)
         }

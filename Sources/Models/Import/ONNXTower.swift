@@ -37,7 +37,8 @@ package struct ONNXTower: PretrainedSource {
         let mlp = try names.initialiser(named: "encoder.layer.0.mlp.fc1.bias").count
         positions = try names.positions(width: width)
         configuration = [
-            "kind": "dinov2", "prefix": "featurizer", "dim": width, "depth": depth, "heads": width / Self.headDim,
+            "kind": "dinov2", "prefix": ModelPart.featurizer.component, "dim": width, "depth": depth,
+            "heads": width / Self.headDim,
             "mlp": mlp, "class_token": true, "register_tokens": 0, "layer_scale": true, "attn_pool": false,
             "output_block": depth - 2, "layer_norm_eps": 1e-6,
         ]
