@@ -1,4 +1,4 @@
-import Glibc
+internal import Glibc
 
 /// Softmax cross-entropy of one row, in Double with the row's maximum subtracted first.
 ///

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Formats
+internal import Formats
 import Foundation
 import Models
 import PluginRuntime

@@ -1,4 +1,4 @@
-import Tensors
+internal import Tensors
 
 /// Per-channel normalisation of 8-bit pixels: `(x / 255 - mean) / std`.
 struct PixelNormalisation {

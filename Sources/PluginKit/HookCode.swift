@@ -1,4 +1,4 @@
-import PluginAPI
+internal import PluginAPI
 
 /// A choice that an integer of the plugin interface stands for: `BlockScope.layer`. As a setting it is a text with these
 /// choices.

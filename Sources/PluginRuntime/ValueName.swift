@@ -1,4 +1,4 @@
-import Synchronization
+internal import Synchronization
 
 /// A name of the conversation as a number, so that values are found by index during a step.
 ///

@@ -1,4 +1,4 @@
-import Glibc
+internal import Glibc
 
 /// A bump allocator for float32 buffers that live as long as one forward pass.
 ///

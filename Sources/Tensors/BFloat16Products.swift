@@ -1,4 +1,4 @@
-import Kernels
+internal import Kernels
 
 /// Stands for matrix products being computed from operands rounded to bfloat16, multiplied exactly and summed in float32.
 package struct BFloat16Products: Sendable {

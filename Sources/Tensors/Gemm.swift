@@ -1,5 +1,5 @@
-import COpenBLAS
-import Kernels
+internal import COpenBLAS
+internal import Kernels
 
 /// What computes matrix products.
 package enum ProductKernel: Sendable {

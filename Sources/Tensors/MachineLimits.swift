@@ -1,6 +1,6 @@
-import COpenBLAS
-import Dispatch
-import Kernels
+internal import COpenBLAS
+internal import Dispatch
+internal import Kernels
 
 /// What this machine reaches with nothing else to do, measured: the scale against which a benchmark reads.
 package struct MachineLimits: Sendable {

@@ -1,4 +1,4 @@
-import Dispatch
+internal import Dispatch
 
 /// A record of what ran when: phases of the step, and inside of them operations, forward and backward.
 ///

@@ -1,4 +1,4 @@
-import COpenBLAS
+internal import COpenBLAS
 
 /// The one parallel-for of the trainer.
 ///
@@ -33,6 +33,10 @@ package struct Parallel: Sendable {
             WorkerPool.shared.run(chunks: chunks, threads: threads, body)
         }
     }
+
+    /// Runs `body` on the calling thread, for work that is too little to be split.
+    @inline(__always)
+    func once(_ body: () -> Void) { if executes { body() } }
 
     /// Splits `0 ..< count` into contiguous ranges of at least `grain` and runs `body` on each.
     ///

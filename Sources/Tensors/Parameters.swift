@@ -1,5 +1,5 @@
-import Glibc
-import Kernels
+internal import Glibc
+internal import Kernels
 
 /// One named tensor of a model.
 package struct Parameter: Sendable {

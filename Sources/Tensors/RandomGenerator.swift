@@ -1,4 +1,4 @@
-import Glibc
+internal import Glibc
 
 /// A counter-based random generator (SplitMix64; Steele et al. 2014) keyed by what it is for.
 ///

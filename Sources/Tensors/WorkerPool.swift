@@ -1,6 +1,6 @@
-import Glibc
-import Kernels
-import Synchronization
+internal import Glibc
+internal import Kernels
+internal import Synchronization
 
 /// The threads that share a parallel loop with its caller.
 ///

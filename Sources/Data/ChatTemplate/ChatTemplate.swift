@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 import Foundation
 
 /// The chat template of a model folder: how messages become one text.

@@ -1,4 +1,4 @@
-import ImageCodecs
+internal import ImageCodecs
 
 /// The bytes of a JPEG or PNG file whose header was read: cheap, so that what cannot be decoded is known before training.
 struct EncodedImage {

@@ -1,4 +1,4 @@
-import ImageCodecs
+internal import ImageCodecs
 
 #if canImport(Glibc)
     internal import Glibc

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 import Foundation
 
 /// What `dataset_info.json` says about the files of one version of a data set.

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 import Foundation
 
 /// Per-dimension statistics of one quantity over a whole data set.

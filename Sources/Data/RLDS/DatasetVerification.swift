@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 import Foundation
 import Synchronization
 

@@ -1,5 +1,5 @@
 import Dispatch
-import Formats
+internal import Formats
 import Foundation
 import Synchronization
 

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 
 /// Turns one record into an ``Episode``: checks the features that training uses, whatever else the record holds.
 struct EpisodeParser: Sendable {

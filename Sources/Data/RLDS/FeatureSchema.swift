@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 import Foundation
 
 /// The leaves of `features.json`, by the slash path that keys them in a record (`steps/observation/image`).

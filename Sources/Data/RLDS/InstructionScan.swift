@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 
 /// The instructions in a shard, found by walking over everything else: of an episode's megabytes a few hundred bytes are read.
 struct InstructionScan {

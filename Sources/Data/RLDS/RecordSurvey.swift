@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 
 /// Everything that is wrong inside one record whose checksum is right.
 struct RecordSurvey {

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 
 /// The tokens that are found in text before it is split: control tokens, and words that were added to a vocabulary.
 struct AddedVocabulary: Sendable {

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 
 /// The `model` of a `tokenizer.json`: a BPE over characters, which are spelled bytes in a byte-level tokenizer.
 struct BytePairModel: Sendable {

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 
 /// The `pre_tokenizer` of a `tokenizer.json`: splits text into the pieces within which byte pairs are merged.
 indirect enum PreTokenizer: Sendable {

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 
 /// The `post_processor` of a `tokenizer.json`: the special tokens that are put around a text.
 struct SpecialTokenTemplate: Sendable {

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 import Foundation
 
 /// The `normalizer` of a `tokenizer.json`: what is done to text before added tokens with `normalized` are looked for and

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 
 /// The `decoder` of a `tokenizer.json`: turns tokens back into text.
 indirect enum TokenDecoder: Sendable {

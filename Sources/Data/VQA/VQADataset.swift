@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 import Foundation
 
 /// Questions about images, each with one short answer, in easy-VQA's folder layout.

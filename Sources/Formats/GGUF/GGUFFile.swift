@@ -1,5 +1,5 @@
-import Foundation
-import Kernels
+internal import Foundation
+internal import Kernels
 
 /// A GGUF file (version 2 or 3) of a language model, mapped read-only: metadata and tensors, dequantised when asked for.
 ///

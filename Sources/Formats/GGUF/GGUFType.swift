@@ -1,4 +1,4 @@
-import Kernels
+internal import Kernels
 
 /// Storage types of GGUF tensors: plain floats, and blocks of small integers with float16 scales (llama.cpp's `ggml`
 /// definitions). Rows are whole numbers of blocks.

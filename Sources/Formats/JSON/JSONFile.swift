@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 
 /// Reads a JSON file, in Python's sense: NaN and infinities are numbers.
 ///

@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 
 extension SafetensorsWriter {
     /// Writes `model.safetensors`, or, when the tensors take more than `shardBytes`, numbered shards with the index that

@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 
 /// The tensors of a model in one safetensors file, or in several with an index that says which holds what.
 package final class TensorFiles: Sendable {

@@ -1,5 +1,5 @@
 package import Formats
-import Foundation
+internal import Foundation
 
 /// PEFT's `adapter_config.json` of an adapter whose arithmetic is plain LoRA: W + alpha / r B A.
 ///

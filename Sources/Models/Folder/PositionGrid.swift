@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 
 /// Resampling of learned position embeddings to another grid of patches: bicubic with half-pixel centres (Keys 1981).
 package struct PositionGrid {

@@ -1,5 +1,5 @@
-import Dispatch
-import NIOCore
+internal import Dispatch
+internal import NIOCore
 
 /// Asks the policy one observation at a time, in the order of arrival. Lives on one event loop; the policy runs on a
 /// thread of its own.

@@ -1,8 +1,8 @@
 package import Data
-import Foundation
-import Models
-import Tensors
-import Training
+internal import Foundation
+internal import Models
+internal import Tensors
+internal import Training
 
 /// What can be said about how a checkpoint is served.
 package struct PolicyOptions: Sendable {

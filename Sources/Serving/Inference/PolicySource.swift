@@ -1,8 +1,8 @@
-import Data
-import Formats
-import Foundation
-import Models
-import Training
+internal import Data
+internal import Formats
+internal import Foundation
+internal import Models
+internal import Training
 
 /// What a checkpoint path stands for: a model folder, its statistics, and how it was trained.
 struct PolicySource {

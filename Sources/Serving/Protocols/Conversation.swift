@@ -1,4 +1,4 @@
-import Dispatch
+internal import Dispatch
 
 /// What is said on one connection: which protocol it is, and the actions that are still to be handed out.
 final class Conversation {

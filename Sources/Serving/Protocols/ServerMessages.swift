@@ -1,5 +1,5 @@
-import Data
-import Foundation
+internal import Data
+internal import Foundation
 
 /// The messages that the server sends.
 struct ServerMessages {

@@ -1,5 +1,5 @@
-import NIOCore
-import NIOHTTP1
+internal import NIOCore
+internal import NIOHTTP1
 
 /// The first handler of every connection: refuses connections beyond those that clients need, and closes one that has
 /// not become a WebSocket in time, however slowly it sends its request.

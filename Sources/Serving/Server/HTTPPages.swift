@@ -1,6 +1,6 @@
-import Foundation
-import NIOCore
-import NIOHTTP1
+internal import Foundation
+internal import NIOCore
+internal import NIOHTTP1
 
 /// Answers what is not a WebSocket: /health, /config and the status page. Every answer ends the connection.
 final class HTTPPages: ChannelInboundHandler {

@@ -1,8 +1,8 @@
-import Glibc
-import NIOCore
-import NIOHTTP1
-import NIOPosix
-import NIOWebSocket
+internal import Glibc
+internal import NIOCore
+internal import NIOHTTP1
+internal import NIOPosix
+internal import NIOWebSocket
 
 /// Serves a policy to robots and simulators over WebSocket, with a few pages over HTTP on the same port.
 ///

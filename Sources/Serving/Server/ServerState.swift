@@ -1,5 +1,5 @@
-import NIOCore
-import NIOWebSocket
+internal import NIOCore
+internal import NIOWebSocket
 
 /// What the connections of a server share. Lives on the server's event loop.
 final class ServerState {

@@ -1,6 +1,6 @@
-import Dispatch
-import NIOCore
-import NIOWebSocket
+internal import Dispatch
+internal import NIOCore
+internal import NIOWebSocket
 
 /// One client: puts frames together to messages, keeps the connection alive, and hands messages to a ``Conversation``.
 final class WebSocketSession: ChannelInboundHandler {

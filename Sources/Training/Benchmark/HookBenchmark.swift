@@ -1,5 +1,5 @@
-import Dispatch
-import Foundation
+internal import Dispatch
+internal import Foundation
 package import PluginRuntime
 
 /// What calling plugins costs: single hooks in both call forms, and all hooks of a CRaFT step against the same arithmetic

@@ -1,7 +1,7 @@
-import Data
-import Foundation
-import Models
-import Tensors
+internal import Data
+internal import Foundation
+internal import Models
+internal import Tensors
 
 /// Measures of a model outside of training: nothing is recorded, the policy's input is zero as at inference.
 final class Evaluation {

@@ -1,5 +1,5 @@
-import Data
-import Models
+internal import Data
+internal import Models
 
 /// Batches that measure a model, the same at every evaluation.
 struct EvaluationData {

@@ -1,7 +1,7 @@
-import Data
-import Foundation
-import Models
-import Tensors
+internal import Data
+internal import Foundation
+internal import Models
+internal import Tensors
 
 /// A model measured as a run measures its own, without training.
 package struct ModelMeasures {
@@ -41,7 +41,7 @@ package struct ModelMeasures {
             config: folder.config, fineTuning: folder.adapterSettings.map(FineTuning.lowRank) ?? .full)
         let absent = try folder.load(into: model).filter { name in
             // Without the head that reads them action queries are not used.
-            sampler != nil || !(model.isHeadParameter(name) || name == "action_queries.weight")
+            sampler != nil || !(model.isHeadParameter(name) || name == ModelPart.actionQueriesName)
         }
         guard absent.isEmpty else {
             throw TrainingError(

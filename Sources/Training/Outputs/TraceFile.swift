@@ -1,5 +1,5 @@
-import Formats
-import Foundation
+internal import Formats
+internal import Foundation
 package import Tensors
 
 /// A profile as `chrome://tracing` and Perfetto open it (Trace Event Format, complete events), and as a table.

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 import Foundation
 
 /// Writes a run's metrics as an offline run of Weights & Biases: what `wandb sync` uploads.

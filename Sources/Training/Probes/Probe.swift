@@ -1,4 +1,4 @@
-import Models
+internal import Models
 package import PluginRuntime
 
 /// A further forward pass that a plugin asked for in `plan`: images of the batch, perturbed or not, with the plugin's own

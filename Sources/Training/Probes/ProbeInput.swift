@@ -1,6 +1,6 @@
-import Data
-import Models
-import Tensors
+internal import Data
+internal import Models
+internal import Tensors
 
 extension Probe {
     /// The probe's samples for a micro-batch: a prompt, cameras and a perturbation for each, drawn from the run's seed,

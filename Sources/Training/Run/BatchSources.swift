@@ -1,6 +1,6 @@
-import Data
-import Foundation
-import Models
+internal import Data
+internal import Foundation
+internal import Models
 
 /// The data sets of a run.
 enum DemonstrationParts {

@@ -1,4 +1,4 @@
-import PluginRuntime
+internal import PluginRuntime
 
 extension TrainingStep {
     /// The blocks that `gradient_combine` hooks see, one a line, in their order; empty without such hooks. Of many only the

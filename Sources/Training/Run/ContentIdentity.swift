@@ -1,9 +1,9 @@
-import CCrypto
-import Data
-import Formats
-import Foundation
-import Models
-import PluginRuntime
+internal import CCrypto
+internal import Data
+internal import Formats
+internal import Foundation
+internal import Models
+internal import PluginRuntime
 
 /// Tells what a result depends on apart by its content: two results of equal identities are of the same files.
 package final class ContentIdentity {

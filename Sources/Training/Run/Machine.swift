@@ -1,5 +1,5 @@
-import Foundation
-import Glibc
+internal import Foundation
+internal import Glibc
 
 /// The version of craft.
 package let craftVersion = "0.1.0"

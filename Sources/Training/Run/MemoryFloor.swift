@@ -1,5 +1,5 @@
-import Foundation
-import Models
+internal import Foundation
+internal import Models
 
 /// The least memory that a run can do with, from its settings and the model's configuration alone: what does not fit this machine is
 /// said before any of it is asked for.

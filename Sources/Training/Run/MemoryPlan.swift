@@ -1,9 +1,9 @@
-import Data
-import Formats
-import Foundation
-import Models
-import PluginRuntime
-import Tensors
+internal import Data
+internal import Formats
+internal import Foundation
+internal import Models
+internal import PluginRuntime
+internal import Tensors
 
 /// The memory a run will take, found by running its passes without arithmetic.
 ///

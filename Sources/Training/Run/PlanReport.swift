@@ -1,5 +1,5 @@
-import Foundation
-import PluginRuntime
+internal import Foundation
+internal import PluginRuntime
 
 /// What a plugin list would do, in words, without training: order, providers, readers and what it costs.
 package struct PlanReport {

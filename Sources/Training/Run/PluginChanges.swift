@@ -1,5 +1,5 @@
-import Foundation
-import PluginRuntime
+internal import Foundation
+internal import PluginRuntime
 
 /// How the plugins of a resumed run differ from those it began with.
 ///

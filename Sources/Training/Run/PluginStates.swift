@@ -1,5 +1,5 @@
-import Formats
-import Foundation
+internal import Formats
+internal import Foundation
 
 /// What plugins get back from a checkpoint, `plugins.safetensors`: bytes under `state.<instance>` and `previous_values`.
 struct PluginStates {

@@ -1,7 +1,7 @@
-import Data
-import Foundation
+internal import Data
+internal import Foundation
 package import Models
-import PluginRuntime
+internal import PluginRuntime
 
 /// Turns instructions and questions into the token sequences a model was trained with.
 package struct PromptEncoder {

@@ -1,6 +1,6 @@
-import Foundation
-import Models
-import PluginRuntime
+internal import Foundation
+internal import Models
+internal import PluginRuntime
 
 /// What the plugins of a run ask for beyond what training needs anyway, and what it takes per step.
 package struct RequestCost: Sendable {

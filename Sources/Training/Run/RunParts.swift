@@ -1,10 +1,10 @@
-import CCrypto
-import Data
-import Formats
-import Foundation
-import Models
-import PluginRuntime
-import Tensors
+internal import CCrypto
+internal import Data
+internal import Formats
+internal import Foundation
+internal import Models
+internal import PluginRuntime
+internal import Tensors
 
 /// Everything a run is made of, built and checked before anything is written.
 struct RunParts {

@@ -1,6 +1,6 @@
-import Data
-import Formats
-import Foundation
+internal import Data
+internal import Formats
+internal import Foundation
 package import Models
 package import PluginRuntime
 

@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 
 /// How a run ended.
 package struct RunSummary: Sendable {

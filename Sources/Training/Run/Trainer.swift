@@ -1,7 +1,7 @@
-import Data
-import Foundation
+internal import Data
+internal import Foundation
 package import Models
-import PluginRuntime
+internal import PluginRuntime
 package import Tensors
 
 /// What a run reports while it goes on.

@@ -1,6 +1,6 @@
-import Formats
-import Foundation
-import Tensors
+internal import Formats
+internal import Foundation
+internal import Tensors
 
 /// What a checkpoint holds besides the model's tensors and the optimizer's moments: `trainer_state.json`.
 struct TrainerState: Codable {

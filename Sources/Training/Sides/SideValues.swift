@@ -1,5 +1,5 @@
-import Formats
-import PluginRuntime
+internal import Formats
+internal import PluginRuntime
 
 /// Values by sample from a safetensors file: `ids` i64 [N] and `values` [N, ...], a row for each sample.
 struct SideValues {

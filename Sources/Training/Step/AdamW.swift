@@ -1,5 +1,5 @@
-import Kernels
-import Tensors
+internal import Kernels
+internal import Tensors
 
 /// Settings of the optimizer, as `torch.optim.AdamW` has them.
 package struct AdamWSettings: Codable, Sendable, Equatable {

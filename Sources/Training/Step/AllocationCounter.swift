@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 
 /// Counts this process's heap allocations, on all threads, when `bench/count_allocations.c` was preloaded into it.
 enum AllocationCounter {

@@ -1,5 +1,5 @@
-import Models
-import PluginRuntime
+internal import Models
+internal import PluginRuntime
 
 /// The names that a batch's values have in the conversation: as they are of the run's own batch, and behind `stream.S.` of a
 /// stream's.

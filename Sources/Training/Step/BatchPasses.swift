@@ -1,6 +1,6 @@
-import Models
-import PluginRuntime
-import Tensors
+internal import Models
+internal import PluginRuntime
+internal import Tensors
 
 /// The forward passes of a micro-batch and what hooks see of them: features under the initial and the current weights,
 /// actions, answers.

@@ -1,4 +1,4 @@
-import Tensors
+internal import Tensors
 
 /// The blocks' parameters cut into pieces that threads share.
 struct BlockPieces {

@@ -1,6 +1,6 @@
-import Kernels
-import PluginRuntime
-import Tensors
+internal import Kernels
+internal import PluginRuntime
+internal import Tensors
 
 /// The objectives' gradients as one matrix, for the strategies that need coordinates: `grads` [m, n], the trainable
 /// parameters of block 0, then block 1, and so on, end to end.

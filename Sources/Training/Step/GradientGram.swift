@@ -1,5 +1,5 @@
-import Kernels
-import Tensors
+internal import Kernels
+internal import Tensors
 
 /// Dot products of the objectives' gradients per block, `gram[b][i][j] = <G_i, G_j>`, accumulated in float64.
 ///

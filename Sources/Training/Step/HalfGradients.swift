@@ -1,5 +1,5 @@
-import Kernels
-import Tensors
+internal import Kernels
+internal import Tensors
 
 /// The gradients of the first half of a step's micro-batches, kept apart from the second's.
 final class HalfGradients {

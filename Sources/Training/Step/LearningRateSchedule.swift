@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 
 /// How the learning rate changes over a run.
 package struct LearningRateSchedule: Codable, Sendable, Equatable {

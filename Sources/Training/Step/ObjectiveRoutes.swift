@@ -1,6 +1,6 @@
-import Kernels
-import Models
-import Tensors
+internal import Kernels
+internal import Models
+internal import Tensors
 
 /// Where the gradient of each objective goes, as `plan` hooks routed it.
 struct ObjectiveRoutes {

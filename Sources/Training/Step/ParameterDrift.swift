@@ -1,5 +1,5 @@
-import Kernels
-import Tensors
+internal import Kernels
+internal import Tensors
 
 /// How far the trainable parameters are from where the run began, and the way back.
 ///

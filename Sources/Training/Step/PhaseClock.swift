@@ -1,5 +1,5 @@
-import Dispatch
-import Tensors
+internal import Dispatch
+internal import Tensors
 
 /// Wall-clock time and heap allocations by phase.
 struct PhaseClock {

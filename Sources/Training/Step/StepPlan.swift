@@ -1,5 +1,5 @@
-import Models
-import PluginRuntime
+internal import Models
+internal import PluginRuntime
 
 /// What `plan` hooks made of a model: the passes a step takes, and what one set of weights applies to.
 struct StepPlan {

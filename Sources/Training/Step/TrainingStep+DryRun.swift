@@ -1,6 +1,6 @@
-import Models
-import PluginRuntime
-import Tensors
+internal import Models
+internal import PluginRuntime
+internal import Tensors
 
 /// What the passes of a micro-batch would do.
 struct DryRun {

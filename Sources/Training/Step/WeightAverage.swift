@@ -1,7 +1,7 @@
-import Foundation
-import Kernels
-import Models
-import Tensors
+internal import Foundation
+internal import Kernels
+internal import Models
+internal import Tensors
 
 /// Settings of the exponential moving average of the weights.
 package struct AverageSettings: Codable, Sendable, Equatable {

@@ -1,4 +1,4 @@
-import PluginRuntime
+internal import PluginRuntime
 
 extension RunSettings {
     /// Values that a run of these settings never has, by name, each with the reason and what to do about it.

@@ -1,5 +1,5 @@
-import Models
-import PluginRuntime
+internal import Models
+internal import PluginRuntime
 
 /// Batches of further data that plugins asked for, and the passes on them.
 struct DataStream {

@@ -1,8 +1,8 @@
-import Data
-import Foundation
-import Models
-import PluginRuntime
-import Tensors
+internal import Data
+internal import Foundation
+internal import Models
+internal import PluginRuntime
+internal import Tensors
 
 /// The data of a run's streams, opened before the first step.
 struct StreamData {

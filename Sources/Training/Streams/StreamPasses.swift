@@ -1,6 +1,6 @@
-import Models
-import PluginRuntime
-import Tensors
+internal import Models
+internal import PluginRuntime
+internal import Tensors
 
 /// Runs the data streams of a training step as the run's own batch is run: under the initial weights, whose results are kept
 /// aside, and under the current ones, on the tape of the micro-batch behind the main forward pass.

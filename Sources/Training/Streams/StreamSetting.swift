@@ -1,4 +1,4 @@
-import PluginRuntime
+internal import PluginRuntime
 
 /// Data beside the run's own, as the user gives them: `--stream NAME=KIND:FOLDER`.
 package struct StreamSetting: Codable, Equatable, Sendable {

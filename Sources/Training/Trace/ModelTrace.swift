@@ -1,8 +1,8 @@
-import Data
-import Formats
-import Foundation
-import Models
-import Tensors
+internal import Data
+internal import Formats
+internal import Foundation
+internal import Models
+internal import Tensors
 
 /// Every intermediate result that a PyTorch implementation of the same model can be compared with: one forward pass on a
 /// given batch, the losses of both objectives, and the gradients of each.

@@ -1,6 +1,6 @@
-import Formats
-import Models
-import Tensors
+internal import Formats
+internal import Models
+internal import Tensors
 
 /// Weights with some tensors taken from a file: the initial ones, from which anchor features are computed.
 struct TraceAnchor {

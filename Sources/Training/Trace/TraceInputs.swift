@@ -1,5 +1,5 @@
-import Formats
-import Models
+internal import Formats
+internal import Models
 
 /// A fixed batch for ``ModelTrace``, read from a safetensors file and checked against the model.
 ///

@@ -1,4 +1,4 @@
-import Formats
+internal import Formats
 
 /// How the values of one tensor of several models become one.
 ///

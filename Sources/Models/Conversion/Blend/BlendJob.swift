@@ -1,5 +1,5 @@
-import Formats
-import Kernels
+internal import Formats
+internal import Kernels
 
 /// The pieces of one tensor of a blend.
 struct BlendJob {

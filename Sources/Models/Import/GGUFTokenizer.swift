@@ -1,5 +1,5 @@
-import Formats
-import Foundation
+internal import Formats
+internal import Foundation
 
 /// The byte-level BPE of a GGUF file as a Hugging Face `tokenizer.json`.
 struct GGUFTokenizer {
@@ -31,6 +31,11 @@ struct GGUFTokenizer {
                 "tokenizer.ggml.pre is '\(rules)'; expected one of \(Self.preTokenizers.keys.sorted().joined(separator: ", "))"
             )
         }
+    }
+
+    /// SmolLM2's system prompt; other models' policies have the default.
+    var systemPrompt: String? {
+        rules == "smollm" ? "You are a helpful AI assistant named SmolLM, trained by Hugging Face" : nil
     }
 
     func json() throws -> Data {
