@@ -2,6 +2,7 @@ import ArgumentParser
 import Formats
 import Foundation
 import PluginRuntime
+import Processes
 import Training
 
 extension Plugins {
