@@ -159,7 +159,7 @@ let package = Package(
             tests("Plugins", ["PluginRuntime", "PluginAPI", "Training", "GradientMath"]),
             tests("Kernels", ["Kernels"]),
             tests("Tensors", ["Formats", "Tensors", "Kernels"]),
-            tests("Formats", ["Formats", "Kernels"]),
+            tests("Formats", ["Formats", "Spelling"]),
             tests("Models", ["Models", "Formats", "Tensors"]),
             tests("Data", ["Data", "Formats"]),
             tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),

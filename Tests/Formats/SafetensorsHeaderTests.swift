@@ -113,11 +113,13 @@ struct SafetensorsHeaderTests {
             #expect(error?.description.contains("at most 100000000") == true)
         }
         let cut = #expect(throws: FileError.self) { try self.open(self.file("{}", data: 0, length: 3)) }
-        #expect(cut?.description.contains("ends inside its header") == true)
+        #expect(cut?.code == .incomplete && cut?.description.contains("ends inside its header") == true)
         let short = #expect(throws: FileError.self) { try self.open([1, 2, 3]) }
         #expect(short?.description.contains("only 3 bytes") == true)
-        #expect(throws: FileError.self) { try SafetensorsFile(path: self.folder.url.path) }
-        #expect(throws: FileError.self) { try SafetensorsFile(path: self.folder.path("absent")) }
+        let folder = #expect(throws: FileError.self) { try SafetensorsFile(path: self.folder.url.path) }
+        #expect(folder?.code == .wrongKind)
+        let absent = #expect(throws: FileError.self) { try SafetensorsFile(path: self.folder.path("absent")) }
+        #expect(absent?.code == .missing)
     }
 
     @Test("names that are not UTF-8 are refused")

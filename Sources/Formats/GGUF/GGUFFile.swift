@@ -37,7 +37,7 @@ package final class GGUFFile {
     package init(path: String) throws(FileError) {
         self.path = path
         do { bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped) } catch {
-            throw FileError(path: path, "cannot be read: \(error.localizedDescription)")
+            throw FileError(path: path, .failed, "cannot be read: \(error.localizedDescription)")
         }
         do throws(GGUFCursor.Problem) {
             try read()
@@ -107,9 +107,9 @@ package final class GGUFFile {
 
     /// All values of a tensor, row-major, as float32.
     package func floats(_ name: String, shape: [Int]) throws(FileError) -> [Float] {
-        guard let entry = entries[name] else { throw FileError(path: path, "has no tensor '\(name)'") }
+        guard let entry = entries[name] else { throw FileError(path: path, .mismatched, "has no tensor '\(name)'") }
         guard entry.shape == shape else {
-            throw FileError(path: path, "tensor '\(name)': expected shape \(shape), found \(entry.shape)")
+            throw FileError(path: path, .mismatched, "tensor '\(name)': expected shape \(shape), found \(entry.shape)")
         }
         return bytes.withUnsafeBytes { bytes in
             [Float](unsafeUninitializedCapacity: entry.count) { buffer, count in

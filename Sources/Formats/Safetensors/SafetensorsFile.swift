@@ -66,7 +66,7 @@ package final class SafetensorsFile: Sendable {
     /// The entry of a tensor that must be there.
     package func requiredEntry(_ name: String) throws(FileError) -> Entry {
         if let entry = entries[name] { return entry }
-        throw FileError(path: path, "has no tensor '\(name)'\(suggestion(for: name))")
+        throw FileError(path: path, .mismatched, "has no tensor '\(name)'\(suggestion(for: name))")
     }
 
     /// Names that end alike usually tell what went wrong: a prefix too many, or the wrong file.
@@ -98,11 +98,11 @@ package final class SafetensorsFile: Sendable {
         let entry = try requiredEntry(name)
         try checkFloating(entry)
         if let shape, shape != entry.shape {
-            throw FileError(path: path, "tensor '\(name)': expected shape \(shape), found \(entry.shape)")
+            throw FileError(path: path, .mismatched, "tensor '\(name)': expected shape \(shape), found \(entry.shape)")
         }
         guard entry.count == count else {
             throw FileError(
-                path: path,
+                path: path, .mismatched,
                 "tensor '\(name)': expected \(count) elements, found \(entry.count) (shape \(entry.shape))")
         }
         convert(entry, into: destination)
@@ -175,7 +175,7 @@ package final class SafetensorsFile: Sendable {
         case .bool: return elements(entry, UInt8.self) { $0 == 0 ? 0 : 1 }
         case .u64, .f64, .f32, .f16, .bf16, .f8e5m2, .f8e4m3, .other:
             throw FileError(
-                path: path,
+                path: path, .mismatched,
                 "tensor '\(name)': expected integers of at most 64 bits with a sign, found \(entry.dtype.rawValue)")
         }
     }
@@ -193,7 +193,7 @@ package final class SafetensorsFile: Sendable {
         case .f32, .f16, .bf16, .f64: return
         default:
             throw FileError(
-                path: path,
+                path: path, .mismatched,
                 "tensor '\(entry.name)': expected floating point (F32, F16, BF16 or F64), "
                     + "found \(entry.dtype.rawValue)")
         }
@@ -260,11 +260,12 @@ package final class SafetensorsFile: Sendable {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw FileError(path: path, couldNot: "read it", code: errno) }
         guard status.st_mode & S_IFMT == S_IFREG else {
-            throw FileError(path: path, "expected a safetensors file, found something that is not a regular file")
+            throw FileError(
+                path: path, .wrongKind, "expected a safetensors file, found something that is not a regular file")
         }
         let size = Int(status.st_size)
         guard size >= 8 else {
-            throw FileError(path: path, "expected a safetensors file, found only \(size) bytes")
+            throw FileError(path: path, .incomplete, "expected a safetensors file, found only \(size) bytes")
         }
         guard let address = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED else {
             throw FileError(path: path, couldNot: "map it into memory", code: errno)
@@ -277,7 +278,7 @@ package final class SafetensorsFile: Sendable {
     ) throws(FileError) -> (header: SafetensorsHeader, dataStart: Int) {
         guard !mapping.starts(with: "version https://git-lfs".utf8) else {
             throw FileError(
-                path: path,
+                path: path, .incomplete,
                 "is a pointer of Git LFS, not the file itself; get it with git lfs pull, or with hf download")
         }
         let length = UInt64(littleEndian: mapping.loadUnaligned(as: UInt64.self))
@@ -290,7 +291,7 @@ package final class SafetensorsFile: Sendable {
         let dataStart = 8 + Int(length)
         guard dataStart <= mapping.count else {
             throw FileError(
-                path: path,
+                path: path, .incomplete,
                 "ends inside its header: \(length) bytes of header expected, \(mapping.count - 8) found; "
                     + "it was probably cut short, copy or download it again")
         }

@@ -76,7 +76,8 @@ package final class TensorBoardWriter {
         let prefix = "events.out.tfevents."
         let names: [String]
         do { names = try FileManager.default.contentsOfDirectory(atPath: folder) } catch {
-            throw FileError(path: folder, "could not read the TensorBoard folder: \(error.localizedDescription)")
+            throw FileError(
+                path: folder, .failed, "could not read the TensorBoard folder: \(error.localizedDescription)")
         }
         let latest = names.filter { $0.hasPrefix(prefix) }
             .compactMap { Int($0.dropFirst(prefix.count).prefix { $0.isNumber }) }.max()

@@ -26,7 +26,7 @@ package struct WandbRun {
         let folder = "\(run)/wandb/offline-run-\(Self.stamp(start))-\(id)"
         do {
             try FileManager.default.createDirectory(atPath: folder + "/files", withIntermediateDirectories: true)
-        } catch { throw FileError(path: folder, "could not create the folder: \(error.localizedDescription)") }
+        } catch { throw FileError(path: folder, .failed, "could not create the folder: \(error.localizedDescription)") }
 
         var log = LevelDBLog()
         var number = 0
