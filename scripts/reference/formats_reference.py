@@ -15,7 +15,7 @@ import google_crc32c
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MASK = (1 << 64) - 1
-TEXTS = ["", "a", "put both the alexandrite mug and the bowl on the plate", "naïve 🦾 \n\t", "x" * 200]
+TEXTS = ["", "a", "put both the alexandrite mug and the bowl on the plate", "naïve 🦾 \n\t", "\x01\b\f\x7f\u2028\"\\", "x" * 200]
 # What both read. Numbers are compared exactly.
 JSON = [
     "null", "true", " [ ] ", "{}", "-0", "0.1", "1e3", "-2.5E-7", "12345678901234567890", "5e-324",

@@ -2,7 +2,7 @@ package import Foundation
 
 /// JSON as craft writes it: pieces of text for files that are written in a stream, and whole documents.
 package enum JSONText {
-    /// A JSON string literal.
+    /// A JSON string literal, as Python's `json` writes it without escaping what is outside ASCII.
     package static func quoted(_ text: String) -> String {
         var literal = "\""
         for scalar in text.unicodeScalars {
@@ -12,6 +12,8 @@ package enum JSONText {
             case "\n": literal += "\\n"
             case "\r": literal += "\\r"
             case "\t": literal += "\\t"
+            case "\u{8}": literal += "\\b"
+            case "\u{c}": literal += "\\f"
             case _ where scalar.value < 0x20:
                 let code = String(scalar.value, radix: 16)
                 literal += "\\u" + String(repeating: "0", count: 4 - code.count) + code
