@@ -7,8 +7,7 @@ import Kernels
 /// the mapping. Tensor data are read from the disk when they are touched, and several files larger than memory may be
 /// open at once.
 ///
-/// The file must not be changed in place while it is open: what is mapped would change with it, and a file cut short
-/// ends the process when the missing part is read. Replacing it by a rename, as ``SafetensorsWriter`` does, is safe.
+/// The file must not be changed in place while it is open (``MappedFile``); replacing it, as ``SafetensorsWriter`` does, is safe.
 ///
 /// - Throws (all members): ``FileError``, which names the file and the tensor, what was expected and what was found.
 package final class SafetensorsFile: Sendable {
@@ -31,33 +30,24 @@ package final class SafetensorsFile: Sendable {
     package let metadata: [String: String]
 
     private let entries: [String: Entry]
-    // Read-only memory that lives as long as the object: safe to read from any thread.
-    private nonisolated(unsafe) let mapping: UnsafeRawBufferPointer
+    private let file: MappedFile
+    private var mapping: UnsafeRawBufferPointer { file.bytes }
 
     package init(path: String) throws(FileError) {
         self.path = path
-        let mapping = try Self.map(path)
-        do throws(FileError) {
-            let header = try Self.header(of: mapping, path: path)
-            let start = header.dataStart
-            metadata = header.header.metadata
-            names = header.header.tensors.map(\.name)
-            var entries: [String: Entry] = [:]
-            entries.reserveCapacity(names.count)
-            for tensor in header.header.tensors {
-                entries[tensor.name] = Entry(
-                    name: tensor.name, dtype: tensor.dtype, shape: tensor.shape,
-                    byteRange: start + tensor.offsets.lowerBound..<start + tensor.offsets.upperBound)
-            }
-            self.entries = entries
-            self.mapping = mapping
-        } catch {
-            munmap(UnsafeMutableRawPointer(mutating: mapping.baseAddress), mapping.count)
-            throw error
+        file = try MappedFile(path: path)
+        let (header, start) = try Self.header(of: file.bytes, path: path)
+        metadata = header.metadata
+        names = header.tensors.map(\.name)
+        var entries: [String: Entry] = [:]
+        entries.reserveCapacity(names.count)
+        for tensor in header.tensors {
+            entries[tensor.name] = Entry(
+                name: tensor.name, dtype: tensor.dtype, shape: tensor.shape,
+                byteRange: start + tensor.offsets.lowerBound..<start + tensor.offsets.upperBound)
         }
+        self.entries = entries
     }
-
-    deinit { munmap(UnsafeMutableRawPointer(mutating: mapping.baseAddress), mapping.count) }
 
     // MARK: - Looking up
 
@@ -253,29 +243,12 @@ package final class SafetensorsFile: Sendable {
 
     // MARK: - Opening
 
-    private static func map(_ path: String) throws(FileError) -> UnsafeRawBufferPointer {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw FileError(path: path, couldNot: "open the file", code: errno) }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw FileError(path: path, couldNot: "read it", code: errno) }
-        guard status.st_mode & S_IFMT == S_IFREG else {
-            throw FileError(
-                path: path, .wrongKind, "expected a safetensors file, found something that is not a regular file")
-        }
-        let size = Int(status.st_size)
-        guard size >= 8 else {
-            throw FileError(path: path, .incomplete, "expected a safetensors file, found only \(size) bytes")
-        }
-        guard let address = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED else {
-            throw FileError(path: path, couldNot: "map it into memory", code: errno)
-        }
-        return UnsafeRawBufferPointer(start: address, count: size)
-    }
-
     private static func header(
         of mapping: UnsafeRawBufferPointer, path: String
     ) throws(FileError) -> (header: SafetensorsHeader, dataStart: Int) {
+        guard mapping.count >= 8 else {
+            throw FileError(path: path, .incomplete, "expected a safetensors file, found only \(mapping.count) bytes")
+        }
         guard !mapping.starts(with: "version https://git-lfs".utf8) else {
             throw FileError(
                 path: path, .incomplete,
