@@ -1,4 +1,3 @@
-import Dispatch
 import Foundation
 import Synchronization
 
@@ -7,29 +6,32 @@ import Synchronization
 /// Opening reads every record once, verifies its checksums and builds an index: actions, states and the byte range of
 /// every encoded image (about 100 bytes per step). Images stay on disk; `tf.train.Example` stores them as they are, so
 /// any frame is one `pread` away. A shuffle buffer is not needed: shuffling permutes the index.
-package final class DemonstrationDataset: Sendable {
+package final class RLDSStore: DemonstrationStore {
+    package static let format = "RLDS"
+
     /// The name the data set was asked for by; it keys `dataset_statistics.json`.
     package let name: String
     /// The version folder.
     package let path: String
     /// In shard order, then record order.
     package let episodes: [Episode]
-    /// Every episode has these cameras. One of them may hold images that cannot be decoded; see ``camera(named:)``.
+    /// Every episode has these. One of them may hold images that cannot be decoded; see ``camera(named:)``.
     package let cameras: [Camera]
     package let embodiment: Embodiment
-    /// Steps of all episodes.
-    package let transitionCount: Int
-
-    /// The name in `dataset_info.json`, which prefixes the files.
-    package let storedName: String
-    package let version: String?
-    /// Sizes of the shard files in bytes, in shard order.
-    package var shardSizes: [Int] { shards.map(\.size) }
+    package var files: StoredFiles {
+        StoredFiles(
+            name: info.name, version: info.version, count: shards.count, bytes: shards.reduce(0) { $0 + $1.size })
+    }
 
     private let shards: [RandomAccessFile]
+    /// Per episode, where it lies and its images.
+    private let places: [RLDSEpisode]
     private let info: DatasetInfo
     private let parser: EpisodeParser
     private let cachedStatistics = Mutex<DatasetStatistics?>(nil)
+
+    /// Any folder that is of no other format is one of these, so that the sentence says what was expected.
+    package static func isAt(root: String, name: String?) -> Bool { true }
 
     /// Opens `root/name/<version>`; see the errors for what is checked.
     ///
@@ -48,13 +50,11 @@ package final class DemonstrationDataset: Sendable {
         let parser = try EpisodeParser(schema: FeatureSchema(contentsOf: "\(path)/features.json"))
         (self.info, self.parser) = (info, parser)
         (cameras, embodiment) = (parser.cameras, parser.embodiment)
-        (storedName, self.version) = (info.name, info.version)
-        (shards, episodes) = try Self.read(info.shards, in: path, parser: parser)
+        (shards, places) = try Self.read(info.shards, in: path, parser: parser)
+        episodes = places.map(\.episode)
         guard !episodes.isEmpty else { throw DataError("\(path): holds no episodes.") }
-        transitionCount = episodes.reduce(0) { $0 + $1.length }
     }
 
-    /// The files of a data set that training and its statistics read, without reading them.
     package static func files(root: String, name: String?) throws(DataError) -> [String] {
         let path = try DatasetFolder.locate(root: root, name: name).path
         let info = try DatasetInfo(contentsOf: "\(path)/\(DatasetFolder.infoFile)")
@@ -62,7 +62,6 @@ package final class DemonstrationDataset: Sendable {
         return names.map { "\(path)/\($0)" }.filter(FileManager.default.fileExists(atPath:))
     }
 
-    /// Every text that the data set asks for, without reading its images.
     package static func instructions(root: String, name: String?) throws(DataError) -> Set<String> {
         let path = try DatasetFolder.locate(root: root, name: name).path
         let info = try DatasetInfo(contentsOf: "\(path)/\(DatasetFolder.infoFile)")
@@ -73,17 +72,18 @@ package final class DemonstrationDataset: Sendable {
         return texts
     }
 
-    /// What a data set's numbers are, from its description alone; nil where that does not settle it, or the set cannot be opened.
-    package static func embodiment(root: String, name: String?) -> Embodiment? {
+    package static func outline(root: String, name: String?) -> DemonstrationOutline? {
         guard let version = try? DatasetFolder.locate(root: root, name: name),
             let schema = try? FeatureSchema(contentsOf: "\(version.path)/features.json")
         else { return nil }
-        return try? EpisodeParser(schema: schema).embodiment
+        return (try? EpisodeParser(schema: schema)).map {
+            DemonstrationOutline(embodiment: $0.embodiment, cameras: $0.cameras)
+        }
     }
 
     private static func read(
         _ listed: [DatasetInfo.Shard], in path: String, parser: EpisodeParser
-    ) throws(DataError) -> (files: [RandomAccessFile], episodes: [Episode]) {
+    ) throws(DataError) -> (files: [RandomAccessFile], episodes: [RLDSEpisode]) {
         // A shard without records need not be there.
         let listed = listed.filter {
             $0.recordCount > 0 || FileManager.default.fileExists(atPath: "\(path)/\($0.file)")
@@ -92,7 +92,7 @@ package final class DemonstrationDataset: Sendable {
             try RandomAccessFile(path: "\(path)/\(shard.file)")
         }
         let indexed = parallelMap(count: files.count) { index(files[$0], shard: $0, parser: parser) }
-        var episodes: [Episode] = []
+        var episodes: [RLDSEpisode] = []
         for (shard, result) in indexed.enumerated() {
             let found = try result.get()
             guard found.count == listed[shard].recordCount else {
@@ -107,9 +107,9 @@ package final class DemonstrationDataset: Sendable {
 
     private static func index(
         _ file: RandomAccessFile, shard: Int, parser: EpisodeParser
-    ) -> Result<[Episode], DataError> {
+    ) -> Result<[RLDSEpisode], DataError> {
         Result { () throws(DataError) in
-            var episodes: [Episode] = []
+            var episodes: [RLDSEpisode] = []
             _ = try TFRecordFile(file: file).forEachRecord { (record, offset, payload) throws(DataError) in
                 episodes.append(
                     try parser.episode(payload, offset: offset, shard: shard, record: record, file: file.path))
@@ -129,7 +129,7 @@ package final class DemonstrationDataset: Sendable {
                 do throws(DataError) {
                     all +=
                         split.name == DatasetInfo.trainSplit
-                        ? episodes : try Self.read(split.shards, in: path, parser: parser).episodes
+                        ? episodes : try Self.read(split.shards, in: path, parser: parser).episodes.map(\.episode)
                 } catch {
                     throw DataError(
                         "\(error) Statistics are taken over all splits, as the reference does, and \(path) lists "
@@ -142,47 +142,23 @@ package final class DemonstrationDataset: Sendable {
         }
     }
 
-    /// The index of a camera by its name.
-    ///
-    /// - Throws: when there is none, or when one of its images is of a kind that cannot be decoded.
+    /// - Throws: also when one of the camera's images is of a kind that cannot be decoded.
     package func camera(named name: String) throws(DataError) -> Int {
-        guard let index = cameras.firstIndex(where: { $0.name == name }) else {
-            throw DataError(
-                "\(path): has no camera '\(name)'; it has: \(cameras.map(\.name).joined(separator: ", ")).")
-        }
-        if let problem = episodes.lazy.compactMap({ $0.imageProblems[index] }).first { throw problem }
+        let index = try listedCamera(named: name)
+        if let problem = places.lazy.compactMap({ $0.imageProblems[index] }).first { throw problem }
         return index
     }
 
-    /// Reads and decodes one stored image, of whatever size it is; nil for a frame that was not taken.
-    ///
-    /// - Parameter camera: an index into ``cameras``.
     package func image(episode: Int, step: Int, camera: Int) throws(DataError) -> RGBImage? {
-        let range = episodes[episode].frames[camera][step]
+        let place = places[episode]
+        let range = place.frames[camera][step]
         guard range.length > 0 else { return nil }
-        let file = shards[episodes[episode].shard]
+        let file = shards[place.shard]
         let encoded = try file.bytes(at: range.offset, count: range.length)
         do throws(DataError) { return try RGBImage(decoding: encoded) } catch {
             throw DataError(
-                "\(file.path): record \(episodes[episode].record), step \(step), camera '\(cameras[camera].name)' "
+                "\(file.path): record \(place.record), step \(step), camera '\(cameras[camera].name)' "
                     + "(\(range.length) bytes at offset \(range.offset)): \(error)")
         }
     }
-}
-
-/// Runs `body` for 0 ..< count on all cores, or on at most `threads`, and returns the results in order.
-func parallelMap<Value: Sendable>(
-    count: Int, threads: Int? = nil, _ body: @Sendable (Int) -> Value
-) -> [Value] {
-    let results = Mutex([Value?](repeating: nil, count: count))
-    let next = Atomic(0)
-    DispatchQueue.concurrentPerform(iterations: min(threads ?? count, count)) { _ in
-        while true {
-            let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-            guard index < count else { return }
-            let value = body(index)
-            results.withLock { $0[index] = value }
-        }
-    }
-    return results.withLock { $0.map { $0! } }
 }

@@ -1,53 +1,17 @@
 import Foundation
 import Synchronization
 
-/// One thing that is wrong with a data set, and where.
-package struct DatasetProblem: Codable, Equatable, Sendable {
-    package var file: String
-    /// The record's index in its file, from 0.
-    package var record: Int?
-    /// Where in the file, bytes.
-    package var offset: Int?
-    /// A sentence that names the place too.
-    package var message: String
-}
-
-/// Reads every byte of a data set and lists everything that is wrong with it.
-///
-/// Checked: the description files, missing and extra shards, records per shard and bytes in all against
-/// `dataset_info.json`, every record's checksums, and inside each record every feature of `features.json` (kind, length,
-/// equal numbers of steps, finite numbers, UTF-8), with every colour image decoded.
-///
-/// Memory: one record and one image per thread.
-package struct DatasetVerification: Codable, Sendable {
-    package private(set) var path: String
-    package private(set) var name: String
-    package private(set) var shards = 0
-    /// Damaged ones included.
-    package private(set) var records = 0
-    /// Steps of the records that could be read.
-    package private(set) var steps = 0
-    /// Images decoded.
-    package private(set) var images = 0
-    /// Of all shard files.
-    package private(set) var bytes = 0
-    /// In shard order, then by place.
-    package private(set) var problems: [DatasetProblem] = []
-    /// What is unusual and does not keep the set from being trained on: images of other sizes than described, for instance.
-    package private(set) var remarks: [DatasetProblem] = []
-
-    package var isSound: Bool { problems.isEmpty }
-
-    /// - Parameters:
-    ///   - threads: shards read at a time; nil uses all cores.
-    ///   - progress: called after each shard with the number done and of all; from any thread, one call at a time.
-    /// - Throws: when there is no data set to look at, or several.
-    package init(
-        root: String, name: String? = nil, threads: Int? = nil,
-        progress: @escaping @Sendable (_ done: Int, _ of: Int) -> Void = { _, _ in }
-    ) throws(DataError) {
+extension RLDSStore {
+    /// Checked: the description files, missing and extra shards, records per shard and bytes in all against
+    /// `dataset_info.json`, every record's checksums, and inside each record every feature of `features.json` (kind, length,
+    /// equal numbers of steps, finite numbers, UTF-8), with every colour image decoded.
+    ///
+    /// Memory: one record and one image per thread.
+    package static func verification(
+        root: String, name: String?, threads: Int, progress: @escaping @Sendable (_ done: Int, _ of: Int) -> Void
+    ) throws(DataError) -> DatasetVerification {
         let version = try DatasetFolder.locate(root: root, name: name)
-        (path, self.name) = (version.path, version.name)
+        var result = DatasetVerification(path: version.path, name: version.name)
         let folder = version.path
         var found: [DatasetProblem] = []
         var schema: FeatureSchema?
@@ -72,7 +36,7 @@ package struct DatasetVerification: Codable, Sendable {
             // Statistics are taken over the other splits too.
             let all = info.shards + info.splits.filter { $0.name != DatasetInfo.trainSplit }.flatMap(\.shards)
             let listed = Set(all.map(\.file))
-            for extra in present where !listed.contains(extra) && Self.isTrainShard(extra) {
+            for extra in present where !listed.contains(extra) && isTrainShard(extra) {
                 found.append(
                     DatasetProblem(
                         file: "\(folder)/\(extra)",
@@ -82,7 +46,7 @@ package struct DatasetVerification: Codable, Sendable {
             }
             if info.isRenamed {
                 let path = "\(folder)/\(DatasetFolder.infoFile)"
-                found.append(DatasetProblem(file: path, message: "\(path): \(Self.misnaming(info))"))
+                found.append(DatasetProblem(file: path, message: "\(path): \(misnaming(info))"))
             }
             expected = all.map { ($0.file, $0.recordCount) }
         } catch {
@@ -93,7 +57,7 @@ package struct DatasetVerification: Codable, Sendable {
         let checkedSchema = schema
         let done = Mutex(0)
         let results = parallelMap(
-            count: shardList.count, threads: threads ?? ProcessInfo.processInfo.activeProcessorCount
+            count: shardList.count, threads: threads
         ) { index in
             let survey = ShardSurvey(
                 path: "\(folder)/\(shardList[index].file)", expected: shardList[index].count, schema: checkedSchema)
@@ -105,17 +69,17 @@ package struct DatasetVerification: Codable, Sendable {
         }
         var (payloadBytes, fileBytes) = (0, 0)
         for (index, survey) in results.enumerated() {
-            shards += survey.isPresent ? 1 : 0
-            records += survey.records
-            steps += survey.steps
-            images += survey.images
-            bytes += survey.bytes
+            result.shards += survey.isPresent ? 1 : 0
+            result.records += survey.records
+            result.steps += survey.steps
+            result.images += survey.images
+            result.bytes += survey.bytes
             if index < trainShards {
                 payloadBytes += survey.payloadBytes
                 fileBytes += survey.bytes
             }
             found += survey.problems
-            remarks += survey.remarks
+            result.remarks += survey.remarks
         }
         // tfds counts payloads; some writers count whole files. What is missing or damaged is listed already.
         if results.allSatisfy(\.isWhole), let byteCount, byteCount != payloadBytes, byteCount != fileBytes {
@@ -126,10 +90,11 @@ package struct DatasetVerification: Codable, Sendable {
                         "\(folder)/\(DatasetFolder.infoFile): numBytes is \(byteCount), but the records of its "
                         + "shards hold \(payloadBytes) bytes."))
         }
-        if records == 0, found.isEmpty {
+        if result.records == 0, found.isEmpty {
             found.append(DatasetProblem(file: folder, message: "\(folder): holds no records."))
         }
-        problems = found
+        result.problems = found
+        return result
     }
 
     /// Why tfds does not find the files that are there, and what to correct.
