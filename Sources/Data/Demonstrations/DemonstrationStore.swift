@@ -94,7 +94,7 @@ package struct StoredFiles: Sendable {
 /// Demonstrations of any format that craft reads.
 package enum Demonstrations {
     /// In the order in which a folder is looked at. The last is what a folder is taken for that is of no other.
-    static let formats: [any DemonstrationStore.Type] = [RLDSStore.self]
+    static let formats: [any DemonstrationStore.Type] = [LeRobotStore.self, RLDSStore.self]
 
     /// The format of what lies at `root`, or under `name` below it.
     package static func format(root: String, name: String? = nil) -> any DemonstrationStore.Type {
