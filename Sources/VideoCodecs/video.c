@@ -13,6 +13,7 @@ static int fail(char *message, const char *text) {
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -79,6 +80,9 @@ struct vc_video {
     const AVFrame *nearest;
     struct SwsContext *scaler;
     AVStream *stream;
+    /// A frame's pixels as the scaler writes them.
+    uint8_t *scratch;
+    size_t scratch_size;
     /// All packets were read, and the decoder was told so.
     int drained;
 };
@@ -134,6 +138,7 @@ int vc_open(const char *path, vc_video **out, char message[VC_MESSAGE_SIZE]) {
 
 void vc_close(vc_video *video) {
     if (!video) return;
+    free(video->scratch);
     av.sws_freeContext(video->scaler);
     av.av_frame_free(&video->received);
     av.av_frame_free(&video->last);
@@ -178,6 +183,19 @@ static int next(vc_video *video) {
     }
 }
 
+/// Goes to the key frame at or before a time.
+static int restart(vc_video *video, double seconds) {
+    int64_t target = (int64_t)floor(seconds / av_q2d(video->stream->time_base) + 0.01);
+    int code = av.av_seek_frame(video->format, video->stream->index, target, AVSEEK_FLAG_BACKWARD);
+    // A video whose first frame is later than its start.
+    if (code < 0) code = av.av_seek_frame(video->format, video->stream->index, target, 0);
+    av.avcodec_flush_buffers(video->codec);
+    av.av_frame_unref(video->last);
+    av.av_frame_unref(video->before);
+    video->drained = 0;
+    return code;
+}
+
 /// Frames this far ahead, in seconds, are reached by decoding on; others by seeking to a key frame.
 static const double nearby = 0.5;
 
@@ -187,13 +205,15 @@ int vc_seek(
     double earliest = has_frame(video->before) ? time_of(video, video->before) : at;
     int is_near = has_frame(video->last) && !video->drained && seconds >= earliest && seconds - at < nearby;
     if (!is_near) {
-        int64_t target = (int64_t)floor(seconds / av_q2d(video->stream->time_base));
-        int code = av.av_seek_frame(video->format, video->stream->index, target, AVSEEK_FLAG_BACKWARD);
-        if (code < 0) return failed(message, "the frame cannot be sought", code);
-        av.avcodec_flush_buffers(video->codec);
-        av.av_frame_unref(video->last);
-        av.av_frame_unref(video->before);
-        video->drained = 0;
+        // A key frame is found by when it is decoded. Where frames are shown before it that are decoded after it, the one that
+        // was asked for may be among them: then the search begins earlier, at last at the start.
+        for (double back = 0;; back = back > 0 ? 4 * back : 1) {
+            int is_start = seconds - back <= 0;
+            int code = restart(video, is_start ? 0 : seconds - back);
+            if (code >= 0) code = next(video);
+            if (code < 0 && code != AVERROR_EOF) return failed(message, "the frame cannot be decoded", code);
+            if (is_start || (has_frame(video->last) && time_of(video, video->last) < seconds + 1e-6)) break;
+        }
     }
     while (!has_frame(video->last) || time_of(video, video->last) < seconds) {
         int code = next(video);
@@ -217,10 +237,20 @@ int vc_rgb(vc_video *video, uint8_t *rgb, char message[VC_MESSAGE_SIZE]) {
         video->scaler, frame->width, frame->height, frame->format, frame->width, frame->height, AV_PIX_FMT_RGB24,
         SWS_BILINEAR, NULL, NULL, NULL);
     if (!video->scaler) return fail(message, "its pixels cannot be converted to RGB");
-    int stride = 3 * frame->width;
+    // The scaler works on whole vectors: rows that end between two would lose their last pixels, so they are wider in its hands.
+    int row = 3 * frame->width, stride = (row + 127) / 64 * 64;
+    size_t size = (size_t)stride * (size_t)frame->height + 64;
+    if (size > video->scratch_size) {
+        free(video->scratch);
+        video->scratch = aligned_alloc(64, (size + 63) / 64 * 64);
+        video->scratch_size = video->scratch ? size : 0;
+        if (!video->scratch) return fail(message, "there is no memory for a frame");
+    }
     int rows = av.sws_scale(
-        video->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height, &rgb, &stride);
-    return rows == frame->height ? 0 : fail(message, "its pixels cannot be converted to RGB");
+        video->scaler, (const uint8_t *const *)frame->data, frame->linesize, 0, frame->height, &video->scratch, &stride);
+    if (rows != frame->height) return fail(message, "its pixels cannot be converted to RGB");
+    for (int y = 0; y < rows; y++) memcpy(rgb + (size_t)y * row, video->scratch + (size_t)y * stride, row);
+    return 0;
 }
 
 #else

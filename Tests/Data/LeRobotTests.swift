@@ -91,6 +91,22 @@ import Testing
         }
     }
 
+    /// A video whose rows do not fill vectors, with frames that are decoded after the key frame they are shown before.
+    @Test(.enabled(if: VideoFrames.refusal == nil)) func anyFrameOfAVideoIsFound() throws {
+        let sheet = try RGBImage(
+            decoding: [UInt8](Foundation.Data(contentsOf: URL(fileURLWithPath: "\(Self.root)/seek.png"))))
+        #expect(sheet.width == 66 && sheet.height == 250)
+        let frames = VideoFrames()
+        var generator = TestGenerator(state: 3)
+        for frame in (0..<25) + (0..<100).map({ _ in Int.random(in: 0..<25, using: &generator) }) {
+            let image = try frames.image("\(Self.root)/seek.mp4", at: Double(frame) / 20, tolerance: 0.001)
+            let rows = stride(from: 0, to: 50, by: 5).flatMap { image.pixels[$0 * 198..<($0 + 1) * 198] }
+            let want = sheet.pixels[frame * 1980..<(frame + 1) * 1980]
+            #expect(zip(rows, want).allSatisfy { abs(Int($0) - Int($1)) <= 1 }, "frame \(frame)")
+        }
+        #expect(throws: DataError.self) { try frames.image("\(Self.root)/seek.mp4", at: 1.26, tolerance: 0.001) }
+    }
+
     @Test(arguments: readable) func statisticsAreLeRobots(_ name: String) throws {
         let reference = try Self.reference(name)
         let statistics = try Demonstrations.open(root: "\(Self.root)/\(name)").statistics()

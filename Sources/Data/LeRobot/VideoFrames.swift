@@ -72,12 +72,12 @@ package final class VideoFrames: Sendable {
     private let capacity: Int
 
     /// - Parameter capacity: decoders that are kept open. Each takes a file and some frames' memory.
-    init(capacity: Int = 32) { self.capacity = capacity }
+    package init(capacity: Int = 32) { self.capacity = capacity }
 
     /// The frame nearest to a time.
     ///
     /// - Parameter tolerance: seconds that it may be away.
-    func image(_ path: String, at seconds: Double, tolerance: Double) throws(DataError) -> RGBImage {
+    package func image(_ path: String, at seconds: Double, tolerance: Double) throws(DataError) -> RGBImage {
         let known = takeIdle(path)
         let decoder = if let known { known } else { try Decoder(path: path) }
         // A decoder that failed is not used again.

@@ -4,13 +4,15 @@
 
 Each has three episodes of 3, 4 and 5 steps, two tasks, two cameras of 64x64 pixels, 6 action and 6 state numbers. Beside each
 lie NAME.json (every step's numbers and text, and LeRobot's statistics) and NAME.png: what its reader gives of the pictures,
-every fourth pixel; a row a step, a column a camera. OUT/parquet has one table in each of the forms that pyarrow writes.
+every fourth pixel; a row a step, a column a camera. OUT/parquet has one table in each of the forms that pyarrow writes, OUT/seek.mp4 is a
+video without a data set, of 25 frames, with every fifth row of what PyAV makes of them.
 """
 import json
 import pathlib
 import shutil
 import sys
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -76,6 +78,24 @@ def reference(root):
     Image.fromarray(np.concatenate(rows)).save(root.with_suffix(".png"), optimize=True)
 
 
+def write_video(path):
+    """Frames whose rows do not fill vectors, shown in another order than they are decoded in, and what PyAV makes of them."""
+    rows = []
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx265", rate=20, options={"x265-params": "keyint=10:min-keyint=10:bframes=3:open-gop=1"})
+        stream.width, stream.height, stream.pix_fmt = 66, 50, "yuv420p"
+        for step in range(25):
+            y, x = np.mgrid[0:50, 0:66]
+            pixels = np.stack([3 * x, 4 * y, np.full_like(x, 10 * step)], -1)
+            pixels[(x - 2 * step) ** 2 + (y - 25) ** 2 < 80] = [240, 20, 20]
+            frame = av.VideoFrame.from_ndarray(np.clip(pixels, 0, 255).astype(np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        rows = [frame.to_rgb().to_ndarray()[::5] for frame in container.decode(video=0)]
+    Image.fromarray(np.concatenate(rows)).save(path.with_suffix(".png"), optimize=True)
+
+
 def write_tables(out):
     """One table in each of the forms that pyarrow writes."""
     out.mkdir(exist_ok=True)
@@ -113,6 +133,7 @@ def main():
         reference(root)
     if prefix == "v3":
         write_tables(out / "parquet")
+        write_video(out / "seek.mp4")
 
 
 main()
