@@ -169,11 +169,20 @@ import Testing
     /// Each: what is done to a copy of a set, and what the sentence says, the file first.
     @Test(
         arguments: [
-            ("v21-image", "data/chunk-000/episode_000001.parquet", nil, "episode_000001.parquet: cannot be opened"),
-            ("v3-image", "data/chunk-000/file-000.parquet", nil, "file-000.parquet: cannot be opened"),
-            ("v3-image", "meta/tasks.parquet", nil, "meta/tasks.parquet: cannot be opened"),
+            (
+                "v21-image", "data/chunk-000/episode_000001.parquet", nil,
+                "episode_000001.parquet: could not open the file: there is no such file"
+            ),
+            (
+                "v3-image", "data/chunk-000/file-000.parquet", nil,
+                "file-000.parquet: could not open the file: there is no such file"
+            ),
+            (
+                "v3-image", "meta/tasks.parquet", nil,
+                "meta/tasks.parquet: could not open the file: there is no such file"
+            ),
             ("v3-image", "meta/episodes", nil, "meta/episodes: holds no Parquet file"),
-            ("v21-image", "meta/tasks.jsonl", nil, "meta/tasks.jsonl: cannot be opened"),
+            ("v21-image", "meta/tasks.jsonl", nil, "meta/tasks.jsonl: could not open the file: there is no such file"),
             (
                 "v21-image", "meta/tasks.jsonl", #"{"task_index": 0, "task": "a"}"#,
                 "is of task 1, which the tasks in meta do not list"

@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 
 /// The episodes of a LeRobot data set and the texts of its tasks, from the files in `meta`.
@@ -73,9 +74,9 @@ struct LeRobotIndex: Sendable {
     }
 
     private static func lines<Line: Decodable>(_ path: String, as type: Line.Type) throws(DataError) -> [Line] {
+        let bytes = try reading { () throws(FileError) in try RandomAccessFile.contents(of: path) }
         var lines: [Line] = []
-        for (number, line) in try RandomAccessFile.contents(of: path).split(separator: UInt8(ascii: "\n")).enumerated()
-        {
+        for (number, line) in bytes.split(separator: UInt8(ascii: "\n")).enumerated() {
             if line.allSatisfy({ $0 == UInt8(ascii: "\r") || $0 == UInt8(ascii: " ") }) { continue }
             do { lines.append(try JSONDecoder().decode(Line.self, from: Foundation.Data(line))) } catch {
                 throw DataError("\(path): line \(number + 1): \(jsonReason(error, in: Array(line))).")

@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 
 /// What `meta/info.json` says of a LeRobot data set.
@@ -87,7 +88,9 @@ struct LeRobotInfo: Sendable {
         let isOld = !FileManager.default.fileExists(atPath: "\(folder)/\(Self.place)")
         let path = "\(folder)/\(isOld ? Self.oldPlace : Self.place)"
         self.path = path
-        let file = try decodeJSON(File.self, contentsOf: path, or: "is not the info.json of a LeRobot data set")
+        let file = try reading { () throws(FileError) in
+            try decodeJSON(File.self, contentsOf: path, or: "is not the info.json of a LeRobot data set")
+        }
         version = file.version ?? "v1"
         let digits = version.drop { !$0.isNumber }.prefix { $0.isNumber }
         guard !isOld, let major = Int(digits), major == 2 || major == 3 else {

@@ -1,3 +1,4 @@
+internal import Formats
 import Synchronization
 internal import VideoCodecs
 
@@ -27,7 +28,7 @@ package final class VideoFrames: Sendable {
 
         init(path: String) throws(DataError) {
             // For the sentence when there is no such file.
-            _ = try RandomAccessFile(path: path)
+            _ = try reading { () throws(FileError) in try RandomAccessFile(path: path) }
             self.path = path
             var video: OpaquePointer?
             let text = VideoMessage()

@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 import Synchronization
 
@@ -16,7 +17,7 @@ extension RLDSStore {
         var found: [DatasetProblem] = []
         var schema: FeatureSchema?
         do throws(DataError) {
-            let read = try FeatureSchema(contentsOf: "\(folder)/features.json")
+            let read = try reading { () throws(FileError) in try FeatureSchema(contentsOf: "\(folder)/features.json") }
             schema = read
             _ = try EpisodeParser(schema: read)
         } catch {
@@ -126,7 +127,7 @@ private struct ShardSurvey: Sendable {
 
     init(path: String, expected: Int?, schema: FeatureSchema?) {
         let file: RandomAccessFile
-        do throws(DataError) { file = try RandomAccessFile(path: path) } catch {
+        do throws(FileError) { file = try RandomAccessFile(path: path) } catch {
             let isThere = FileManager.default.fileExists(atPath: path)
             if !isThere, expected == 0 {
                 isWhole = true
@@ -136,7 +137,7 @@ private struct ShardSurvey: Sendable {
                 DatasetProblem(
                     file: path,
                     message: isThere
-                        ? error.description
+                        ? "\(error)."
                         : "\(path): is missing; \(DatasetFolder.infoFile) lists it with \(expected ?? 0) records. Download "
                             + "or copy it again."))
             return

@@ -1,4 +1,4 @@
-import Foundation
+internal import Formats
 internal import VideoCodecs
 
 /// A Parquet file: columns of numbers and texts read whole, and columns of pictures read value by value.
@@ -15,19 +15,21 @@ package final class ParquetFile: Sendable {
 
     package init(path: String) throws(DataError) {
         self.path = path
-        let file = try RandomAccessFile(path: path)
+        let file = try reading { () throws(FileError) in try RandomAccessFile(path: path) }
         size = file.size
-        guard size >= 12, try file.bytes(at: size - 4, count: 4) == Array("PAR1".utf8) else {
+        func bytes(at offset: Int, count: Int) throws(DataError) -> [UInt8] {
+            try reading { () throws(FileError) in try file.bytes(at: offset, count: count) }
+        }
+        guard size >= 12, try bytes(at: size - 4, count: 4) == Array("PAR1".utf8) else {
             throw DataError(
                 "\(path): does not end as a Parquet file does (\(size) bytes). It is incomplete or of another kind; download "
                     + "or copy it again.")
         }
-        let length = try file.bytes(at: size - 8, count: 4).reversed().reduce(0) { $0 << 8 | Int($1) }
+        let length = try bytes(at: size - 8, count: 4).reversed().reduce(0) { $0 << 8 | Int($1) }
         guard length <= size - 12 else {
             throw DataError("\(path): its footer should take \(length) bytes, but the file has \(size). Copy it again.")
         }
-        let bytes = try file.bytes(at: size - 8 - length, count: length)
-        let read = bytes.withUnsafeBytes { buffer in
+        let read = try bytes(at: size - 8 - length, count: length).withUnsafeBytes { buffer in
             Result { () throws(ThriftCursor.Malformed) in try ParquetFooter(buffer) }
         }
         guard let footer = try? read.get() else {
@@ -43,7 +45,9 @@ package final class ParquetFile: Sendable {
 
     /// Opens the file anew: a data set may have a file an episode, more than a process may hold open.
     func bytes(at offset: Int, count: Int) throws(DataError) -> [UInt8] {
-        try RandomAccessFile(path: path).bytes(at: offset, count: count)
+        try reading { () throws(FileError) in
+            try RandomAccessFile(path: path).bytes(at: offset, count: count)
+        }
     }
 
     /// The names of the columns, in stored order.

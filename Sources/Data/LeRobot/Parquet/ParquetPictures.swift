@@ -1,3 +1,5 @@
+internal import Formats
+
 /// A column of files, most often pictures, read one row at a time: of a file only the page is read that the row is in.
 package struct ParquetPictures: Sendable {
     private let file: ParquetFile
@@ -39,7 +41,9 @@ package struct ParquetPictures: Sendable {
             throw DataError("\(file.path): row \(row) has no picture in column '\(name)'.")
         }
         let text = String(decoding: path, as: UTF8.self)
-        return try RandomAccessFile.contents(of: text.hasPrefix("/") ? text : "\(folder)/\(text)")
+        return try reading { () throws(FileError) in
+            try RandomAccessFile.contents(of: text.hasPrefix("/") ? text : "\(folder)/\(text)")
+        }
     }
 
     private func value(_ row: Int, _ pages: [ParquetPage]) throws(DataError) -> [UInt8]? {
