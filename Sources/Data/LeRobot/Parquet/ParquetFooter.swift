@@ -39,6 +39,9 @@ struct ParquetFooter {
     private(set) var leaves: [Leaf] = []
     private(set) var groups: [Group] = []
 
+    /// More rows than any file has; products with widths stay in range.
+    private static let most = 1 << 40
+
     private struct Element {
         var name = ""
         var physical: Int?
@@ -71,7 +74,7 @@ struct ParquetFooter {
             try walk(elements, &next, path: [], definition: 0, repetition: 0)
         }
         let counts = groups.map(\.rows)
-        guard next == elements.count, rows >= 0, counts.allSatisfy({ (0...rows).contains($0) }),
+        guard next == elements.count, (0...Self.most).contains(rows), counts.allSatisfy({ (0...rows).contains($0) }),
             counts.reduce(0, { $0.addingReportingOverflow($1).partialValue }) == rows,
             groups.allSatisfy({ $0.chunks.count == leaves.count })
         else { throw ThriftCursor.Malformed(offset: cursor.position) }
@@ -116,6 +119,7 @@ struct ParquetFooter {
             }
             return true
         }
+        guard element.children >= 0 else { throw ThriftCursor.Malformed(offset: cursor.position) }
         return element
     }
 
