@@ -43,6 +43,7 @@ package final class VideoFrames: Sendable {
         func image(at seconds: Double, tolerance: Double) throws(DataError) -> RGBImage {
             let text = VideoMessage()
             var (found, width, height) = (0.0, Int32(0), Int32(0))
+            guard abs(seconds) < 1e9 else { throw DataError("\(path): \(seconds) s is not a time in a video.") }
             guard vc_seek(video, seconds, &found, &width, &height, text.storage) == 0 else {
                 throw DataError("\(path): at \(seconds) s: \(text.sentence).")
             }
