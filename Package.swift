@@ -89,6 +89,7 @@ let package = Package(
         systemLibrary("CJPEG", pkgConfig: "libjpeg", apt: "libjpeg-dev"),
         systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
         .target(name: "ImageCodecs", dependencies: ["CJPEG", "CPNG"]),
+        .target(name: "VideoCodecs"),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         .systemLibrary(name: "CMemoryMap", path: "Sources/CLibraries/CMemoryMap"),
         .systemLibrary(name: "CFloatingPoint", path: "Sources/CLibraries/CFloatingPoint"),
@@ -112,7 +113,7 @@ let package = Package(
             .target(name: "Formats", dependencies: ["Kernels"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Formats", "Tensors", "Kernels"], swiftSettings: strict),
             .target(
-                name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "CCrypto"],
+                name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "VideoCodecs", "CCrypto"],
                 swiftSettings: strict),
             .target(
                 name: "Training",
