@@ -133,13 +133,11 @@ package final class VLAModel {
 
     /// Parameter ids of the vision-language model, queries and adapters included: what an anchor keeps.
     package var backboneParameters: [Int] {
-        parameters.parameters.indices.filter { !isHead(parameters[$0].name) }
+        parameters.parameters.indices.filter { !isHeadParameter(parameters[$0].name) }
     }
 
     /// Width of one row of the policy's input.
     package var policyInputCount: Int { config.chunk * policy.inputWidth }
-
-    func isHead(_ name: String) -> Bool { isHeadParameter(name) }
 
     /// Whether a parameter belongs to the action head or the proprioception projector.
     package func isHeadParameter(_ name: String) -> Bool {
