@@ -72,6 +72,11 @@ package struct RunSettings: Codable, Sendable, Equatable {
     /// Checkpoints that stay, the latest; nil keeps all.
     package var keepCheckpoints: Int?
     package var logEvery = 1
+    /// Programs that the run is reported to beside its metrics.jsonl; nil: TensorBoard.
+    package var reportTo: [ReportTarget]?
+    /// The project that the run belongs to there, and in W&B the user or team; nil is the program's own default.
+    package var project: String?
+    package var entity: String?
     /// Steps from one measurement of the model on held-out data to the next; nil measures before and after training alone.
     package var evaluateEvery: Int?
     package var threads = ProcessInfo.processInfo.activeProcessorCount
@@ -103,6 +108,9 @@ package struct RunSettings: Codable, Sendable, Equatable {
         /// Rounded to bfloat16.
         case bf16
     }
+
+    /// Where the run is reported to.
+    package var reportTargets: [ReportTarget] { reportTo ?? [.tensorboard] }
 
     /// What a run trains on.
     struct DataChoice: Codable, Equatable, CustomStringConvertible {
