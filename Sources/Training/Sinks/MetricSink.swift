@@ -39,14 +39,18 @@ extension MetricSink {
 package enum ReportTarget: String, Codable, Sendable, CaseIterable {
     case tensorboard
     case wandb
+    case trackio
 
     /// Opens the sink in a run's folder, whose `metrics.jsonl` holds the rows up to step `earlier`.
     ///
     /// - Parameter earlier: steps that the run has done; nil: it is new.
-    func open(_ run: RunDirectory, _ settings: RunSettings, goingOnAfter earlier: Int?) throws -> any MetricSink {
+    package func open(
+        _ run: RunDirectory, _ settings: RunSettings, goingOnAfter earlier: Int?
+    ) throws -> any MetricSink {
         switch self {
         case .tensorboard: try TensorBoardWriter(folder: run.tensorboardPath, resumingAt: earlier.map { $0 + 1 })
         case .wandb: try WandbLog(of: run, WandbRun(entity: settings.entity, project: settings.project))
+        case .trackio: try TrackioInbox(of: run, project: settings.project, goingOnAfter: earlier)
         }
     }
 }
