@@ -1,4 +1,5 @@
 internal import CCrypto
+internal import Formats
 internal import Foundation
 internal import Models
 

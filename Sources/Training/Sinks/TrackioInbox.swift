@@ -1,5 +1,5 @@
+internal import Formats
 import Foundation
-import Models
 
 /// A run as trackio (https://github.com/gradio-app/trackio) takes it from programs that cannot write its database.
 ///

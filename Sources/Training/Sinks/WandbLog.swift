@@ -1,5 +1,5 @@
+package import Formats
 import Foundation
-package import Models
 
 /// An offline run of Weights & Biases that grows while the run trains, for `wandb sync` at any time.
 ///

@@ -1,4 +1,4 @@
-import Models
+internal import Formats
 
 /// The bytes of an offline run's file, record by record.
 ///
