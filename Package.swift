@@ -52,7 +52,7 @@ let fuzzers: [Target] =
     ? []
     : [
         .executableTarget(
-            name: "craft-fuzz", dependencies: ["Data", "Models"], path: "Tests/Fuzz",
+            name: "craft-fuzz", dependencies: ["Formats", "Data", "Models"], path: "Tests/Fuzz",
             swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])],
             linkerSettings: [.unsafeFlags(["-use-ld=lld"], .when(platforms: [.linux]))])
     ]
@@ -109,13 +109,14 @@ let package = Package(
         + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer
             .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
-            .target(name: "Formats", swiftSettings: strict),
+            .target(name: "Formats", dependencies: ["Kernels"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Formats", "Tensors", "Kernels"], swiftSettings: strict),
             .target(
                 name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "CCrypto"],
                 swiftSettings: strict),
             .target(
-                name: "Training", dependencies: ["PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
+                name: "Training",
+                dependencies: ["Formats", "PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
                 swiftSettings: strict),
             .target(
                 name: "Serving",
@@ -143,7 +144,7 @@ let package = Package(
                 name: "craft",
                 dependencies: [
                     "Conformance", "Compatibility", "Experiments", "Simulation", "Processes",
-                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Tensors",
+                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Formats", "Tensors",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -155,11 +156,12 @@ let package = Package(
             tests("Plugins", ["PluginRuntime", "PluginAPI", "Training", "GradientMath"]),
             tests("Kernels", ["Kernels"]),
             tests("Tensors", ["Tensors", "Kernels"]),
-            tests("Models", ["Models", "Tensors"]),
-            tests("Data", ["Data"]),
-            tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),
+            tests("Formats", ["Formats", "Kernels"]),
+            tests("Models", ["Models", "Formats", "Tensors"]),
+            tests("Data", ["Data", "Formats"]),
+            tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),
             tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
             tests("Experiments", ["Experiments", "Training", "PluginRuntime"]),
-            tests("Host", ["Data", "Models"], exclude: ["BadPlugins"]),
+            tests("Host", ["Formats", "Data", "Models"], exclude: ["BadPlugins"]),
         ] + fuzzers
 )

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Conformance
+import Formats
 import Foundation
-import Models
 import PluginRuntime
 import Processes
 import Training

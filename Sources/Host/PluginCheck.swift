@@ -1,8 +1,8 @@
 import ArgumentParser
 import Conformance
+import Formats
 import Foundation
 import Glibc
-import Models
 import PluginRuntime
 import Processes
 import Training
