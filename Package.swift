@@ -128,10 +128,23 @@ let package = Package(
                     .product(name: "NIOWebSocket", package: "swift-nio"),
                 ],
                 swiftSettings: strict),
+            .target(name: "Processes", dependencies: ["PluginRuntime"], swiftSettings: strict),
+            .target(
+                name: "Conformance",
+                dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Tensors", "CMalloc"],
+                swiftSettings: strict),
+            .target(
+                name: "Compatibility", dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Yams"],
+                swiftSettings: strict),
+            .target(
+                name: "Experiments", dependencies: ["Processes", "Training", "PluginRuntime", "Yams"],
+                swiftSettings: strict),
+            .target(name: "Simulation", dependencies: ["Processes", "Training"], swiftSettings: strict),
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Formats", "Tensors", "CMalloc", "Yams",
+                    "Conformance", "Compatibility", "Experiments", "Simulation", "Processes",
+                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Formats", "Tensors",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -148,6 +161,7 @@ let package = Package(
             tests("Data", ["Data", "Formats"]),
             tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),
             tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
+            tests("Experiments", ["Experiments", "Training", "PluginRuntime"]),
             tests("Host", ["Formats", "Data", "Models"], exclude: ["BadPlugins"]),
         ] + fuzzers
 )

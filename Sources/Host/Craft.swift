@@ -2,6 +2,7 @@ import ArgumentParser
 @preconcurrency import Foundation
 import Glibc
 import PluginRuntime
+import Processes
 import Training
 
 @main

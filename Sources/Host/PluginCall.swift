@@ -1,7 +1,9 @@
 import ArgumentParser
-internal import Formats
+import Conformance
+import Formats
 import Foundation
 import PluginRuntime
+import Processes
 import Training
 
 extension Plugins {

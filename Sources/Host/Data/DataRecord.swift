@@ -1,5 +1,7 @@
 import ArgumentParser
 import Foundation
+import Processes
+import Simulation
 import Training
 
 struct DataRecord: ParsableCommand {
