@@ -26,9 +26,11 @@ enum FileHash {
     }
 
     static func sha256(_ path: String) throws -> String {
-        guard let file = FileHandle(forReadingAtPath: path) else { throw TrainingError("\(path): cannot be read") }
+        guard let file = FileHandle(forReadingAtPath: path) else {
+            throw TrainingError(.missing, "\(path): cannot be read")
+        }
         defer { try? file.close() }
-        guard let context = EVP_MD_CTX_new() else { throw TrainingError("\(path): no memory to hash it") }
+        guard let context = EVP_MD_CTX_new() else { throw TrainingError(.memory, "\(path): no memory to hash it") }
         defer { EVP_MD_CTX_free(context) }
         EVP_DigestInit_ex(context, EVP_sha256(), nil)
         while let chunk = try file.read(upToCount: 1 << 20), !chunk.isEmpty {

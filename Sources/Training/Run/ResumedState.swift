@@ -50,16 +50,19 @@ struct ResumedState {
         let state = try TrainerState.read(checkpoint.file("trainer_state.json"))
         guard state.modelHash == parts.modelHash else {
             throw TrainingError(
+                .changed,
                 "\(parts.folder.path)/model.safetensors has changed since the run began (SHA-256 \(parts.modelHash.prefix(12))…, then "
                     + "\(state.modelHash.prefix(12))…); anchor features would differ, so the run cannot continue")
         }
         guard state.learningRateScales ?? [:] == settings.learningRateScales?.factors ?? [:] else {
             throw TrainingError(
+                .changed,
                 "\(run.configPath) has other learning rates by parameter group (learningRateScales) than "
                     + "\(checkpoint.path); put the old ones back or start a new run with --out")
         }
         guard state.average == settings.average else {
             throw TrainingError(
+                .changed,
                 "\(run.configPath) has another moving average of the weights than \(checkpoint.path) (--ema, --ema-warmup); put "
                     + "the old settings back or start a new run with --out")
         }
@@ -70,7 +73,8 @@ struct ResumedState {
                 ?? true
         }
         guard absent.isEmpty else {
-            throw TrainingError("\(checkpoint.path): \(absent.count) tensors are missing, the first being \(absent[0])")
+            throw TrainingError(
+                .missing, "\(checkpoint.path): \(absent.count) tensors are missing, the first being \(absent[0])")
         }
         try MomentFile.read(checkpoint.file("optimizer.safetensors"), into: step.optimizer, of: model.parameters)
         step.optimizer.resume(updates: state.updates, uneven: state.parameterUpdates ?? [:])

@@ -37,6 +37,7 @@ struct RunParts {
         prompts = try PromptEncoder(folder: folder)
         guard settings.cameras.count == folder.config.cameras || settings.task == .questions else {
             throw TrainingError(
+                .mismatch,
                 "--cameras names \(settings.cameras.count), but \(settings.model)/config.json is for "
                     + "\(folder.config.cameras)")
         }
@@ -46,7 +47,8 @@ struct RunParts {
         modelHash = settings.startsFresh ? "" : try folder.backbone.map(FileHash.sha256) ?? ""
         let absent = settings.startsFresh ? model.parameters.parameters.map(\.name) : try folder.load(into: model)
         if !settings.startsFresh, folder.backbone == nil {
-            throw TrainingError("\(settings.model)/model.safetensors: no such file; there are no weights to start from")
+            throw TrainingError(
+                .missing, "\(settings.model)/model.safetensors: no such file; there are no weights to start from")
         }
         let isAbsent = Set(absent)
         model.initialise(
@@ -132,6 +134,7 @@ extension RunParts {
             guard config.actionDim == data.actionWidth, config.proprioDim == data.stateWidth || !config.usesProprio
             else {
                 throw TrainingError(
+                    .mismatch,
                     "\(model) is made for \(config.actionDim) action and \(config.proprioDim) state numbers, the data set "
                         + "'\(name)' has \(data.summary); "
                         + (data.stateWidth == 0

@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 package import Models
 internal import PluginRuntime
@@ -74,11 +75,13 @@ package final class Trainer {
         guard let checkpoint = try step.map({ try run.checkpoints.checkpoint(atStep: $0) }) ?? run.checkpoints.latest()
         else {
             throw TrainingError(
+                .missing,
                 "\(run.checkpointsPath): no complete checkpoint to continue from; the run stopped before its first save"
             )
         }
         guard step == nil || settings.steps > checkpoint.step else {
             throw TrainingError(
+                .settings,
                 "--resume-step is \(checkpoint.step), but the run is to end at step \(settings.steps); give more --steps"
             )
         }
@@ -216,6 +219,7 @@ package final class Trainer {
         guard skipped >= 10 || (skipped == steps && stepsDone == settings.steps) else { return }
         let earlier = run.checkpoints.latest().map { "; the last checkpoint is that of step \($0.step)" } ?? ""
         throw TrainingError(
+            .diverged,
             "\(run.path): the last \(skipped) step\(skipped == 1 ? " was" : "s were all") skipped (\(last.skipped ?? "")): the weights "
                 + "give no finite numbers any more, so nothing is saved\(earlier). Lower --lr, give --clip, or look at the data"
         )
