@@ -131,13 +131,14 @@ let package = Package(
             .target(name: "Processes", dependencies: ["PluginRuntime"], swiftSettings: strict),
             .target(
                 name: "Conformance",
-                dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Tensors", "CMalloc"],
+                dependencies: ["Processes", "Training", "PluginRuntime", "Formats", "Tensors", "CMalloc"],
                 swiftSettings: strict),
             .target(
-                name: "Compatibility", dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Yams"],
+                name: "Compatibility",
+                dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Formats", "Yams"],
                 swiftSettings: strict),
             .target(
-                name: "Experiments", dependencies: ["Processes", "Training", "PluginRuntime", "Yams"],
+                name: "Experiments", dependencies: ["Processes", "Training", "Formats", "PluginRuntime", "Yams"],
                 swiftSettings: strict),
             .target(name: "Simulation", dependencies: ["Processes", "Training"], swiftSettings: strict),
             .executableTarget(

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Conformance
-import Formats
+internal import Formats
 import Foundation
 import PluginRuntime
 import Processes
