@@ -121,7 +121,7 @@ let package = Package(
             .target(
                 name: "Serving",
                 dependencies: [
-                    "Training", "Models", "Data", "Tensors",
+                    "Training", "Models", "Data", "Formats", "Tensors",
                     .product(name: "NIOCore", package: "swift-nio"),
                     .product(name: "NIOPosix", package: "swift-nio"),
                     .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -131,7 +131,7 @@ let package = Package(
             .target(name: "Processes", dependencies: ["PluginRuntime"], swiftSettings: strict),
             .target(
                 name: "Conformance",
-                dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Tensors", "CMalloc"],
+                dependencies: ["Processes", "Training", "PluginRuntime", "Tensors", "CMalloc"],
                 swiftSettings: strict),
             .target(
                 name: "Compatibility", dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Yams"],
