@@ -49,7 +49,7 @@ struct Ablate: ParsableCommand {
         let (grid, name) = try read()
         let rows = try grid.rows()
         let runner = try AblationRunner(folder: out ?? "runs/ablate-\(name)") {
-            try Train.parse($0).options.settings(over: TrainingOptions.trainDefaults)
+            try Train.parse($0).options.settings()
         }
         Interruption.install()
         let session = AblationSession(runner: runner, rows: rows, seeds: grid.seeds)

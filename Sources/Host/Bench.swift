@@ -30,8 +30,7 @@ struct Bench: ParsableCommand {
 
     @OptionGroup var assignments: SettingAssignments
 
-    @Option(help: ArgumentHelp("Folders to search for plugins, separated by colons.", valueName: "folders"))
-    var pluginPath: String?
+    @OptionGroup var folders: PluginFolders
 
     @Option(help: "Samples in a batch.")
     var batchSize = 8
@@ -58,7 +57,7 @@ struct Bench: ParsableCommand {
     var checkpointActivations = false
 
     @Option(help: "float32, or bf16 to round the operands of matrix products to bfloat16.")
-    var matmulPrecision = "float32"
+    var matmulPrecision = RunSettings.MatmulPrecision.float32
 
     @Flag(
         help:
@@ -70,10 +69,10 @@ struct Bench: ParsableCommand {
     var inference = true
 
     @Option(help: "The same for anchor features alone.")
-    var anchorPrecision: String?
+    var anchorPrecision: RunSettings.MatmulPrecision?
 
     @Option(help: "wall, or cpu for processor time, which other processes lengthen less; with --threads 1.")
-    var clock = "wall"
+    var clock = BenchmarkSettings.Clock.wall
 
     @Option(help: ArgumentHelp("Write the figures as JSON too.", valueName: "file"))
     var json: String?
@@ -105,21 +104,12 @@ struct Bench: ParsableCommand {
         settings.batchSize = batchSize
         settings.promptTokens = promptTokens
         if let threads { settings.threads = threads }
-        settings.adapter = loraRank.map { AdapterSettings(rank: $0, alpha: Double(2 * $0)) }
+        settings.adapter = loraRank.map { AdapterSettings(rank: $0, alpha: RunSettings.defaultAlpha(rank: $0)) }
         settings.checkpointsActivations = checkpointActivations
-        func precision(_ name: String, _ text: String) throws -> RunSettings.MatmulPrecision {
-            guard let value = RunSettings.MatmulPrecision(rawValue: text) else {
-                throw TrainingError("\(name) is \(text); expected float32 or bf16")
-            }
-            return value
-        }
-        settings.matmulPrecision = try precision("--matmul-precision", matmulPrecision)
-        settings.anchorPrecision = try anchorPrecision.map { try precision("--anchor-precision", $0) }
-        guard let clock = BenchmarkSettings.Clock(rawValue: clock) else {
-            throw TrainingError("--clock is \(clock); expected wall or cpu")
-        }
+        settings.matmulPrecision = matmulPrecision
+        settings.anchorPrecision = anchorPrecision
         settings.clock = clock
-        settings.pluginPath = Installation.pluginPath(pluginPath)
+        settings.pluginPath = folders.paths
         let lists = plugins.split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }
         guard !lists.isEmpty else { throw TrainingError("--plugins names no list; give BaselineL1 for instance") }
@@ -168,7 +158,7 @@ struct Bench: ParsableCommand {
         for request in try assignments.apply(to: lists.map { try PluginRequest.parseList($0) }).flatMap(\.self)
         where !requests.contains(request) { requests.append(request) }
         let benchmark = try HookBenchmark(
-            requests, search: PluginSearch(paths: Installation.pluginPath(pluginPath)), blocks: 100,
+            requests, search: folders.search, blocks: 100,
             repetitions: 100 * steps)
         print(HookReport.text(of: benchmark))
         if let json {
@@ -179,8 +169,8 @@ struct Bench: ParsableCommand {
     /// Samples a second of the shipped demonstrations; nil for other models, whose image size may differ.
     private func loadingRate(threads: Int) throws -> Double? {
         guard model == "small" else { return nil }
-        var settings = TrainingOptions.trainDefaults
-        settings.pluginPath = Installation.pluginPath(pluginPath)
+        var settings = TrainDefaults.settings
+        settings.pluginPath = folders.paths
         settings.batchSize = batchSize
         settings.threads = threads
         settings.holdOutEvery = 0

@@ -44,7 +44,8 @@ struct Craft: ParsableCommand {
                 end(0)
             }
             if let code = error as? ExitCode { end(code.rawValue) }
-            let text = isParserError(error) ? fullMessage(for: error) : "Error: \(sentence(for: error))"
+            let text =
+                isParserError(error) ? fullMessage(for: error) : "Error: \(SettingFlags.sentence(sentence(for: error)))"
             FileHandle.standardError.write(Data((text + "\n").utf8))
             end(2)
         }

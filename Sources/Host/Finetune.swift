@@ -57,7 +57,7 @@ struct Finetune: ParsableCommand {
             throw TrainingError("after --: \(Train.message(for: error))")
         }
         if train.resume == nil {
-            let settings = try train.options.settings(over: TrainingOptions.trainDefaults)
+            let settings = try train.options.settings()
             try settings.check()
             _ = try Composition(
                 settings.plugins, search: PluginSearch(paths: settings.pluginPath), registry: .training)

@@ -62,9 +62,9 @@ struct Measure: ParsableCommand {
         if folder == model, FileManager.default.fileExists(atPath: model + "/run.json") {
             throw TrainingError("\(model): the run has no complete checkpoint yet; wait for its first save")
         }
-        var settings = try RunSettings.ofRun(with: folder) ?? TrainingOptions.trainDefaults
+        var settings = try RunSettings.ofRun(with: folder) ?? TrainDefaults.settings
         settings.model = folder
-        var options = try TrainingOptions.parse([])
+        var options = try TrainingOptions<TrainDefaults>.parse([])
         (options.data, options.dataset, options.holdOutEvery) = (data, dataset, holdOutEvery)
         (options.cameras, options.questions, options.questionLimit) = (cameras, questions, questionLimit)
         (options.batchSize, options.threads, options.augment) = (batchSize, threads, centerCrop)

@@ -16,24 +16,21 @@ extension Plugins {
         @Argument(help: "The plugin's name: a capital letter, then letters and digits.")
         var name: String
 
-        @Option(help: "c, cpp, rust or swift.")
-        var lang: String
+        @Option(help: "Its language.")
+        var lang: PluginLanguage
 
         @Option(help: ArgumentHelp("The new folder. Default: the plugin's name.", valueName: "folder"))
         var out: String?
 
         func run() throws {
-            guard let language = PluginLanguage(rawValue: lang) else {
-                throw NewPluginError("--lang \(lang): there are c, cpp, rust and swift")
-            }
             try PluginName.check(name)
             let folder = out ?? name
             guard !folder.isEmpty else {
                 throw NewPluginError("--out needs the path of a folder that does not exist yet")
             }
-            let plugin = NewPlugin(name: name, language: language, folder: folder)
+            let plugin = NewPlugin(name: name, language: lang, folder: folder)
             try plugin.write(from: try PluginSDK.find())
-            print("\(folder)/\(language.source(name)) holds the rule.\n")
+            print("\(folder)/\(lang.source(name)) holds the rule.\n")
             print(plugin.commands(relativeTo: folder, craft: CommandLine.arguments.first ?? "craft"))
         }
     }

@@ -58,8 +58,7 @@ extension Plugins {
 
         @OptionGroup var assignments: SettingAssignments
 
-        @Option(help: ArgumentHelp("Folders to search first, separated by colons.", valueName: "folders"))
-        var pluginPath: String?
+        @OptionGroup var folders: PluginFolders
 
         func validate() throws {
             if state != nil, loadState != nil || saveState != nil {
@@ -87,7 +86,7 @@ extension Plugins {
             }
             let request = try assignments.apply(to: [requests])[0][0]
             let point = try Self.point(hook)
-            let path = try PluginSearch(paths: Installation.pluginPath(pluginPath)).locate(request.name)
+            let path = try folders.search.locate(request.name)
             let instance = try PluginInstance(library: PluginLibrary(path: path), request: request)
             guard !instance.arguments(at: point).isEmpty else {
                 let others = HookPoint.allCases.filter { !instance.arguments(at: $0).isEmpty }.map(\.rawValue)

@@ -47,8 +47,7 @@ extension Plugins {
 
         @OptionGroup var assignments: SettingAssignments
 
-        @Option(help: ArgumentHelp("Folders to search first, separated by colons.", valueName: "folders"))
-        var pluginPath: String?
+        @OptionGroup var folders: PluginFolders
 
         func run() throws {
             guard timeLimit > 0, timeLimit <= 86400 else {
@@ -57,7 +56,7 @@ extension Plugins {
             guard (1...256).contains(jobs) else { throw TrainingError("--jobs is \(jobs); expected 1 to 256") }
             let checks = try selectedChecks()
             let seed = seed ?? UInt64.random(in: 0..<1_000_000_000)
-            let search = PluginSearch(paths: Installation.pluginPath(pluginPath))
+            let search = folders.search
             let lists = try assignments.apply(to: plugins.map { try PluginRequest.parseList($0) })
             let processes = try lists.flatMap(\.self).map { request in
                 var request = request

@@ -36,8 +36,8 @@ struct Serve: ParsableCommand {
 
     @Option(
         name: .customLong("protocol"),
-        help: "auto, openpi or vla-eval. A client can also choose by the path /openpi or /vla-eval.")
-    var served = "auto"
+        help: "What is spoken. A client can also choose by the path /openpi or /vla-eval.")
+    var served = ServedProtocol.auto
 
     @Option(help: "Connections at a time.")
     var maxClients = 16
@@ -85,10 +85,6 @@ struct Serve: ParsableCommand {
             policy.threads = threads
         }
         var options = ServerOptions()
-        guard let served = ServedProtocol(rawValue: served) else {
-            let all = ServedProtocol.allCases.map(\.rawValue).joined(separator: ", ")
-            throw ServingError("--protocol is \(served); expected one of \(all)")
-        }
         guard (1...1_024).contains(maxMessageMb) else {
             throw ServingError("--max-message-mb is \(maxMessageMb); expected 1 to 1024")
         }

@@ -78,7 +78,7 @@ enum Session {
                 do { try saved(path, step) } catch { print("note: \(error)") }
             case .note(let text):
                 clearLine(isTerminal)
-                print(text)
+                print(SettingFlags.sentence(text))
             }
         }
         return try trainer.train(shouldStop: { Interruption.isRequested }, report: show)

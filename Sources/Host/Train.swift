@@ -12,7 +12,7 @@ struct Train: ParsableCommand {
             --config FILE reads the same settings from YAML; flags override it.
             """)
 
-    @OptionGroup var options: TrainingOptions
+    @OptionGroup var options: TrainingOptions<TrainDefaults>
 
     @Option(help: ArgumentHelp("Folder of the new run. Default: runs/ and the time.", valueName: "folder"))
     var out: String?
@@ -79,7 +79,7 @@ struct Train: ParsableCommand {
                 })
         } else {
             trainer = try Trainer(
-                settings: try options.settings(over: TrainingOptions.trainDefaults), at: out ?? RunNames.fresh("train"),
+                settings: try options.settings(), at: out ?? RunNames.fresh("train"),
                 isFresh: out == nil)
         }
         if profile { trainer.profiledSteps = 3..<13 }
@@ -95,14 +95,14 @@ struct Plan: ParsableCommand {
         abstract: "Print the resolved data flow of a plugin list and what it costs, without training.",
         discussion: "craft plan --plugins BaselineL1,AnchorVariants,CRaFTProjection --dot | dot -Tsvg > plan.svg")
 
-    @OptionGroup var options: TrainingOptions
+    @OptionGroup var options: TrainingOptions<TrainDefaults>
 
     @Flag(help: "Print the data flow as a graph for graphviz instead.")
     var dot = false
 
     func run() throws {
-        let settings = try options.settings(over: TrainingOptions.trainDefaults)
+        let settings = try options.settings()
         let report = try PlanReport(settings: settings)
-        print(dot ? report.dot : report.text, terminator: dot ? "" : "\n")
+        print(dot ? report.dot : SettingFlags.sentence(report.text), terminator: dot ? "" : "\n")
     }
 }

@@ -38,7 +38,7 @@ import Training
         (settings.model, settings.data) = (assets + "/small-vlm", assets + "/libero-sample")
         settings.plugins = try PluginRequest.parseList(plugins)
         settings.pluginPath = [BuildFolder.url.path]
-        (settings.steps, settings.batchSize, settings.sides) = (3, 4, sides)
+        (settings.steps, settings.batchSize, settings.holdOutEvery, settings.sides) = (3, 4, 0, sides)
         return settings
     }
 

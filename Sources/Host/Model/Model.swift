@@ -31,18 +31,6 @@ struct Model: ParsableCommand {
             return count
         }
     }
-
-    /// A type of stored weights.
-    static func storage(_ text: String) throws -> ModelFolder.Storage {
-        let names: [String: ModelFolder.Storage] = [
-            "f32": .f32, "fp32": .f32, "float32": .f32, "bf16": .bf16, "bfloat16": .bf16, "f16": .f16, "fp16": .f16,
-            "float16": .f16,
-        ]
-        guard let storage = names[text] else {
-            throw TrainingError("--dtype is \(text); expected f32, bf16 or f16")
-        }
-        return storage
-    }
 }
 
 extension Model {

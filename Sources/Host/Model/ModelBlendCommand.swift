@@ -28,8 +28,8 @@ extension Model {
         @Option(help: ArgumentHelp("The new folder.", valueName: "folder"))
         var out: String
 
-        @Option(help: "wise, soup, task-arithmetic or ties.")
-        var method = "wise"
+        @Option(help: "What the blend is, as above.")
+        var method = ModelBlend.Method.wise
 
         @Option(
             help: ArgumentHelp(
@@ -46,8 +46,8 @@ extension Model {
         @Option(help: "Share of each difference that ties keeps. Default: 0.2.")
         var density: Double?
 
-        @Option(help: "Type of the vision-language model's weights: f32, bf16 or f16. Default: that of TUNED.")
-        var dtype: String?
+        @Option(help: "Type of the vision-language model's weights. Default: that of TUNED.")
+        var dtype: StorageArgument?
 
         @Option(help: ArgumentHelp("Largest size of a file of weights, in bytes.", valueName: "bytes"))
         var maxShardSize = 5_000_000_000
@@ -70,14 +70,10 @@ extension Model {
         }
 
         private func options() throws -> ModelBlend.Options {
-            guard let method = ModelBlend.Method(rawValue: method) else {
-                let all = ModelBlend.Method.allCases.map(\.rawValue).joined(separator: ", ")
-                throw TrainingError("--method is \(method); expected one of \(all)")
-            }
             var options = ModelBlend.Options()
             options.method = method
             options.group = { ParameterGroup(of: $0)?.rawValue }
-            options.storage = try dtype.map(Model.storage)
+            options.storage = dtype?.storage
             options.shardBytes = maxShardSize
             if let alpha {
                 guard method != .soup else {

@@ -62,8 +62,9 @@ struct RunParts {
         }
         let drawn = Set(absent)
         model.initialise(
-            seed: settings.seed, gate: Float(settings.gate ?? 0), proprioGain: Float(settings.proprioGain ?? 1),
-            proprioBandwidth: Float(settings.proprioBandwidth ?? 1)
+            seed: settings.seed, gate: Float(settings.gate ?? RunSettings.defaultGate),
+            proprioGain: Float(settings.proprioGain ?? RunSettings.defaultProprioFactor),
+            proprioBandwidth: Float(settings.proprioBandwidth ?? RunSettings.defaultProprioFactor)
         ) { drawn.contains($0) }
         absent = absent.filter { !model.isHeadParameter($0) }
         fresh = absent
