@@ -131,19 +131,22 @@ let package = Package(
             .target(name: "Processes", dependencies: ["PluginRuntime"], swiftSettings: strict),
             .target(
                 name: "Conformance",
-                dependencies: ["Processes", "Training", "PluginRuntime", "Tensors", "CMalloc"],
+                dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Tensors", "CMalloc"],
                 swiftSettings: strict),
             .target(
-                name: "Compatibility", dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Yams"],
+                name: "Compatibility",
+                dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Models", "Yams"],
                 swiftSettings: strict),
             .target(
-                name: "Experiments", dependencies: ["Processes", "Training", "PluginRuntime", "Yams"],
+                name: "Experiments", dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Yams"],
                 swiftSettings: strict),
-            .target(name: "Simulation", dependencies: ["Processes", "Training"], swiftSettings: strict),
+            .target(name: "Templates", dependencies: ["Formats", "Processes"], swiftSettings: strict),
+            .target(name: "Simulation", dependencies: ["Formats", "Processes", "Training"], swiftSettings: strict),
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Conformance", "Compatibility", "Experiments", "Simulation", "Processes",
+                    "Conformance", "Compatibility", "Experiments", "Simulation", "Templates",
+                    "Processes",
                     "Serving", "Training", "PluginRuntime", "Models", "Data", "Formats", "Tensors",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
@@ -161,7 +164,11 @@ let package = Package(
             tests("Data", ["Data", "Formats"]),
             tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),
             tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
+            tests("Conformance", ["Conformance", "Formats", "PluginRuntime"]),
+            tests("Compatibility", ["Compatibility", "Formats"]),
             tests("Experiments", ["Experiments", "Training", "PluginRuntime"]),
-            tests("Host", ["Formats", "Data", "Models"], exclude: ["BadPlugins"]),
+            tests("Simulation", ["Simulation", "Formats"]),
+            tests("Templates", ["Templates", "Formats"]),
+            tests("Host", ["Formats", "Data", "Models"], exclude: ["BadPlugins", "Help"]),
         ] + fuzzers
 )

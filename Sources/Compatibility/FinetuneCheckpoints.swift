@@ -1,4 +1,5 @@
 import Foundation
+import Processes
 import Training
 
 /// Checkpoints under the names that the original gives them: `RUN--10000_chkpt` beside the run's folder.

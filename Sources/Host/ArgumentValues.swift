@@ -3,6 +3,7 @@ import Formats
 import Models
 import PluginRuntime
 import Serving
+import Templates
 import Training
 
 // Choices that flags take by their raw values; help and messages list them.

@@ -1,5 +1,5 @@
 import ArgumentParser
-internal import Formats
+import Formats
 import Foundation
 import Models
 import PluginRuntime
@@ -112,7 +112,9 @@ struct Bench: ParsableCommand {
         settings.pluginPath = folders.paths
         let lists = plugins.split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }
-        guard !lists.isEmpty else { throw TrainingError("--plugins names no list; give BaselineL1 for instance") }
+        guard !lists.isEmpty else {
+            throw CommandError(.usage, "--plugins names no list; give BaselineL1 for instance")
+        }
         if hooks { return try runHooks(lists) }
         let benchmarks = try assignments.apply(to: lists.map { try PluginRequest.parseList($0) }).map {
             try StepBenchmark(settings, plugins: $0)
@@ -182,7 +184,8 @@ struct Bench: ParsableCommand {
         if name == "small" { return Installation.model }
         if ["medium", "smollm2"].contains(name) { return Installation.assets + "/bench/\(name)" }
         guard FileManager.default.fileExists(atPath: name + "/config.json") else {
-            throw TrainingError("--model is \(name); expected small, medium, smollm2 or a folder with a config.json")
+            throw CommandError(
+                .usage, "--model is \(name); expected small, medium, smollm2 or a folder with a config.json")
         }
         return name
     }

@@ -59,7 +59,7 @@ struct Craft: ParsableCommand {
     }
 
     private static func isParserError(_ error: any Error) -> Bool {
-        error is ValidationError || String(describing: type(of: error)).contains("CommandError")
+        error is ValidationError || String(describing: type(of: error)) == "CommandError"
     }
 
     private static func sentence(for error: any Error) -> String {

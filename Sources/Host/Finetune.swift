@@ -1,5 +1,6 @@
 import ArgumentParser
 import Compatibility
+import Formats
 import Foundation
 import PluginRuntime
 import Training
@@ -54,7 +55,7 @@ struct Finetune: ParsableCommand {
     private static func parsed(_ line: TrainLine) throws -> Train {
         let train: Train
         do { train = try Train.parse(line.arguments) } catch {
-            throw TrainingError("after --: \(Train.message(for: error))")
+            throw CommandError(.usage, "after --: \(Train.message(for: error))")
         }
         if train.resume == nil {
             let settings = try train.options.settings()

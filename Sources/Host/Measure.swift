@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Processes
 import Training
@@ -57,10 +58,12 @@ struct Measure: ParsableCommand {
     func run() throws {
         let folder = try CheckpointFolders.model(in: model, isAveraged: average)
         guard FileManager.default.fileExists(atPath: folder) else {
-            throw TrainingError("\(model): no such folder; expected a run, one of its checkpoints, or a model folder")
+            throw CommandError(
+                .missingFile, "\(model): no such folder; expected a run, one of its checkpoints, or a model folder")
         }
         if folder == model, FileManager.default.fileExists(atPath: model + "/run.json") {
-            throw TrainingError("\(model): the run has no complete checkpoint yet; wait for its first save")
+            throw CommandError(
+                .missingFile, "\(model): the run has no complete checkpoint yet; wait for its first save")
         }
         var settings = try RunSettings.ofRun(with: folder) ?? TrainDefaults.settings
         settings.model = folder

@@ -1,5 +1,5 @@
 import ArgumentParser
-internal import Formats
+import Formats
 import Foundation
 import Models
 import PluginRuntime
@@ -38,7 +38,8 @@ struct Pretrain: ParsableCommand {
         } else {
             var settings = try options.settings()
             guard !settings.data.isEmpty else {
-                throw TrainingError(
+                throw CommandError(
+                    .usage,
                     "--data is missing; give a folder in easy-VQA's layout (pip download easy-vqa has one)")
             }
             if options.questions == nil { settings.questions = settings.data }

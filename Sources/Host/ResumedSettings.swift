@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import Training
@@ -12,7 +13,8 @@ struct ResumedSettings {
     init(run: String) throws {
         path = run + "/config.json"
         guard FileManager.default.fileExists(atPath: run + "/run.json") else {
-            throw TrainingError(
+            throw CommandError(
+                .missingFile,
                 "\(run): is not the folder of a run: it has no run.json; --resume takes one that craft made")
         }
         stored = try RunSettings.read(path)
@@ -35,7 +37,8 @@ struct ResumedSettings {
             let sentences = differences.map { key in
                 "\(SettingFlags.flag(key)) is \(after[key] ?? "none"), but the run has \(before[key] ?? "none")"
             }
-            throw TrainingError(
+            throw CommandError(
+                .otherSettings,
                 sentences.joined(separator: "\n")
                     + "\n\(path): --resume goes on with the settings the run began with. Give --steps, "
                     + (allowsData ? "--data and --dataset for other data, " : "")

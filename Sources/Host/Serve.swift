@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Processes
 import Serving
@@ -80,13 +81,13 @@ struct Serve: ParsableCommand {
         policy.compresses = jpeg
         if let threads {
             guard (1...64).contains(threads) else {
-                throw ServingError("--threads is \(threads); expected 1 to 64")
+                throw CommandError(.usage, "--threads is \(threads); expected 1 to 64")
             }
             policy.threads = threads
         }
         var options = ServerOptions()
         guard (1...1_024).contains(maxMessageMb) else {
-            throw ServingError("--max-message-mb is \(maxMessageMb); expected 1 to 1024")
+            throw CommandError(.usage, "--max-message-mb is \(maxMessageMb); expected 1 to 1024")
         }
         (options.host, options.port, options.served) = (host, port, served)
         (options.maximumClients, options.maximumQueue) = (maxClients, maxQueue)

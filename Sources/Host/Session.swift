@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Glibc
 import Models
@@ -24,7 +25,7 @@ private struct ProgressLog {
         let manager = FileManager.default
         guard manager.fileExists(atPath: path) || manager.createFile(atPath: path, contents: nil),
             let file = FileHandle(forWritingAtPath: path)
-        else { throw TrainingError("\(path): cannot be written; check the folder's permissions and space") }
+        else { throw CommandError(.unwritable, "\(path): cannot be written; check the folder's permissions and space") }
         self.file = file
         try file.seekToEnd()
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Training
 
@@ -56,19 +57,21 @@ struct Train: ParsableCommand {
     func run(saved: @escaping (String, Int) throws -> Void) throws {
         let trainer: Trainer
         guard progressEvery.map({ $0 >= 1 }) ?? true else {
-            throw TrainingError("--progress-every is \(progressEvery ?? 0); expected at least 1")
+            throw CommandError(.usage, "--progress-every is \(progressEvery ?? 0); expected at least 1")
         }
         guard resume != nil || resumeStep == nil else {
-            throw TrainingError("--resume-step is given without --resume; name the run too")
+            throw CommandError(.usage, "--resume-step is given without --resume; name the run too")
         }
         guard resume != nil || base == nil else {
-            throw TrainingError("--base is for --resume; a new run's model is --model")
+            throw CommandError(.usage, "--base is for --resume; a new run's model is --model")
         }
         guard resume != nil || !allowPluginChanges else {
-            throw TrainingError("--allow-plugin-changes is for --resume; a new run has nothing to change")
+            throw CommandError(.usage, "--allow-plugin-changes is for --resume; a new run has nothing to change")
         }
         if let resume {
-            guard out == nil else { throw TrainingError("--resume continues in the run's own folder; leave --out out") }
+            guard out == nil else {
+                throw CommandError(.usage, "--resume continues in the run's own folder; leave --out out")
+            }
             try ResumedSettings(run: resume).check(options, allowsData: true)
             trainer = try Trainer(
                 resuming: resume, from: resumeStep, steps: options.steps, allowsPluginChanges: allowPluginChanges,

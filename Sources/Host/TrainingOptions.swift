@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Models
 import PluginRuntime
@@ -281,7 +282,7 @@ struct TrainingOptions<Defaults: RunDefaults>: ParsableArguments {
         if let ema {
             settings.average = AverageSettings(decay: ema, warmupPower: emaWarmup)
         } else if emaWarmup != nil {
-            throw TrainingError("--ema-warmup is given without --ema; give the decay of the average too")
+            throw CommandError(.usage, "--ema-warmup is given without --ema; give the decay of the average too")
         }
         if let clip { settings.clipNorm = clip }
         if let loraRank, settings.adapter?.rank != loraRank {
@@ -289,7 +290,8 @@ struct TrainingOptions<Defaults: RunDefaults>: ParsableArguments {
         }
         if let loraAlpha {
             guard settings.adapter != nil else {
-                throw TrainingError("--lora-alpha is given without --lora-rank; give the rank of the adapters too")
+                throw CommandError(
+                    .usage, "--lora-alpha is given without --lora-rank; give the rank of the adapters too")
             }
             settings.adapter?.alpha = loraAlpha
         }

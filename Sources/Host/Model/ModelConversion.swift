@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Models
 import Tensors
@@ -90,7 +91,7 @@ extension Model {
 
         func run() throws {
             guard maxShardSize > 0 else {
-                throw TrainingError("--max-shard-size is \(maxShardSize); expected a number of bytes")
+                throw CommandError(.usage, "--max-shard-size is \(maxShardSize); expected a number of bytes")
             }
             var settings = ModelExporter.Options()
             settings.storage = dtype?.storage

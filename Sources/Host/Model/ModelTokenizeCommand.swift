@@ -1,5 +1,6 @@
 import ArgumentParser
 import Data
+import Formats
 import Foundation
 import Training
 
@@ -54,7 +55,7 @@ extension Model {
             let path = try tokenizerPath()
             let tokenizer = try Tokenizer(contentsOf: path)
             guard [lines, !chat.isEmpty, text != nil].count(where: { $0 }) == 1 else {
-                throw TrainingError("expected one of: a text (or - for standard input), --chat, or --lines")
+                throw CommandError(.usage, "expected one of: a text (or - for standard input), --chat, or --lines")
             }
             if lines { return try eachLine(tokenizer) }
             if !chat.isEmpty { return try showChat(tokenizer, path) }
@@ -62,7 +63,7 @@ extension Model {
             if input == "-" {
                 let data = FileHandle.standardInput.readDataToEndOfFile()
                 guard let text = String(data: data, encoding: .utf8) else {
-                    throw TrainingError("standard input is not UTF-8")
+                    throw CommandError(.malformedFile, "standard input is not UTF-8")
                 }
                 input = text
             }
@@ -91,15 +92,14 @@ extension Model {
         }
 
         private func printJSON(_ value: some Encodable) throws {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(value), as: UTF8.self))
+            print(try JSONOutput.encode(value, isPretty: false))
         }
 
         private func tokenizerPath() throws -> String {
             var isDirectory: ObjCBool = false
             guard FileManager.default.fileExists(atPath: model, isDirectory: &isDirectory) else {
-                throw TrainingError("\(model): no such file or folder; expected a model folder or a tokenizer.json")
+                throw CommandError(
+                    .missingFile, "\(model): no such file or folder; expected a model folder or a tokenizer.json")
             }
             if !isDirectory.boolValue { return model }
             let inside = model + "/tokenizer.json"
@@ -111,7 +111,7 @@ extension Model {
             var numbers: [Int] = []
             for part in text.split(whereSeparator: { " ,\t\r\n[]".contains($0) }) {
                 guard let number = Int(part) else {
-                    throw TrainingError("'\(part)' is not a token id; expected whole numbers, such as 1 22 333")
+                    throw CommandError(.usage, "'\(part)' is not a token id; expected whole numbers, such as 1 22 333")
                 }
                 numbers.append(number)
             }
@@ -120,7 +120,8 @@ extension Model {
 
         private func checked(_ id: Int, _ tokenizer: Tokenizer) throws -> Int32 {
             guard let id32 = Int32(exactly: id), tokenizer.spelling(of: id32) != nil else {
-                throw TrainingError(
+                throw CommandError(
+                    .usage,
                     "the tokenizer has no token \(id); its ids go from 0 to \(tokenizer.vocabularySize - 1)")
             }
             return id32
@@ -129,7 +130,8 @@ extension Model {
         private func showChat(_ tokenizer: Tokenizer, _ path: String) throws {
             let messages = try chat.map { message in
                 guard let colon = message.firstIndex(of: ":"), colon > message.startIndex else {
-                    throw TrainingError("--chat '\(message)' has no role; expected ROLE:TEXT, such as user:'Hello'")
+                    throw CommandError(
+                        .usage, "--chat '\(message)' has no role; expected ROLE:TEXT, such as user:'Hello'")
                 }
                 return ChatTemplate.Message(
                     role: String(message[..<colon]), content: String(message[message.index(after: colon)...]))
@@ -155,7 +157,8 @@ extension Model {
                         try printJSON(Answer(ids: tokenizer.encode(text, addingSpecialTokens: !noSpecial)))
                     }
                 } catch is DecodingError {
-                    throw TrainingError("line \(number) is not a JSON \(decode ? "list of token ids" : "string")")
+                    throw CommandError(
+                        .malformedFile, "line \(number) is not a JSON \(decode ? "list of token ids" : "string")")
                 }
             }
         }
