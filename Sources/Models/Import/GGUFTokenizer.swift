@@ -33,6 +33,11 @@ struct GGUFTokenizer {
         }
     }
 
+    /// SmolLM2's system prompt; other models' policies have the default.
+    var systemPrompt: String? {
+        rules == "smollm" ? "You are a helpful AI assistant named SmolLM, trained by Hugging Face" : nil
+    }
+
     func json() throws -> Data {
         var added: [[String: Any]] = []
         for (id, type) in types.enumerated() where type == Self.control || type == Self.userDefined {
