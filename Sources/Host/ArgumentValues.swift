@@ -26,6 +26,19 @@ enum NonFiniteRule: String, CaseIterable, ExpressibleByArgument {
     case error, skip
 }
 
+/// Programs that a run is reported to, by name and separated by commas, or `none`.
+struct ReportTargets: ExpressibleByArgument {
+    let targets: [ReportTarget]
+
+    static let allValueStrings = ReportTarget.allCases.map(\.rawValue) + ["none"]
+
+    init?(argument: String) {
+        let names = argument == "none" ? [] : argument.split(separator: ",")
+        targets = names.compactMap { ReportTarget(rawValue: String($0)) }
+        guard targets.count == names.count else { return nil }
+    }
+}
+
 /// The type of stored weights, also by the names that PyTorch and others have for it.
 struct StorageArgument: ExpressibleByArgument {
     let storage: SafetensorsWriter.Tensor.FloatStorage

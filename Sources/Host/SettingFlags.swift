@@ -16,7 +16,7 @@ enum SettingFlags {
         "schedule", "decayStep", "optimizer.weightDecay", "gate", "proprioGain", "proprioBandwidth", "imageSize",
         "proprioDropout", "proprioDropoutSteps", "cameras", "holdOutEvery", "shots", "shotsSeed", "statistics",
         "readAhead", "saveEvery", "keepCheckpoints", "logEvery", "evaluateEvery", "threads", "anchor",
-        "matmulPrecision", "anchorPrecision", "streams", "sides", "questions", "questionLimit",
+        "matmulPrecision", "anchorPrecision", "streams", "sides", "questions", "questionLimit", "reportTo",
     ])
 
     /// The flag that sets what a key holds.
@@ -31,11 +31,12 @@ enum SettingFlags {
             }
     }
 
-    /// A sentence of the library, with flags in place of keys in back quotes.
+    /// A sentence of the library, with flags in place of keys in back quotes: "`usesProprio` is false" is --no-proprio.
     static func sentence(_ text: String) -> String {
-        text.replacing(/`([A-Za-z0-9.]+)`/) { match in
+        text.replacing(/`([A-Za-z0-9.]+)`( is false)?/) { match in
             let key = String(match.1)
-            return spoken.contains(key) ? flag(key) : String(match.0)
+            guard spoken.contains(key) else { return String(match.0) }
+            return match.2 == nil ? flag(key) : "--no-" + flag(key).dropFirst(2)
         }
     }
 }

@@ -188,6 +188,18 @@ struct TrainingOptions<Defaults: RunDefaults>: ParsableArguments {
     @Option(help: Defaults.help("Log metrics every N steps.", { $0.logEvery }))
     var logEvery: Int?
 
+    @Option(
+        help: Defaults.help(
+            "Programs to report the run to beside its metrics.jsonl, separated by commas, or none.",
+            { $0.reportTo?.map(\.rawValue) }, valueName: "list"))
+    var reportTo: ReportTargets?
+
+    @Option(help: "Project of the run in those programs. Default: their own.")
+    var project: String?
+
+    @Option(help: "User or team of the run in W&B. Default: W&B's own.")
+    var entity: String?
+
     @Option(help: "Threads. Default: the processors of the machine.")
     var threads: Int?
 
@@ -314,6 +326,9 @@ struct TrainingOptions<Defaults: RunDefaults>: ParsableArguments {
         if let keepCheckpoints { settings.keepCheckpoints = keepCheckpoints }
         if let logEvery { settings.logEvery = logEvery }
         if let evaluateEvery { settings.evaluateEvery = evaluateEvery }
+        if let reportTo { settings.reportTo = reportTo.targets }
+        if let project { settings.project = project }
+        if let entity { settings.entity = entity }
         if let threads { settings.threads = threads }
         if let anchor { settings.anchor = anchor }
         if let checkpointActivations { settings.checkpointsActivations = checkpointActivations }

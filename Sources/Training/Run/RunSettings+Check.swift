@@ -1,3 +1,4 @@
+internal import Formats
 internal import Models
 
 /// Collects what is wrong with settings, a sentence each.
@@ -35,7 +36,9 @@ extension RunSettings {
         problems.need("logEvery", logEvery, "at least 1") { $0 >= 1 }
         problems.need("threads", threads, "1 to 64") { (1...64).contains($0) }
         problems.need(!plugins.isEmpty, "`plugins` is empty; name at least one, BaselineL1 for instance")
-        guard problems.sentences.isEmpty else { throw TrainingError(problems.sentences.joined(separator: "\n")) }
+        guard problems.sentences.isEmpty else {
+            throw TrainingError(.settings, problems.sentences.joined(separator: "\n"))
+        }
     }
 
     private func checkSchedule(_ problems: inout SettingProblems) {
@@ -58,7 +61,7 @@ extension RunSettings {
         }
         problems.need(
             "proprioDropout", proprioDropout,
-            "a probability, 0 or more and below 1 (1 would be to turn `usesProprio` off)"
+            "a probability, 0 or more and below 1 (1 would be: `usesProprio` is false)"
         ) { (0..<1).contains($0) }
         problems.need("proprioDropoutSteps", proprioDropoutSteps, "0 or more") { $0 >= 0 }
         problems.need(

@@ -36,6 +36,7 @@ extension RunSettings {
         var settings = self
         settings.readAhead = readAhead ?? Self.defaultReadAhead
         settings.statistics = statistics ?? .all
+        settings.reportTo = reportTargets
         settings.matmulPrecision = matmulPrecision ?? .float32
         settings.anchorPrecision = anchorPrecision ?? settings.matmulPrecision
         settings.gate = gate ?? Self.defaultGate

@@ -76,6 +76,11 @@ package struct RunSettings: Codable, Sendable, Equatable {
     /// Checkpoints that stay, the latest; nil keeps all.
     package var keepCheckpoints: Int?
     package var logEvery = 1
+    /// Programs that the run is reported to beside its metrics.jsonl; nil: TensorBoard.
+    package var reportTo: [ReportTarget]?
+    /// The project that the run belongs to there, and in W&B the user or team; nil is the program's own default.
+    package var project: String?
+    package var entity: String?
     /// Steps from one measurement of the model on held-out data to the next; nil measures before and after training alone.
     package var evaluateEvery: Int?
     package var threads = ProcessInfo.processInfo.activeProcessorCount
@@ -107,6 +112,9 @@ package struct RunSettings: Codable, Sendable, Equatable {
         /// Rounded to bfloat16.
         case bf16
     }
+
+    /// Where the run is reported to.
+    package var reportTargets: [ReportTarget] { reportTo ?? [.tensorboard] }
 
     /// What a run trains on.
     struct DataChoice: Codable, Equatable, CustomStringConvertible {
@@ -171,11 +179,13 @@ package struct RunSettings: Codable, Sendable, Equatable {
         if let proPolicy, proPolicy != folder.config.policy.pro {
             let (wanted, found) = proPolicy ? ("pro", "base") : ("base", "Pro")
             throw TrainingError(
+                .mismatch,
                 "`proPolicy` is \(wanted), but the action head in \(model) is the \(found) one; leave `proPolicy` out or start "
                     + "from another model")
         }
         if gate != nil, folder.actionHead != nil, !startsFresh {
             throw TrainingError(
+                .mismatch,
                 "`gate` is what the gates of a new action head begin at, but \(model) holds a trained one; leave `gate` out or "
                     + "start from another model")
         }
@@ -183,11 +193,13 @@ package struct RunSettings: Codable, Sendable, Equatable {
         let given = factors.map(\.key) + (proprioDropout == nil ? [] : ["proprioDropout"])
         guard folder.config.usesProprio || given.isEmpty else {
             throw TrainingError(
+                .mismatch,
                 "this policy sees no proprioception (`usesProprio` is false, or config.json of \(model)); leave "
                     + "\(given.map { "`\($0)`" }.joined(separator: " and ")) out")
         }
         if let key = factors.first?.key, folder.proprioProjector != nil, !startsFresh {
             throw TrainingError(
+                .mismatch,
                 "`\(key)` is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
                     + "leave `\(key)` out or start from another model")
         }
@@ -195,12 +207,13 @@ package struct RunSettings: Codable, Sendable, Equatable {
 
     package static func read(_ path: String) throws -> RunSettings {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError("\(path): no such file; a run folder holds its settings there")
+            throw TrainingError(.missing, "\(path): no such file; a run folder holds its settings there")
         }
         do {
             return try JSONDecoder().decode(RunSettings.self, from: data)
         } catch {
-            throw TrainingError("\(path): not the settings of a run: \(jsonReason(error, in: [UInt8](data)))")
+            throw TrainingError(
+                .malformed, "\(path): not the settings of a run: \(jsonReason(error, in: [UInt8](data)))")
         }
     }
 
