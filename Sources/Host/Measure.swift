@@ -84,6 +84,6 @@ struct Measure: ParsableCommand {
         }
         print("\(folder): \(settings.data)\(settings.dataset.isEmpty ? "" : " (\(settings.dataset))")")
         for (name, value) in measures.values { print("\(name) \(String(format: "%.4f", value))") }
-        for note in measures.notes { print("note: \(note)") }
+        for note in measures.notes { print("note: \(SettingFlags.sentence(note))") }
     }
 }

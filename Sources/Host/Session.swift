@@ -128,7 +128,7 @@ enum Session {
             "run \(trainer.run.path): \(settings.plugins.map(\.instance).joined(separator: ",")) (objectives: \(objectives))"
         )
         let anchor = trainer.step.anchorSource.map { ", anchors \($0.rawValue)" } ?? ""
-        for note in trainer.step.composition.plan.notes { print("note: \(note)") }
+        for note in trainer.step.composition.plan.notes { print("note: \(SettingFlags.sentence(note))") }
         let from = trainer.stepsDone == 0 ? "" : ", continuing from step \(trainer.stepsDone)"
         print(
             "\(trainer.model.parameters.trainableCount) trainable values, batch \(settings.batchSize) x "

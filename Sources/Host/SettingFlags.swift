@@ -7,7 +7,8 @@ enum SettingFlags {
         "checkpointsActivations": "--checkpoint-activations", "adapter": "--lora-rank",
         "adapter.rank": "--lora-rank", "adapter.alpha": "--lora-alpha", "optimizer.beta1": "--adam-beta1",
         "optimizer.beta2": "--adam-beta2", "optimizer.epsilon": "--adam-epsilon", "average": "--ema",
-        "average.decay": "--ema", "average.warmupPower": "--ema-warmup",
+        "average.decay": "--ema", "allowsPluginChanges": "--allow-plugin-changes", "acceptsUnknown": "--any-file",
+        "average.warmupPower": "--ema-warmup",
     ]
 
     /// Keys that sentences of the library name.
@@ -17,6 +18,7 @@ enum SettingFlags {
         "proprioDropout", "proprioDropoutSteps", "cameras", "holdOutEvery", "shots", "shotsSeed", "statistics",
         "readAhead", "saveEvery", "keepCheckpoints", "logEvery", "evaluateEvery", "threads", "anchor",
         "matmulPrecision", "anchorPrecision", "streams", "sides", "questions", "questionLimit", "reportTo",
+        "resumeStep", "promptTokens",
     ])
 
     /// The flag that sets what a key holds.

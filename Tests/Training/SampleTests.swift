@@ -82,7 +82,7 @@ import Training
         let absent = try #require(throws: CompositionError.self) {
             try Trainer(settings: settings(list, sides: []), at: folder.path("absent"))
         }
-        #expect("\(absent)".contains("add --side number=FILE"), "\(absent)")
+        #expect("\(absent)".contains("add `sides` number=FILE"), "\(absent)")
         let path = folder.path("side.safetensors")
         func error(_ samples: [(id: Int64, value: Float)]) throws -> TrainingError? {
             try write(samples, to: path)

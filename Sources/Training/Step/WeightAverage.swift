@@ -112,7 +112,7 @@ extension CheckpointFolders {
         guard isAveraged else { return model }
         guard hasAverage(model) else {
             throw TrainingError(
-                .missing, "\(model): holds no averaged weights (average/); those of a run with --ema do")
+                .missing, "\(model): holds no averaged weights (average/); those of a run with `average` do")
         }
         return average(in: model)
     }
