@@ -228,7 +228,10 @@ import Training
             "CoTraining:stream=replay",
             "has to be of questions, and it is of demonstrations: give `streams` replay=questions:"
         ),
-        ("Replay:stream=vqa", "has to be of demonstrations, and it is of questions: give `streams` vqa=demonstrations:"),
+        (
+            "Replay:stream=vqa",
+            "has to be of demonstrations, and it is of questions: give `streams` vqa=demonstrations:"
+        ),
         (
             "CoTraining,b=CoTraining:objective=b:interval=2",
             "it sets 'stream.vqa.interval' to 2, but CoTraining sets it to 1"
