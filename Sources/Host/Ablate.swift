@@ -53,7 +53,7 @@ struct Ablate: ParsableCommand {
             try Train.parse($0).options.settings()
         }
         Interruption.install()
-        let session = AblationSession(runner: runner, rows: rows, seeds: grid.seeds)
+        let session = AblationSession(runner: runner, rows: rows, seeds: grid.seeds) { print($0) }
         if trial { try session.tryRows() }
         session.printSchedule()
         if Interruption.isRequested { throw ExitCode(130) }

@@ -40,7 +40,8 @@ struct Finetune: ParsableCommand {
         if given.printsOnly { return }
         let checkpoints = FinetuneCheckpoints(
             run: translation.run,
-            merge: translation.merges ? { try Model.Merge.parse([$0, "--out", $1, "--dtype", "bf16"]).run() } : nil)
+            merge: translation.merges ? { try Model.Merge.parse([$0, "--out", $1, "--dtype", "bf16"]).run() } : nil,
+            say: { print($0) })
         if train.resume == nil { try checkpoints.setAsideEarlierRun() }
         do { try train.run { _, step in try checkpoints.link(step) } } catch let code as ExitCode {
             try translation.wandb?.publish(translation.run)
