@@ -31,7 +31,7 @@ struct StreamData {
                     case .demonstrations: .demonstrations(try Self.demonstrations(stream))
                     }
             } catch let error as DataError {
-                throw TrainingError(.settings, "--stream \(stream.name): \(error)")
+                throw TrainingError(.settings, "`streams` \(stream.name): \(error)")
             }
         }
         self.contents = contents
@@ -48,7 +48,7 @@ struct StreamData {
 
     /// The data set at or below the folder, normalised by its own statistics.
     private static func demonstrations(_ stream: StreamSetting) throws -> MixturePart {
-        let dataset = try DemonstrationDataset(root: stream.path)
+        let dataset = try Demonstrations.open(root: stream.path)
         return MixturePart(dataset: dataset, statistics: try dataset.statistics())
     }
 
