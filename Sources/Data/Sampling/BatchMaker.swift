@@ -22,7 +22,7 @@ package struct DemonstrationBatch: Sendable {
 /// One sample to make: which frame, and how its images are changed.
 struct Draw: Sendable {
     /// What the random changes depend on.
-    struct Key { var seed: UInt64, epoch: Int, sample: Int, independent: Bool }
+    struct Key { var seed: UInt64, epoch: Int, sample: Int }
 
     /// Which data set of the mixture.
     var part: Int

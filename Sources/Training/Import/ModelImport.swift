@@ -23,6 +23,7 @@ package enum ModelImport {
     ) throws -> (given: Int, fresh: Int) {
         guard (1...3).contains(cameras), (1...4096).contains(imageSize) else {
             throw TrainingError(
+                .settings,
                 "\(cameras) cameras with images of \(imageSize) pixels; expected 1 to 3, and 1 to 4096 pixels")
         }
         if !acceptsUnknown {
@@ -48,13 +49,14 @@ package enum ModelImport {
     private static func check(_ path: String) throws {
         guard !isFolder(path) else {
             throw TrainingError(
-                "\(path): is a folder, none of which is known; give --any-file to import it all the same")
+                "\(path): is a folder, none of which is known; give `acceptsUnknown` to import it all the same")
         }
         let hash = try FileHash.sha256(path)
         guard known.contains(where: { $0.sha256 == hash }) else {
             let list = known.map { "\($0.name) (\($0.sha256.prefix(12))…)" }.joined(separator: ", ")
             throw TrainingError(
-                "\(path): its SHA-256 is \(hash), which is not one of the known files: \(list). Give --any-file to import it "
+                .malformed,
+                "\(path): its SHA-256 is \(hash), which is not one of the known files: \(list). Give `acceptsUnknown` to import it "
                     + "all the same")
         }
     }
