@@ -126,7 +126,7 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
 
     package init(episodes: [Episode]) throws(DataError) {
         guard let embodiment = episodes.first(where: { $0.length > 0 })?.embodiment else {
-            throw DataError("Statistics need at least one step.")
+            throw DataError(.empty, "Statistics need at least one step.")
         }
         action = FeatureStatistics(
             rows: episodes.map(\.actions), width: embodiment.actionWidth, mask: embodiment.actionMask)
@@ -166,6 +166,7 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
         let bare = dataset.hasSuffix(suffix) ? String(dataset.dropLast(suffix.count)) : dataset
         guard let name = [dataset, bare + suffix, bare].first(where: { all[$0] != nil }), let found = all[name] else {
             throw DataError(
+                .missing,
                 "\(path): has no statistics of '\(dataset)'; it has: \(all.keys.sorted().joined(separator: ", ")).")
         }
         return try found.checked(name, in: path)
@@ -197,15 +198,18 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
             let found: DatasetStatistics
             do { found = try result.get() } catch {
                 throw DataError(
+                    .malformed,
                     "\(path): the statistics of '\(dataset)' cannot be used: \(jsonReason(error, in: [])).")
             }
             for (key, feature) in [("action", found.action), ("proprio", found.proprio)] {
                 if let problem = feature.problem {
-                    throw DataError("\(path): '\(dataset)'.\(key): \(problem). Write the file again from the data set.")
+                    throw DataError(
+                        .malformed, "\(path): '\(dataset)'.\(key): \(problem). Write the file again from the data set.")
                 }
             }
             guard !found.action.mean.isEmpty else {
-                throw DataError("\(path): '\(dataset)'.action is empty. Write the file again from the data set.")
+                throw DataError(
+                    .malformed, "\(path): '\(dataset)'.action is empty. Write the file again from the data set.")
             }
             return found
         }

@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 internal import Spelling
 
@@ -24,6 +25,7 @@ enum DatasetFolder {
         let isThere = FileManager.default.fileExists(atPath: root, isDirectory: &isFolder)
         guard isThere, isFolder.boolValue else {
             throw DataError(
+                .missing,
                 "\(root): \(isThere ? "is a file, not a folder" : "there is no such folder"). "
                     + "Pass the folder that holds the data set" + (name.map { " '\($0)'." } ?? "."))
         }
@@ -42,6 +44,7 @@ enum DatasetFolder {
         if matching.isEmpty { matching = versions(below: root, where: lacksInfo).filter { $0.name == name } }
         if matching.count > 1 {
             throw DataError(
+                .ambiguous,
                 "\(root): holds '\(name)' \(matching.count) times: \(matching.map(\.path).joined(separator: ", ")). "
                     + "Pass one of these folders.")
         }
@@ -54,6 +57,7 @@ enum DatasetFolder {
         if found.isEmpty { found = versions(below: root, where: lacksInfo) }
         if found.count > 1 {
             throw DataError(
+                .ambiguous,
                 "\(root): holds \(found.count) data sets: "
                     + "\(found.map { "\($0.name) (\($0.path))" }.joined(separator: ", ")). "
                     + "Choose one by its name (--dataset) or pass its folder.")
@@ -119,15 +123,17 @@ enum DatasetFolder {
             + names(in: "\(root)/\(mirror)").filter { newestVersion(in: "\(root)/\(mirror)/\($0)") != nil }).sorted()
         if let closest = Suggestion.closest(to: name, among: present) {
             return DataError(
+                .missing,
                 "\(root): there is no data set '\(name)'. Did you mean '\(closest)'? "
                     + "Present: \(present.joined(separator: ", ")).")
         }
         if hasInfo(root) || newestVersion(in: root) != nil {
             let version = hasInfo(root) ? root : newestVersion(in: root)!
             let folder = URL(fileURLWithPath: version).standardizedFileURL.deletingLastPathComponent().lastPathComponent
-            return DataError("\(root): holds the data set '\(folder)', not '\(name)'. Ask for '\(folder)'.")
+            return DataError(.missing, "\(root): holds the data set '\(folder)', not '\(name)'. Ask for '\(folder)'.")
         }
         return DataError(
+            .missing,
             "\(root): holds no RLDS data set. Expected \(name)/<version>/\(infoFile) below it, <version> at most "
                 + "\(maximumDepth) folders deep (for LIBERO, download openvla/modified_libero_rlds).")
     }

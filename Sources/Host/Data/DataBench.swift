@@ -45,7 +45,7 @@ struct DataBench: ParsableCommand {
 
     func run() throws {
         guard seconds.isFinite, seconds > 0, seconds <= 86_400 else {
-            throw DataError("--seconds is \(seconds); expected a number above 0 and at most 86400.")
+            throw DataError(.invalid, "--seconds is \(seconds); expected a number above 0 and at most 86400.")
         }
         func now() -> Double { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 }
         let opening = now()
