@@ -91,6 +91,8 @@ let package = Package(
         .target(name: "ImageCodecs", dependencies: ["CJPEG", "CPNG"]),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         .systemLibrary(name: "CMemoryMap", path: "Sources/CLibraries/CMemoryMap"),
+        .systemLibrary(name: "CProcessors", path: "Sources/CLibraries/CProcessors"),
+        .systemLibrary(name: "CCraftMPI", path: "Sources/CLibraries/CCraftMPI"),
         .systemLibrary(name: "CFloatingPoint", path: "Sources/CLibraries/CFloatingPoint"),
         systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
 
@@ -110,12 +112,15 @@ let package = Package(
             // MARK: - Trainer
             .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
             .target(name: "Formats", swiftSettings: strict),
+            .target(
+                name: "Collectives", dependencies: ["Formats", "CCraftMPI", "CProcessors"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Formats", "Tensors", "Kernels"], swiftSettings: strict),
             .target(
                 name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "CCrypto"],
                 swiftSettings: strict),
             .target(
-                name: "Training", dependencies: ["PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
+                name: "Training",
+                dependencies: ["Collectives", "PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
                 swiftSettings: strict),
             .target(
                 name: "Serving",
@@ -130,7 +135,7 @@ let package = Package(
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
+                    "Serving", "Training", "Collectives", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -142,6 +147,7 @@ let package = Package(
             tests("Plugins", ["PluginRuntime", "PluginAPI", "Training", "GradientMath"]),
             tests("Kernels", ["Kernels"]),
             tests("Tensors", ["Tensors", "Kernels"]),
+            tests("Collectives", ["Collectives"]),
             tests("Models", ["Models", "Tensors"]),
             tests("Data", ["Data"]),
             tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),

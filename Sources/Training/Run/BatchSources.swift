@@ -52,6 +52,8 @@ final class DemonstrationSource: BatchSource {
     var cursor: String { CursorText.encode(reader.cursor) }
 
     func restore(cursor: String) throws { reader.cursor = try CursorText.decode(cursor) }
+
+    func pass(_ batches: Int) throws { try reader.pass(batches) }
 }
 
 extension TrainingBatch {
@@ -100,6 +102,8 @@ final class QuestionSource: BatchSource {
     var cursor: String { CursorText.encode(sampler.cursor) }
 
     func restore(cursor: String) throws { sampler.cursor = try CursorText.decode(cursor) }
+
+    func pass(_ batches: Int) throws { try sampler.pass(batches) }
 }
 
 extension [String] {

@@ -69,6 +69,8 @@ final class SideSource: BatchSource {
     var cursor: String { source.cursor }
 
     func restore(cursor: String) throws { try source.restore(cursor: cursor) }
+
+    func pass(_ batches: Int) throws { try source.pass(batches) }
 }
 
 extension RunSettings {

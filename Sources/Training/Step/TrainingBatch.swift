@@ -38,4 +38,10 @@ package protocol BatchSource: AnyObject {
     /// Position in the data as JSON, enough to continue exactly.
     var cursor: String { get }
     func restore(cursor: String) throws
+    /// Moves past micro-batches of a step that ends here, without making them where that can be.
+    func pass(_ batches: Int) throws
+}
+
+extension BatchSource {
+    package func pass(_ batches: Int) throws { for _ in 0..<batches { _ = try next(policyInput: []) } }
 }
