@@ -52,7 +52,7 @@ let fuzzers: [Target] =
     ? []
     : [
         .executableTarget(
-            name: "craft-fuzz", dependencies: ["Data", "Models"], path: "Tests/Fuzz",
+            name: "craft-fuzz", dependencies: ["Formats", "Data", "Models"], path: "Tests/Fuzz",
             swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])],
             linkerSettings: [.unsafeFlags(["-use-ld=lld"], .when(platforms: [.linux]))])
     ]
@@ -111,7 +111,7 @@ let package = Package(
         + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer
             .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
-            .target(name: "Formats", swiftSettings: strict),
+            .target(name: "Formats", dependencies: ["Kernels"], swiftSettings: strict),
             .target(
                 name: "Collectives", dependencies: ["Formats", "CCraftMPI", "CProcessors"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Formats", "Tensors", "Kernels"], swiftSettings: strict),
@@ -120,7 +120,9 @@ let package = Package(
                 swiftSettings: strict),
             .target(
                 name: "Training",
-                dependencies: ["Collectives", "PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
+                dependencies: [
+                    "Formats", "Collectives", "PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto",
+                ],
                 swiftSettings: strict),
             .target(
                 name: "Serving",
@@ -135,7 +137,8 @@ let package = Package(
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Serving", "Training", "Collectives", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
+                    "Serving", "Training", "Collectives", "PluginRuntime", "Models", "Data", "Formats", "Tensors",
+                    "CMalloc", "Yams",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -147,11 +150,12 @@ let package = Package(
             tests("Plugins", ["PluginRuntime", "PluginAPI", "Training", "GradientMath"]),
             tests("Kernels", ["Kernels"]),
             tests("Tensors", ["Tensors", "Kernels"]),
-            tests("Collectives", ["Collectives"]),
-            tests("Models", ["Models", "Tensors"]),
-            tests("Data", ["Data"]),
-            tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),
+            tests("Formats", ["Formats", "Kernels"]),
+            tests("Collectives", ["Collectives", "Formats"]),
+            tests("Models", ["Models", "Formats", "Tensors"]),
+            tests("Data", ["Data", "Formats"]),
+            tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),
             tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
-            tests("Host", ["Data", "Models"], exclude: ["BadPlugins"]),
+            tests("Host", ["Formats", "Data", "Models"], exclude: ["BadPlugins"]),
         ] + fuzzers
 )

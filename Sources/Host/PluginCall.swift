@@ -1,6 +1,6 @@
 import ArgumentParser
+internal import Formats
 import Foundation
-import Models
 import PluginRuntime
 import Training
 

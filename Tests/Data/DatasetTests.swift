@@ -172,7 +172,7 @@ import Testing
             try message(info: #"{"name":"d","fileFormat":"riegeli","splits":[]}"#).contains("fileFormat is 'riegeli'"))
         #expect(
             try message(info: #"{"name":"d","splits":[{"name":"train","shardLengths":[1, 1]}]}"#)
-                .contains("d-train.tfrecord-00000-of-00002: cannot be opened"))
+                .contains("d-train.tfrecord-00000-of-00002: could not open the file"))
         try dataset.write(shards: [[example]], lengths: [3])
         #expect(message().contains("liber_o10-train.tfrecord-00000-of-00001: holds 1 records, expected 3"))
     }

@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 
 /// The chat template of a model folder: how messages become one text.
@@ -39,16 +40,11 @@ package struct ChatTemplate: Sendable {
         var template: String?
         var source = configuration
         if FileManager.default.fileExists(atPath: configuration) {
-            let file = try JSONNode(contentsOf: configuration, kind: "tokenizer_config.json")
-            for key in ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"] {
-                guard let node = file.member(key) else { continue }
-                specialTokens[key] = try (node.member("content") ?? node).string()
-            }
-            template = try file.member("chat_template").map(Self.template)
+            (template, specialTokens) = try reading { () throws(FileError) in try Self.configured(in: configuration) }
         }
         if FileManager.default.fileExists(atPath: separate) {
             source = separate
-            let bytes = try RandomAccessFile.contents(of: separate)
+            let bytes = try reading { () throws(FileError) in try RandomAccessFile.contents(of: separate) }
             guard let text = String(validating: bytes, as: UTF8.self) else {
                 throw DataError("\(separate): is not UTF-8.")
             }
@@ -62,8 +58,20 @@ package struct ChatTemplate: Sendable {
         try self.init(template, specialTokens: specialTokens, source: source)
     }
 
+    private static func configured(
+        in configuration: String
+    ) throws(FileError) -> (template: String?, specialTokens: [String: String]) {
+        let file = try JSONNode(contentsOf: configuration, kind: "tokenizer_config.json")
+        var specialTokens: [String: String] = [:]
+        for key in ["bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token"] {
+            guard let node = file.member(key) else { continue }
+            specialTokens[key] = try (node.member("content") ?? node).string()
+        }
+        return (try file.member("chat_template").map(Self.template), specialTokens)
+    }
+
     /// A template, or of several named ones that called "default".
-    private static func template(_ node: JSONNode) throws(DataError) -> String {
+    private static func template(_ node: JSONNode) throws(FileError) -> String {
         guard case .array = node.tree else { return try node.string() }
         for item in try node.elements() where try item.required("name").string() == "default" {
             return try item.required("template").string()

@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 
 /// Per-dimension statistics of one quantity over a whole data set.
@@ -212,9 +213,13 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
 
     private static func read(_ path: String) throws -> [String: Entry] {
         if (path as NSString).lastPathComponent == "config.json" {
-            return try decodeJSON(Configuration.self, contentsOf: path, or: "has no norm_stats").normStats ?? [:]
+            return try reading { () throws(FileError) in
+                try decodeJSON(Configuration.self, contentsOf: path, or: "has no norm_stats").normStats ?? [:]
+            }
         }
-        return try decodeJSON([String: Entry].self, contentsOf: path, or: "is not a dataset_statistics.json")
+        return try reading { () throws(FileError) in
+            try decodeJSON([String: Entry].self, contentsOf: path, or: "is not a dataset_statistics.json")
+        }
     }
 
     /// Writes the layout that ``load(contentsOf:dataset:)`` reads.

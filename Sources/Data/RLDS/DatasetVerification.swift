@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 import Synchronization
 
@@ -52,7 +53,7 @@ package struct DatasetVerification: Codable, Sendable {
         var found: [DatasetProblem] = []
         var schema: FeatureSchema?
         do throws(DataError) {
-            let read = try FeatureSchema(contentsOf: "\(folder)/features.json")
+            let read = try reading { () throws(FileError) in try FeatureSchema(contentsOf: "\(folder)/features.json") }
             schema = read
             _ = try EpisodeParser(schema: read)
         } catch {
@@ -161,7 +162,7 @@ private struct ShardSurvey: Sendable {
 
     init(path: String, expected: Int?, schema: FeatureSchema?) {
         let file: RandomAccessFile
-        do throws(DataError) { file = try RandomAccessFile(path: path) } catch {
+        do throws(FileError) { file = try RandomAccessFile(path: path) } catch {
             let isThere = FileManager.default.fileExists(atPath: path)
             if !isThere, expected == 0 {
                 isWhole = true
@@ -171,7 +172,7 @@ private struct ShardSurvey: Sendable {
                 DatasetProblem(
                     file: path,
                     message: isThere
-                        ? error.description
+                        ? "\(error)."
                         : "\(path): is missing; \(DatasetFolder.infoFile) lists it with \(expected ?? 0) records. Download "
                             + "or copy it again."))
             return

@@ -1,4 +1,5 @@
 import Dispatch
+internal import Formats
 import Foundation
 import Synchronization
 
@@ -45,7 +46,8 @@ package final class DemonstrationDataset: Sendable {
         let path = version.path
         self.path = path
         let info = try DatasetInfo(contentsOf: "\(path)/\(DatasetFolder.infoFile)")
-        let parser = try EpisodeParser(schema: FeatureSchema(contentsOf: "\(path)/features.json"))
+        let schema = try reading { () throws(FileError) in try FeatureSchema(contentsOf: "\(path)/features.json") }
+        let parser = try EpisodeParser(schema: schema)
         (self.info, self.parser) = (info, parser)
         (cameras, embodiment) = (parser.cameras, parser.embodiment)
         (storedName, self.version) = (info.name, info.version)
@@ -68,7 +70,8 @@ package final class DemonstrationDataset: Sendable {
         let info = try DatasetInfo(contentsOf: "\(path)/\(DatasetFolder.infoFile)")
         var texts: Set<String> = []
         for shard in info.shards where shard.recordCount > 0 {
-            texts.formUnion(try InstructionScan(path: "\(path)/\(shard.file)").texts)
+            let scan = try reading { () throws(FileError) in try InstructionScan(path: "\(path)/\(shard.file)") }
+            texts.formUnion(scan.texts)
         }
         return texts
     }
@@ -89,7 +92,7 @@ package final class DemonstrationDataset: Sendable {
             $0.recordCount > 0 || FileManager.default.fileExists(atPath: "\(path)/\($0.file)")
         }
         let files = try listed.map { (shard) throws(DataError) in
-            try RandomAccessFile(path: "\(path)/\(shard.file)")
+            try reading { () throws(FileError) in try RandomAccessFile(path: "\(path)/\(shard.file)") }
         }
         let indexed = parallelMap(count: files.count) { index(files[$0], shard: $0, parser: parser) }
         var episodes: [Episode] = []
@@ -110,7 +113,8 @@ package final class DemonstrationDataset: Sendable {
     ) -> Result<[Episode], DataError> {
         Result { () throws(DataError) in
             var episodes: [Episode] = []
-            _ = try TFRecordFile(file: file).forEachRecord { (record, offset, payload) throws(DataError) in
+            var records = TFRecordFile(file: file).reader()
+            while let (record, offset, payload) = try reading({ () throws(FileError) in try records.next() }) {
                 episodes.append(
                     try parser.episode(payload, offset: offset, shard: shard, record: record, file: file.path))
             }
@@ -161,7 +165,7 @@ package final class DemonstrationDataset: Sendable {
         let range = episodes[episode].frames[camera][step]
         guard range.length > 0 else { return nil }
         let file = shards[episodes[episode].shard]
-        let encoded = try file.bytes(at: range.offset, count: range.length)
+        let encoded = try reading { () throws(FileError) in try file.bytes(at: range.offset, count: range.length) }
         do throws(DataError) { return try RGBImage(decoding: encoded) } catch {
             throw DataError(
                 "\(file.path): record \(episodes[episode].record), step \(step), camera '\(cameras[camera].name)' "

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// Turns one record into an ``Episode``: checks the features that training uses, whatever else the record holds.
 struct EpisodeParser: Sendable {
     private enum Key {

@@ -1,4 +1,5 @@
 import ArgumentParser
+internal import Formats
 import Foundation
 import Models
 import Training

@@ -1,7 +1,7 @@
 import ArgumentParser
+internal import Formats
 import Foundation
 import Glibc
-import Models
 import PluginRuntime
 import Training
 

@@ -1,3 +1,4 @@
+package import Formats
 package import Foundation
 
 /// Writes a vision-language model put together from pretrained parts: given tensors where there are some, fresh ones for
@@ -6,9 +7,9 @@ package enum AssembledModel {
     /// A tensor by its released name, made when it is written.
     package struct Part {
         package var shape: [Int]
-        package var make: () throws(FileError) -> [Float]
+        package var make: SafetensorsWriter.Tensor.Make
 
-        package init(shape: [Int], make: @escaping () throws(FileError) -> [Float]) {
+        package init(shape: [Int], make: @escaping SafetensorsWriter.Tensor.Make) {
             self.shape = shape
             self.make = make
         }

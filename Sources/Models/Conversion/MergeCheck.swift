@@ -1,3 +1,4 @@
+internal import Formats
 internal import Tensors
 
 /// Compares merged weights with what they should be: the definition of LoRA in float64, from the files as they are, and the model

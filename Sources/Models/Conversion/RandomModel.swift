@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 
 /// Writes a model folder of an architecture with fresh random weights: every tensor of the released layout.

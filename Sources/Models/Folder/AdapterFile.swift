@@ -1,4 +1,4 @@
-internal import Formats
+package import Formats
 internal import Foundation
 
 /// A low-rank adapter in PEFT's layout: `adapter_config.json` beside `adapter_model.safetensors`.

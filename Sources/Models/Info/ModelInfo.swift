@@ -1,3 +1,5 @@
+internal import Formats
+
 /// What a model folder holds, compared with what its configuration calls for.
 package struct ModelInfo: Sendable, Codable {
     package struct Part: Sendable, Codable {

@@ -1,4 +1,5 @@
 internal import Dispatch
+internal import Formats
 internal import Foundation
 package import Models
 package import PluginRuntime

@@ -1,5 +1,5 @@
+internal import Formats
 internal import Foundation
-internal import Models
 
 /// The byte-level BPE of a GGUF file as a Hugging Face `tokenizer.json`.
 struct GGUFTokenizer {

@@ -1,5 +1,5 @@
+package import Formats
 import Foundation
-package import Models
 
 /// The checkpoints of a run: one folder per saved step, `step-000200`, each complete or not there at all.
 ///

@@ -1,5 +1,5 @@
+package import Formats
 import Foundation
-package import Models
 
 /// The run's `metrics.jsonl`: one JSON object per optimizer step.
 ///

@@ -1,6 +1,6 @@
+package import Formats
 import Foundation
 import Kernels
-package import Models
 
 /// Writes scalars as a TensorBoard event file (`events.out.tfevents.*`), without TensorFlow.
 ///

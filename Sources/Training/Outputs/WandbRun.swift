@@ -1,5 +1,5 @@
+internal import Formats
 import Foundation
-import Models
 
 /// Writes a run's metrics as an offline run of Weights & Biases: what `wandb sync` uploads.
 ///

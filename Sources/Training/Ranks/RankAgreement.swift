@@ -1,6 +1,9 @@
 internal import Collectives
+internal import Formats
 internal import Foundation
+internal import Models
 internal import PluginRuntime
+internal import Tensors
 
 extension RunParts {
     /// Refuses ranks that would compute something else than the others: another craft, other plugins, model, data or settings,
@@ -12,7 +15,8 @@ extension RunParts {
             ("weights of the model", modelHash),
         ]
         for plugin in composition.plugins {
-            facts.append(("file of plugin \(plugin.name)", try FileHash.sha256(plugin.library.path)))
+            let hashes = [plugin.sha256] + plugin.libraries.values.sorted()
+            facts.append(("file of plugin \(plugin.id)", hashes.joined(separator: " ")))
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys

@@ -1,6 +1,5 @@
-internal import Data
+internal import Formats
 internal import Foundation
-internal import Models
 
 /// What plugins get back from a checkpoint, `plugins.safetensors`: bytes under `state.<instance>` and `previous_values`.
 struct PluginStates {

@@ -1,6 +1,7 @@
 internal import CCrypto
 internal import Collectives
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import PluginRuntime

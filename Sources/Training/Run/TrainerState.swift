@@ -1,6 +1,5 @@
-internal import Data
+internal import Formats
 internal import Foundation
-internal import Models
 internal import Tensors
 
 /// What a checkpoint holds besides the model's tensors and the optimizer's moments: `trainer_state.json`.

@@ -1,4 +1,4 @@
-internal import Models
+internal import Formats
 internal import PluginRuntime
 
 /// Values by sample from a safetensors file: `ids` i64 [N] and `values` [N, ...], a row for each sample.

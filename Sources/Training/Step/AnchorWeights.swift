@@ -1,3 +1,4 @@
+package import Formats
 internal import Kernels
 package import Models
 package import Tensors

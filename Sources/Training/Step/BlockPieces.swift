@@ -60,13 +60,12 @@ struct BlockPieces {
                 for index in range { body(own[index], start + index * width) }
             }
             let own = UnsafeBufferPointer(start: start, count: own.count * width)
-            guard let owners else { return total(of: own, width) }
-            return try owners.join(own, width: width).withUnsafeBufferPointer { total(of: $0, width) }
+            return total(of: try owners?.join(own, width: width) ?? Array(own), width)
         }
     }
 
     /// - Parameter partial: `width` numbers for each piece.
-    private func total(of partial: UnsafeBufferPointer<Double>, _ width: Int) -> [Double] {
+    private func total(of partial: [Double], _ width: Int) -> [Double] {
         var sums = [Double](repeating: 0, count: blocks * width)
         for (index, piece) in pieces.enumerated() {
             for entry in 0..<width { sums[piece.block * width + entry] += partial[index * width + entry] }

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 
 /// Writes a model whose weights are a blend of others': between a base and its fine-tuned forms, or a mean of several.

@@ -1,18 +1,17 @@
-internal import Formats
 internal import Foundation
 
 /// Reads a JSON file, in Python's sense: NaN and infinities are numbers.
 ///
 /// - Parameter failure: what the message says of a file that does not fit, such as "is not a features.json".
 /// - Throws: an error that names the file, and where in it the fault is.
-func decodeJSON<Value: Decodable>(
+package func decodeJSON<Value: Decodable>(
     _ type: Value.Type, contentsOf path: String, or failure: String
-) throws(DataError) -> Value {
+) throws(FileError) -> Value {
     let bytes = try RandomAccessFile.contents(of: path)
     do {
         return try PythonJSON.decoder().decode(type, from: PythonJSON.conforming(Data(bytes)))
     } catch {
-        throw DataError("\(path): \(failure): \(jsonReason(error, in: bytes)).")
+        throw FileError(path: path, "\(failure): \(jsonReason(error, in: bytes))")
     }
 }
 

@@ -20,7 +20,7 @@ package struct ONNXFile {
     package private(set) var initialisers: [String: Initialiser] = [:]
     private let bytes: [UInt8]
 
-    package init(path: String) throws(DataError) {
+    package init(path: String) throws(FileError) {
         self.path = path
         let bytes = try RandomAccessFile.contents(of: path)
         self.bytes = bytes
@@ -42,18 +42,19 @@ package struct ONNXFile {
             } catch { return error }
         }
         if let problem {
-            throw DataError("\(path): is not an ONNX model: \(problem.problem), at byte \(problem.offset).")
+            throw FileError(path: path, "is not an ONNX model: \(problem.problem), at byte \(problem.offset)")
         }
-        guard !initialisers.isEmpty else { throw DataError("\(path): is not an ONNX model: it has no initialisers.") }
+        guard !initialisers.isEmpty else { throw FileError(path: path, "is not an ONNX model: it has no initialisers") }
         (self.nodes, self.initialisers) = (nodes, initialisers)
     }
 
     /// The values of an initialiser, row major.
-    package func floats(_ name: String) throws(DataError) -> [Float] {
-        guard let tensor = initialisers[name] else { throw DataError("\(path): has no initialiser '\(name)'.") }
+    package func floats(_ name: String) throws(FileError) -> [Float] {
+        guard let tensor = initialisers[name] else { throw FileError(path: path, "has no initialiser '\(name)'") }
         guard tensor.isFloat, let data = tensor.data, data.count == 4 * tensor.count else {
-            throw DataError(
-                "\(path): initialiser '\(name)' of shape \(tensor.shape): expected float32 values stored in the file.")
+            throw FileError(
+                path: path, "initialiser '\(name)' of shape \(tensor.shape): expected float32 values stored in the file"
+            )
         }
         return bytes.withUnsafeBytes { buffer in
             (0..<tensor.count).map {

@@ -1,4 +1,3 @@
-internal import Formats
 internal import Foundation
 
 /// The tensors of a model in one safetensors file, or in several with an index that says which holds what.

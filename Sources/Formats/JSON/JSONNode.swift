@@ -1,26 +1,26 @@
 /// A value of a JSON file together with the place it was found at, for messages.
-struct JSONNode {
-    let file: String
+package struct JSONNode {
+    package let file: String
     /// The keys that lead here: "model.merges[3]"; empty for the document.
-    let place: String
-    let tree: JSONTree
+    package let place: String
+    package let tree: JSONTree
 
-    init(contentsOf path: String, kind: String) throws(DataError) {
+    package init(contentsOf path: String, kind: String) throws(FileError) {
         let bytes = try RandomAccessFile.contents(of: path)
         do throws(JSONTree.Failure) {
             self.init(file: path, place: "", tree: try JSONTree(parsing: bytes))
         } catch {
-            throw DataError("\(path): is not JSON, as a \(kind) must be: \(error.description).")
+            throw FileError(path: path, "is not JSON, as a \(kind) must be: \(error.description)")
         }
-        guard case .object = tree else { throw DataError("\(path): expected a JSON object, as a \(kind) holds.") }
+        guard case .object = tree else { throw FileError(path: path, "expected a JSON object, as a \(kind) holds") }
     }
 
-    init(file: String, place: String, tree: JSONTree) {
+    package init(file: String, place: String, tree: JSONTree) {
         (self.file, self.place, self.tree) = (file, place, tree)
     }
 
-    func failure(_ what: String) -> DataError {
-        DataError(place.isEmpty ? "\(file): \(what)." : "\(file): \(place): \(what).")
+    package func failure(_ what: String) -> FileError {
+        FileError(path: file, place.isEmpty ? what : "\(place): \(what)")
     }
 
     private func at(_ key: String, _ tree: JSONTree) -> JSONNode {
@@ -28,45 +28,45 @@ struct JSONNode {
     }
 
     /// Nil where the key is missing or null. A key listed twice counts as its last value.
-    func member(_ key: String) -> JSONNode? {
+    package func member(_ key: String) -> JSONNode? {
         guard case .object(let members) = tree, let found = members.last(where: { $0.key.elementsEqual(key.utf8) })
         else { return nil }
         if case .null = found.value { return nil }
         return at(key, found.value)
     }
 
-    func required(_ key: String) throws(DataError) -> JSONNode {
+    package func required(_ key: String) throws(FileError) -> JSONNode {
         guard let node = member(key) else { throw failure("has no \"\(key)\"") }
         return node
     }
 
-    func bytes() throws(DataError) -> [UInt8] {
+    package func bytes() throws(FileError) -> [UInt8] {
         guard case .string(let text) = tree else { throw failure("expected a string") }
         return text
     }
 
-    func string() throws(DataError) -> String { String(decoding: try bytes(), as: UTF8.self) }
+    package func string() throws(FileError) -> String { String(decoding: try bytes(), as: UTF8.self) }
 
-    func scalars() throws(DataError) -> [Unicode.Scalar] { Array(try string().unicodeScalars) }
+    package func scalars() throws(FileError) -> [Unicode.Scalar] { Array(try string().unicodeScalars) }
 
     /// A string of exactly one character.
-    func scalar() throws(DataError) -> Unicode.Scalar {
+    package func scalar() throws(FileError) -> Unicode.Scalar {
         let text = try scalars()
         guard text.count == 1 else { throw failure("expected one character, found \(text.count)") }
         return text[0]
     }
 
-    func bool() throws(DataError) -> Bool {
+    package func bool() throws(FileError) -> Bool {
         guard case .bool(let value) = tree else { throw failure("expected true or false") }
         return value
     }
 
-    func flag(_ key: String, default value: Bool = false) throws(DataError) -> Bool {
+    package func flag(_ key: String, default value: Bool = false) throws(FileError) -> Bool {
         try member(key)?.bool() ?? value
     }
 
     /// A whole number from 0 to `maximum`.
-    func integer(atMost maximum: Int) throws(DataError) -> Int {
+    package func integer(atMost maximum: Int) throws(FileError) -> Int {
         guard case .number(let value) = tree else { throw failure("expected a number") }
         guard value >= 0, value <= Double(maximum), value == value.rounded() else {
             throw failure("is \(Self.text(value)), expected a whole number from 0 to \(maximum)")
@@ -74,16 +74,16 @@ struct JSONNode {
         return Int(value)
     }
 
-    static func text(_ value: Double) -> String {
+    package static func text(_ value: Double) -> String {
         abs(value) < 1e15 && value == value.rounded() ? String(Int(value)) : String(value)
     }
 
-    func elements() throws(DataError) -> [JSONNode] {
+    package func elements() throws(FileError) -> [JSONNode] {
         guard case .array(let items) = tree else { throw failure("expected a list") }
         return items.enumerated().map { JSONNode(file: file, place: "\(place)[\($0)]", tree: $1) }
     }
 
-    func members() throws(DataError) -> [(key: [UInt8], value: JSONTree)] {
+    package func members() throws(FileError) -> [(key: [UInt8], value: JSONTree)] {
         guard case .object(let members) = tree else { throw failure("expected an object") }
         return members
     }

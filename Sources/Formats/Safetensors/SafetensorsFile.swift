@@ -110,7 +110,7 @@ package final class SafetensorsFile: Sendable {
     }
 
     /// Converts some of the elements of a floating-point tensor to float32 and stores them at `destination`.
-    func copyFloats(
+    package func copyFloats(
         _ entry: Entry, _ range: Range<Int>, into destination: UnsafeMutablePointer<Float>
     ) throws(FileError) {
         try checkFloating(entry)
@@ -138,7 +138,7 @@ package final class SafetensorsFile: Sendable {
     }
 
     /// Gives the pages of a large tensor back to the system: they are read again when they are touched again.
-    func release(_ entry: Entry) {
+    package func release(_ entry: Entry) {
         let page = 4096
         guard entry.byteRange.count > 16 * page, let base = mapping.baseAddress else { return }
         let start = (Int(bitPattern: base) + entry.byteRange.lowerBound + page - 1) & ~(page - 1)
@@ -157,7 +157,7 @@ package final class SafetensorsFile: Sendable {
     }
 
     /// Where a tensor's bytes are mapped, valid while the file object lives.
-    func mappedBytes(_ entry: Entry) -> UnsafeRawPointer? { pointer(to: entry) }
+    package func mappedBytes(_ entry: Entry) -> UnsafeRawPointer? { pointer(to: entry) }
 
     // MARK: - Integers
 

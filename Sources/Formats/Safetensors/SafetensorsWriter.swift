@@ -8,12 +8,15 @@ import Kernels
 package enum SafetensorsWriter {
     /// One tensor to write: a name, a shape, the type it gets in the file, and where its elements are.
     package struct Tensor {
+        /// Row-major float32 elements, made when their turn comes.
+        package typealias Make = () throws(FileError) -> [Float]
+
         enum Source {
             case floats([Float])
             case floatMemory(UnsafePointer<Float>)
             case integers([Int64])
             case bytes([UInt8])
-            case deferred(() throws(FileError) -> [Float])
+            case deferred(Make)
             case pieces((Range<Int>, UnsafeMutablePointer<Float>) throws(FileError) -> Void)
             case stored(SafetensorsFile, SafetensorsFile.Entry)
         }
@@ -56,7 +59,7 @@ package enum SafetensorsWriter {
 
         /// Row-major float32 elements that are made when their turn to be written comes, and dropped after.
         package init(
-            _ name: String, shape: [Int], as storage: FloatStorage, make: @escaping () throws(FileError) -> [Float]
+            _ name: String, shape: [Int], as storage: FloatStorage, make: @escaping Make
         ) {
             (self.name, self.shape, dtype, source) = (name, shape, storage.dtype, .deferred(make))
         }
@@ -64,7 +67,7 @@ package enum SafetensorsWriter {
         /// Row-major float32 elements that are made a piece at a time, first to last, when their turn to be written comes.
         ///
         /// - Parameter fill: stores the elements of a range at a pointer.
-        init(
+        package init(
             _ name: String, shape: [Int], as storage: FloatStorage,
             fill: @escaping (Range<Int>, UnsafeMutablePointer<Float>) throws(FileError) -> Void
         ) {
@@ -87,7 +90,7 @@ package enum SafetensorsWriter {
         }
 
         /// Bytes the tensor takes in the file.
-        var byteCount: Int {
+        package var byteCount: Int {
             if case .stored(_, let entry) = source { return entry.byteRange.count }
             return shape.reduce(dtype.size ?? 0, *)
         }

@@ -5,7 +5,7 @@ extension SafetensorsWriter {
     /// transformers reads.
     ///
     /// - `shardBytes`: largest size of a shard's data; a tensor larger than that has a shard of its own.
-    static func writeModel(
+    package static func writeModel(
         _ tensors: [Tensor], to folder: String, shardBytes: Int, stem: String = "model"
     ) throws {
         let metadata = ["format": "pt"]

@@ -4,8 +4,8 @@
 ///     Feature { oneof { BytesList bytes_list = 1; FloatList float_list = 2; Int64List int64_list = 3 } }
 ///
 /// Lists may be packed or not. Bytes are given as ranges of the buffer, so that nothing large is copied.
-struct TFExample {
-    enum Feature: Equatable {
+package struct TFExample {
+    package enum Feature: Equatable {
         case bytes([Range<Int>])
         case floats([Float])
         case integers([Int64])
@@ -13,7 +13,7 @@ struct TFExample {
         case empty
 
         /// Its protobuf name, for messages.
-        var kind: String {
+        package var kind: String {
             switch self {
             case .bytes: "bytes_list"
             case .floats: "float_list"
@@ -23,10 +23,10 @@ struct TFExample {
         }
     }
 
-    private(set) var features: [String: Feature] = [:]
+    package private(set) var features: [String: Feature] = [:]
 
     /// Parses `bytes`; features not in `wanted` are stepped over.
-    init(_ bytes: UnsafeRawBufferPointer, wanted: Set<String>) throws(ProtobufCursor.Malformed) {
+    package init(_ bytes: UnsafeRawBufferPointer, wanted: Set<String>) throws(ProtobufCursor.Malformed) {
         var example = ProtobufCursor(bytes)
         while let field = try example.field() {
             guard field.number == 1, field.type == .delimited else {

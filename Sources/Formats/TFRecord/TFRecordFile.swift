@@ -5,36 +5,45 @@ import Kernels
 ///
 /// Each record is: length (u64, little endian), masked CRC-32C of those 8 bytes, payload, masked CRC-32C of the payload;
 /// mask(c) = rotate_right(c, 15) + 0xa282ead8.
-struct TFRecordFile {
+package struct TFRecordFile {
     private static let headerSize = 12
     private static let footerSize = 4
 
-    let file: RandomAccessFile
+    package let file: RandomAccessFile
 
-    /// Calls `body` with each record's index, the payload's offset in the file, and the payload (valid during the call).
-    ///
-    /// - Returns: the number of records.
-    func forEachRecord(
-        _ body: (_ index: Int, _ offset: Int, _ payload: UnsafeRawBufferPointer) throws(DataError) -> Void
-    ) throws(DataError) -> Int {
-        var index = 0
-        var offset = 0
-        let buffer = Buffer()
-        while offset < file.size {
-            let length = try payloadLength(record: index, at: offset)
-            let start = offset + Self.headerSize
-            try body(index, start, try payload(record: index, at: start, length: length, into: buffer))
-            offset = start + length + Self.footerSize
-            index += 1
+    package init(file: RandomAccessFile) { self.file = file }
+
+    /// The records from the first to the last.
+    package struct Reader {
+        private let records: TFRecordFile
+        private let buffer = Buffer()
+        private var index = 0
+        private var offset = 0
+
+        fileprivate init(_ records: TFRecordFile) { self.records = records }
+
+        /// The next record's index, its payload's offset in the file, and the payload, which is valid until the next call;
+        /// nil at the end of the file.
+        package mutating func next() throws(FileError) -> (index: Int, offset: Int, payload: UnsafeRawBufferPointer)? {
+            guard offset < records.file.size else { return nil }
+            let length = try records.payloadLength(record: index, at: offset)
+            let start = offset + TFRecordFile.headerSize
+            let payload = try records.payload(record: index, at: start, length: length, into: buffer)
+            defer {
+                offset = start + length + TFRecordFile.footerSize
+                index += 1
+            }
+            return (index, start, payload)
         }
-        return index
     }
 
-    /// As ``forEachRecord(_:)``, but goes on after damage: a record whose checksum is wrong is reported and counted, and
+    package func reader() -> Reader { Reader(self) }
+
+    /// As ``Reader``, but goes on after damage: a record whose checksum is wrong is reported and counted, and
     /// where the framing is lost the next readable record is looked for.
     ///
     /// - Returns: the number of records, damaged ones included.
-    func survey(
+    package func survey(
         _ body: (_ index: Int, _ offset: Int, _ payload: UnsafeRawBufferPointer) -> Void,
         damage: (_ index: Int, _ offset: Int, _ problem: String) -> Void
     ) -> Int {
@@ -44,13 +53,13 @@ struct TFRecordFile {
         while offset < file.size {
             let start = offset + Self.headerSize
             var length: Int?
-            do throws(DataError) {
+            do throws(FileError) {
                 let found = try payloadLength(record: index, at: offset)
                 length = found
                 body(index, start, try payload(record: index, at: start, length: found, into: buffer))
                 offset = start + found + Self.footerSize
             } catch {
-                damage(index, offset, error.description)
+                damage(index, offset, "\(error).")
                 let end = length.map { start + $0 + Self.footerSize }
                 if let end, end == file.size || (try? payloadLength(record: index + 1, at: end)) != nil {
                     offset = end
@@ -126,31 +135,34 @@ struct TFRecordFile {
     /// Reads and checks a record's payload; it is valid until the next call with the same buffer.
     private func payload(
         record index: Int, at start: Int, length: Int, into storage: Buffer
-    ) throws(DataError) -> UnsafeRawBufferPointer {
+    ) throws(FileError) -> UnsafeRawBufferPointer {
         guard let buffer = storage.first(length + Self.footerSize) else {
-            throw DataError(
-                "\(file.path): there is no memory for record \(index), of \(length) bytes. Write the data set with shorter "
-                    + "episodes.")
+            throw FileError(
+                path: file.path,
+                "there is no memory for record \(index), of \(length) bytes. Write the data set with shorter "
+                    + "episodes")
         }
         try file.read(at: start, into: buffer)
         let payload = UnsafeRawBufferPointer(rebasing: buffer[..<length])
         let stored = UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: length, as: UInt32.self))
         guard maskedCRC32C(payload) == stored else {
-            throw DataError(
-                "\(file.path): record \(index) (payload of \(length) bytes at offset \(start)) is damaged: its "
-                    + "checksum is \(hex(maskedCRC32C(payload))), expected \(hex(stored)). Download or copy this file again."
+            throw FileError(
+                path: file.path,
+                "record \(index) (payload of \(length) bytes at offset \(start)) is damaged: its "
+                    + "checksum is \(hex(maskedCRC32C(payload))), expected \(hex(stored)). Download or copy this file again"
             )
         }
         return payload
     }
 
     /// Reads and checks a record's header; the length it returns fits in the rest of the file.
-    private func payloadLength(record index: Int, at offset: Int) throws(DataError) -> Int {
+    private func payloadLength(record index: Int, at offset: Int) throws(FileError) -> Int {
         let rest = file.size - offset
         guard rest >= Self.headerSize else {
-            throw DataError(
-                "\(file.path): ends inside the header of record \(index) at offset \(offset): expected "
-                    + "\(Self.headerSize) bytes, found \(rest). The file is truncated; download or copy it again.")
+            throw FileError(
+                path: file.path,
+                "ends inside the header of record \(index) at offset \(offset): expected "
+                    + "\(Self.headerSize) bytes, found \(rest). The file is truncated; download or copy it again")
         }
         let header = try file.bytes(at: offset, count: Self.headerSize)
         let (length, stored, computed) = header.withUnsafeBytes { bytes in
@@ -164,20 +176,23 @@ struct TFRecordFile {
             if offset == 0, let start = try? file.bytes(at: 0, count: min(23, file.size)),
                 start.starts(with: "version https://git-lfs".utf8)
             {
-                throw DataError(
-                    "\(file.path): is a pointer of Git LFS, not the file itself. Get it with git lfs pull, or with hf download."
+                throw FileError(
+                    path: file.path,
+                    "is a pointer of Git LFS, not the file itself. Get it with git lfs pull, or with hf download"
                 )
             }
-            throw DataError(
-                "\(file.path): the length of record \(index) at offset \(offset) is damaged: its checksum is "
+            throw FileError(
+                path: file.path,
+                "the length of record \(index) at offset \(offset) is damaged: its checksum is "
                     + "\(hex(computed)), expected \(hex(stored)). The file is not a TFRecord file (compressed ones "
-                    + "are not supported) or it is corrupt; download or copy it again.")
+                    + "are not supported) or it is corrupt; download or copy it again")
         }
         guard length <= UInt64(rest), Int(length) <= rest - Self.headerSize - Self.footerSize else {
-            throw DataError(
-                "\(file.path): record \(index) at offset \(offset) needs \(length) payload bytes, but only "
+            throw FileError(
+                path: file.path,
+                "record \(index) at offset \(offset) needs \(length) payload bytes, but only "
                     + "\(max(0, rest - Self.headerSize - Self.footerSize)) are left. "
-                    + "The file is truncated; download or copy it again.")
+                    + "The file is truncated; download or copy it again")
         }
         return Int(length)
     }

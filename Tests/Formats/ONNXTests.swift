@@ -1,4 +1,4 @@
-import Data
+import Formats
 import Foundation
 import TestSupport
 import Testing
@@ -32,7 +32,7 @@ import Testing
         #expect(file.initialisers["w"]?.shape == [2, 3])
         #expect(try file.floats("w") == [1, -2.5, 3, 4, 5, 6])
         #expect(file.nodes.first?.name == "/layer/MatMul" && file.nodes.first?.inputs == ["x", "w"])
-        #expect(throws: DataError.self) { try file.floats("v") }
+        #expect(throws: FileError.self) { try file.floats("v") }
     }
 
     @Test func badFiles() throws {
@@ -41,7 +41,7 @@ import Testing
         let good = Self.model()
         for count in 0..<good.count {
             try Foundation.Data(good.prefix(count)).write(to: URL(fileURLWithPath: path))
-            let error = #expect(throws: DataError.self) { try ONNXFile(path: path) }
+            let error = #expect(throws: FileError.self) { try ONNXFile(path: path) }
             #expect(error?.description.contains(path) == true)
         }
     }

@@ -2,7 +2,7 @@
 ///
 /// Foundation's decoders put object members into a `Dictionary` of `String`, which takes canonically equivalent keys
 /// ("é" and "e" with a combining accent) for one and so would lose entries of a vocabulary.
-enum JSONTree: Sendable {
+package enum JSONTree: Sendable {
     case null
     case bool(Bool)
     case number(Double)
@@ -11,11 +11,11 @@ enum JSONTree: Sendable {
     case object([(key: [UInt8], value: JSONTree)])
 
     /// What is wrong, and where: "expected ':' at byte 17".
-    struct Failure: Error {
-        var description: String
+    package struct Failure: Error {
+        package var description: String
     }
 
-    init(parsing bytes: [UInt8]) throws(Failure) {
+    package init(parsing bytes: [UInt8]) throws(Failure) {
         var start = 0
         if bytes.starts(with: [0xef, 0xbb, 0xbf]) { start = 3 }  // byte order mark
         guard String(validating: bytes, as: UTF8.self) != nil else { throw Failure(description: "it is not UTF-8") }

@@ -1,12 +1,12 @@
 /// Walks the fields of one protobuf message inside a buffer. Never reads outside of it, whatever the bytes are.
-struct ProtobufCursor {
+package struct ProtobufCursor {
     /// Malformed wire data, `offset` bytes into the buffer.
-    struct Malformed: Error {
-        var offset: Int
-        var problem: String
+    package struct Malformed: Error {
+        package let offset: Int
+        package let problem: String
     }
 
-    enum WireType: UInt8 {
+    package enum WireType: UInt8 {
         case varint = 0
         case fixed64 = 1
         case delimited = 2
@@ -14,25 +14,25 @@ struct ProtobufCursor {
     }
 
     private let bytes: UnsafeRawBufferPointer
-    private(set) var position: Int
+    package private(set) var position: Int
     private let end: Int
 
-    init(_ bytes: UnsafeRawBufferPointer) {
+    package init(_ bytes: UnsafeRawBufferPointer) {
         self.init(bytes, 0..<bytes.count)
     }
 
     /// - Precondition: `range` lies within `bytes`; ranges from ``delimited()`` on the same buffer do.
-    init(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>) {
+    package init(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>) {
         precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count)
         self.bytes = bytes
         position = range.lowerBound
         end = range.upperBound
     }
 
-    var isAtEnd: Bool { position == end }
+    package var isAtEnd: Bool { position == end }
 
     /// The next field's number and wire type; nil at the end of the message.
-    mutating func field() throws(Malformed) -> (number: UInt64, type: WireType)? {
+    package mutating func field() throws(Malformed) -> (number: UInt64, type: WireType)? {
         if isAtEnd { return nil }
         let start = position
         let tag = try varint()
@@ -43,7 +43,7 @@ struct ProtobufCursor {
         return (tag >> 3, type)
     }
 
-    mutating func varint() throws(Malformed) -> UInt64 {
+    package mutating func varint() throws(Malformed) -> UInt64 {
         var value: UInt64 = 0
         var shift: UInt64 = 0
         let start = position
@@ -60,7 +60,7 @@ struct ProtobufCursor {
     }
 
     /// The byte range of a length-delimited field, which this steps over.
-    mutating func delimited() throws(Malformed) -> Range<Int> {
+    package mutating func delimited() throws(Malformed) -> Range<Int> {
         let start = position
         let length = try varint()
         guard length <= UInt64(end - position) else {
@@ -72,7 +72,7 @@ struct ProtobufCursor {
         return range
     }
 
-    mutating func fixed32() throws(Malformed) -> UInt32 {
+    package mutating func fixed32() throws(Malformed) -> UInt32 {
         guard end - position >= 4 else {
             throw Malformed(offset: position, problem: "a 4-byte value runs past the end of its message")
         }
@@ -80,7 +80,7 @@ struct ProtobufCursor {
         return UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt32.self))
     }
 
-    mutating func skip(_ type: WireType) throws(Malformed) {
+    package mutating func skip(_ type: WireType) throws(Malformed) {
         switch type {
         case .varint: _ = try varint()
         case .delimited: _ = try delimited()

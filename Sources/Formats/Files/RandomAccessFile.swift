@@ -1,23 +1,23 @@
 import Foundation
 
 /// A read-only file that any number of threads read by position (`pread`), open for as long as the value lives.
-final class RandomAccessFile: Sendable {
-    let path: String
+package final class RandomAccessFile: Sendable {
+    package let path: String
     /// Size in bytes when the file was opened.
-    let size: Int
+    package let size: Int
     private let descriptor: Int32
 
-    init(path: String) throws(DataError) {
+    package init(path: String) throws(FileError) {
         self.path = path
         // Opening a pipe would otherwise wait for a writer, before anything could be said about it.
         descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
-            throw DataError("\(path): cannot be opened: \(String(cString: strerror(errno))).")
+            throw FileError(path: path, couldNot: "open the file", code: errno)
         }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
-            throw DataError("\(path): is not a regular file.")
+            throw FileError(path: path, "is not a regular file")
         }
         size = Int(status.st_size)
     }
@@ -25,7 +25,7 @@ final class RandomAccessFile: Sendable {
     deinit { close(descriptor) }
 
     /// Fills `buffer` with the bytes from `offset`; a file too short to do so is an error.
-    func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(DataError) {
+    package func read(at offset: Int, into buffer: UnsafeMutableRawBufferPointer) throws(FileError) {
         var done = 0
         while done < buffer.count {
             // One call may move at most 2^31 - 4096 bytes on Linux, so large records take several.
@@ -36,25 +36,26 @@ final class RandomAccessFile: Sendable {
                 continue
             } else {
                 let reason = count == 0 ? "the file ends there" : String(cString: strerror(errno))
-                throw DataError(
-                    "\(path): reading \(buffer.count) bytes at offset \(offset) failed after \(done): \(reason). "
-                        + "The file changed while in use, or the disk is failing.")
+                throw FileError(
+                    path: path,
+                    "reading \(buffer.count) bytes at offset \(offset) failed after \(done): \(reason). "
+                        + "The file changed while in use, or the disk is failing")
             }
         }
     }
 
-    func bytes(at offset: Int, count: Int) throws(DataError) -> [UInt8] {
+    package func bytes(at offset: Int, count: Int) throws(FileError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
-        var failure: DataError?
+        var failure: FileError?
         bytes.withUnsafeMutableBytes { buffer in
-            do throws(DataError) { try read(at: offset, into: buffer) } catch { failure = error }
+            do throws(FileError) { try read(at: offset, into: buffer) } catch { failure = error }
         }
         if let failure { throw failure }
         return bytes
     }
 
     /// The whole of a small file.
-    static func contents(of path: String) throws(DataError) -> [UInt8] {
+    package static func contents(of path: String) throws(FileError) -> [UInt8] {
         let file = try RandomAccessFile(path: path)
         return try file.bytes(at: 0, count: file.size)
     }
