@@ -127,7 +127,7 @@ let package = Package(
             .target(
                 name: "Serving",
                 dependencies: [
-                    "Training", "Models", "Data", "Tensors",
+                    "Collectives", "Training", "Models", "Data", "Tensors",
                     .product(name: "NIOCore", package: "swift-nio"),
                     .product(name: "NIOPosix", package: "swift-nio"),
                     .product(name: "NIOHTTP1", package: "swift-nio"),

@@ -6,6 +6,8 @@ package protocol Collective: AnyObject {
     /// 0 ..< ``size``; rank 0 prints and writes.
     var rank: Int { get }
     var size: Int { get }
+    /// What the ranks reach each other by, as people call it.
+    var carrier: String { get }
 
     /// Every rank's bytes, by rank.
     ///
@@ -74,6 +76,7 @@ package final class OneRank: Collective {
 
     package var rank: Int { 0 }
     package var size: Int { 1 }
+    package var carrier: String { "nothing" }
     package var usage: WireUsage { WireUsage() }
 
     package func gather(_ bytes: [UInt8], phase: String, patience: Double?) -> [[UInt8]] { [bytes] }

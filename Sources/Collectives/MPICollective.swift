@@ -7,7 +7,7 @@ package final class MPICollective: Collective {
     package let rank: Int
     package let size: Int
     /// The MPI library's name and version.
-    package let library: String
+    package let carrier: String
     private let functions: craft_mpi_functions
 
     static let fileName = "libcraft_mpi.so"
@@ -34,7 +34,7 @@ package final class MPICollective: Collective {
         var (rank, size): (Int32, Int32) = (0, 1)
         let failed = functions.start(Self.stallSeconds, &rank, &size) != 0
         (self.rank, self.size) = (Int(rank), Int(size))
-        library = functions.library().map { String(cString: $0) } ?? ""
+        carrier = functions.library().map { String(cString: $0).prefix { $0 != "," } }.map(String.init) ?? "MPI"
         if failed { throw failure }
     }
 

@@ -25,7 +25,7 @@ package enum MPILibrary {
             throw CollectiveError(
                 .launcher,
                 "the launcher started \(launcher.size) processes (\(launcher.variable)), MPI knows of \(ranks.size): each would "
-                    + "train alone, over the same folder. \(path) is for \(ranks.library.prefix { $0 != "," }); start with that "
+                    + "train alone, over the same folder. \(path) is for \(ranks.carrier); start with that "
                     + "library's own mpirun, or under Slurm with the --mpi that it was built for (srun --mpi=list; Open MPI: "
                     + "pmix, MPICH: pmi2)")
         }

@@ -55,6 +55,7 @@ struct Train: ParsableCommand {
     /// - Parameter saved: called when a checkpoint is saved, with its path and step.
     func run(saved: @escaping (String, Int) throws -> Void) throws {
         let trainer: Trainer
+        let ranks = try RankedProcess.start()
         guard progressEvery.map({ $0 >= 1 }) ?? true else {
             throw TrainingError("--progress-every is \(progressEvery ?? 0); expected at least 1")
         }
@@ -78,9 +79,10 @@ struct Train: ParsableCommand {
                     if let base { settings.model = base }
                 })
         } else {
+            var settings = try options.settings(over: TrainingOptions.trainDefaults)
+            try RankedProcess.divideProcessors(&settings, given: options.threads)
             trainer = try Trainer(
-                settings: try options.settings(over: TrainingOptions.trainDefaults), at: out ?? RunNames.fresh("train"),
-                isFresh: out == nil)
+                settings: settings, at: out ?? RunNames.fresh("train"), isFresh: out == nil, ranks: ranks)
         }
         if profile { trainer.profiledSteps = 3..<13 }
         let summary = try Session.train(trainer, quiet: quiet, progressEvery: progressEvery, saved: saved)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Foundation
 import Training
 
@@ -43,7 +44,7 @@ extension Model {
             guard (threads ?? 1) > 0 else { throw TrainingError("--threads is \(threads ?? 0); expected at least 1") }
             let trace = try ModelTrace(
                 folder: CheckpointFolders.model(in: folder), base: base,
-                threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
+                threads: threads ?? ProcessorMask.count)
             let summary = try trace.write(inputs: inputs, anchor: anchor, multiplier: multiplier, to: out)
             var parts = ["\(out): \(summary.tensors) tensors", String(format: "action loss %.6f", summary.actionLoss)]
             if let loss = summary.retentionLoss { parts.append(String(format: "retention loss %.6f", loss)) }

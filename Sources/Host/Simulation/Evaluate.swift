@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Foundation
 import Training
 
@@ -77,7 +78,7 @@ struct Evaluate: ParsableCommand {
         if let timeout, !(timeout > 0 && timeout <= 86_400) {
             throw TrainingError("--timeout \(timeout): expected a number of seconds above 0, at most 86400")
         }
-        let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
+        let workers = processes ?? ProcessorMask.count
         guard (1...256).contains(workers) else {
             throw TrainingError("--processes \(workers): expected 1 to 256")
         }

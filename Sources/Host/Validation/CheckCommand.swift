@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 internal import Formats
 import Foundation
 import Glibc
@@ -38,7 +39,7 @@ extension Plugins {
         var only: String?
 
         @Option(help: ArgumentHelp("Checks at a time. Default: the processors of the machine.", valueName: "n"))
-        var jobs = ProcessInfo.processInfo.activeProcessorCount
+        var jobs = ProcessorMask.count
 
         @Flag(help: "Run the checks in this process, for a debugger: the first crash ends them.")
         var inProcess = false

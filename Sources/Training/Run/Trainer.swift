@@ -1,3 +1,4 @@
+package import Collectives
 internal import Data
 internal import Foundation
 package import Models
@@ -23,6 +24,8 @@ package final class Trainer {
     package let step: TrainingStep
     package let model: VLAModel
     let source: any BatchSource
+    /// The processes that train together; the first writes, the others attend.
+    package let ranks: any Collective
     private let average: WeightAverage?
     private let folder: ModelFolder
     private let evaluation: Evaluation
@@ -33,10 +36,11 @@ package final class Trainer {
     private let dataChange: String?
     private let dataNotes: [String]
     private let streamNotes: [String]
-    private let metrics: MetricsLog
-    /// Metrics by block; nil when no plugin gives any.
+    /// nil where another rank writes it, as are the next two.
+    private let metrics: MetricsLog?
+    /// Metrics by block; nil also when no plugin gives any.
     private let blockMetrics: MetricsLog?
-    private let board: TensorBoardWriter
+    private let board: TensorBoardWriter?
     /// Steps done.
     package private(set) var stepsDone: Int
     /// Steps of this process to record phases and operations of, counted from its first; nil records none.
@@ -44,15 +48,23 @@ package final class Trainer {
 
     /// Starts a run in a new folder.
     ///
-    /// - Parameter isFresh: whether `path` is a suggestion: where it is taken, a number is put behind it.
-    package convenience init(settings: RunSettings, at path: String, isFresh: Bool = false) throws {
+    /// - Parameters:
+    ///   - isFresh: whether `path` is a suggestion: where it is taken, a number is put behind it.
+    ///   - ranks: the processes that train together; all of them make a trainer.
+    package convenience init(
+        settings: RunSettings, at path: String, isFresh: Bool = false, ranks: any Collective = OneRank()
+    ) throws {
         try settings.check()
         // Everything that can be wrong with the input is found before the folder is made.
-        let parts = try RunParts(settings: settings, resuming: nil)
-        let run = try isFresh ? RunDirectory.createFresh(at: path) : RunDirectory.create(at: path)
-        try settings.write(to: run.configPath)
-        try parts.writeStart(to: run)
-        try self.init(settings: settings, run: run, parts: parts, stepsDone: 0)
+        let parts = try RunParts(settings: settings, resuming: nil, ranks: ranks)
+        try parts.checkEqual(settings, on: ranks)
+        let run = try RunDirectory.shared(by: ranks) {
+            let run = try isFresh ? RunDirectory.createFresh(at: path) : RunDirectory.create(at: path)
+            try settings.write(to: run.configPath)
+            try parts.writeStart(to: run)
+            return run
+        }
+        try self.init(settings: settings, run: run, parts: parts, stepsDone: 0, ranks: ranks)
     }
 
     /// Continues a run from its last checkpoint, or from that of `step`, up to `steps` steps in all.
@@ -65,9 +77,9 @@ package final class Trainer {
     ///   - allowsPluginChanges: whether plugins and their settings may be others than the run began with.
     package convenience init(
         resuming path: String, from step: Int? = nil, steps: Int?, allowsPluginChanges: Bool = false,
-        revise: (inout RunSettings) throws -> Void = { _ in }
+        ranks: any Collective = OneRank(), revise: (inout RunSettings) throws -> Void = { _ in }
     ) throws {
-        let run = try RunDirectory.resume(at: path)
+        let run = try ranks.rank == 0 ? RunDirectory.resume(at: path) : RunDirectory(attending: path)
         let earlier = try RunSettings.read(run.configPath)
         var settings = earlier
         try revise(&settings)
@@ -86,19 +98,26 @@ package final class Trainer {
         }
         let parts = try RunParts(
             settings: settings, resuming: (run, checkpoint), allowsPluginChanges: allowsPluginChanges,
-            dataBefore: earlier.dataChoice)
-        if !parts.pluginChanges.isEmpty { try parts.replacePlan(of: run, from: checkpoint.step) }
-        if earlier.dataChoice != settings.dataChoice {
-            try earlier.write(to: "\(run.path)/config-until-step-\(checkpoint.step).json")
+            dataBefore: earlier.dataChoice, ranks: ranks)
+        // Behind this, every rank has read what the first is about to write anew.
+        try parts.checkEqual(settings, on: ranks)
+        if ranks.rank == 0 {
+            if !parts.pluginChanges.isEmpty { try parts.replacePlan(of: run, from: checkpoint.step) }
+            if earlier.dataChoice != settings.dataChoice {
+                try earlier.write(to: "\(run.path)/config-until-step-\(checkpoint.step).json")
+            }
+            run.markUnfinished()
+            try settings.write(to: run.configPath)
+            try run.checkpoints.setAside(after: checkpoint.step)
         }
-        run.markUnfinished()
-        try settings.write(to: run.configPath)
-        try run.checkpoints.setAside(after: checkpoint.step)
-        try self.init(settings: settings, run: run, parts: parts, stepsDone: checkpoint.step)
+        try self.init(settings: settings, run: run, parts: parts, stepsDone: checkpoint.step, ranks: ranks)
     }
 
-    private init(settings: RunSettings, run: RunDirectory, parts: RunParts, stepsDone: Int) throws {
+    private init(
+        settings: RunSettings, run: RunDirectory, parts: RunParts, stepsDone: Int, ranks: any Collective
+    ) throws {
         self.settings = settings
+        self.ranks = ranks
         self.run = run
         self.stepsDone = stepsDone
         step = parts.step
@@ -113,12 +132,15 @@ package final class Trainer {
         dataNotes = parts.dataNotes
         streamNotes = parts.streamNotes
         evaluationData = parts.evaluationData
-        evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
-        metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
+        evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape, ranks: ranks)
+        let writes = ranks.rank == 0
+        metrics = writes ? try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone) : nil
         blockMetrics =
-            parts.step.session.givesBlockMetrics
+            parts.step.session.givesBlockMetrics && writes
             ? try MetricsLog(path: run.blockMetricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone) : nil
-        board = try TensorBoardWriter(folder: run.tensorboardPath, resumingAt: stepsDone == 0 ? nil : stepsDone + 1)
+        board =
+            writes
+            ? try TensorBoardWriter(folder: run.tensorboardPath, resumingAt: stepsDone == 0 ? nil : stepsDone + 1) : nil
     }
 
     /// What ``profiledSteps`` recorded; written to the run's `profile.json`.
@@ -145,14 +167,14 @@ package final class Trainer {
         // A run that ends before it begins leaves what it would have begun with.
         if stop != nil { try save(report) }
         while stepsDone < settings.steps, stop == nil, !wasStopped {
-            let result = try takeStep(&record, report)
+            let result = try takeStep(&record, shouldStop, report)
             stop = result.stop
             skippedInARow = result.skipped == nil ? 0 : skippedInARow + 1
             let isLast = stepsDone == settings.steps
             if let every = settings.evaluateEvery, stepsDone % every == 0, !isLast, stop == nil {
                 _ = try evaluate("during", shouldStop, report, stop: &stop)
             }
-            wasStopped = shouldStop() && !isLast && stop == nil
+            wasStopped = (ranks.isAlone ? shouldStop() : result.isInterrupted) && !isLast && stop == nil
             let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
             if isDue || isLast || wasStopped || stop != nil {
                 try refuseDiverged(skippedInARow, of: stepsDone - first, last: result)
@@ -165,7 +187,7 @@ package final class Trainer {
         }
         if let stop { report(.note("\(stop)")) }
         step.profile = nil
-        if profiledSteps != nil { try TraceFile.write(profile, to: run.profilePath) }
+        if profiledSteps != nil, ranks.rank == 0 { try TraceFile.write(profile, to: run.profilePath) }
         if !wasStopped {
             if let values = try evaluate("after", shouldStop, report, stop: &stop) {
                 evaluations.merge(values) { _, new in new }
@@ -174,23 +196,25 @@ package final class Trainer {
                 wasStopped = true
             }
         }
-        try metrics.synchronize()
+        try metrics?.synchronize()
         try blockMetrics?.synchronize()
-        try board.synchronize()
-        if !wasStopped { try run.markDone(steps: stepsDone) }
+        try board?.synchronize()
+        if !wasStopped, ranks.rank == 0 { try run.markDone(steps: stepsDone) }
         return record.summary(
             path: run.path, steps: stepsDone, wasStopped: wasStopped, evaluations: evaluations)
     }
 
     /// Takes the next step and logs it.
-    private func takeStep(_ record: inout RunRecord, _ report: (TrainingEvent) -> Void) throws -> StepReport {
+    private func takeStep(
+        _ record: inout RunRecord, _ shouldStop: () -> Bool, _ report: (TrainingEvent) -> Void
+    ) throws -> StepReport {
         if let profiledSteps {
             if stepsDone - record.first == profiledSteps.lowerBound { step.profile = profile }
             if stepsDone - record.first == profiledSteps.upperBound { step.profile = nil }
         }
         let began = DispatchTime.now().uptimeNanoseconds
         let updates = step.optimizer.updates
-        var result = try step.run(step: stepsDone, from: source)
+        var result = try step.run(step: stepsDone, from: source, shouldStop: shouldStop)
         // A step that was skipped moves neither the weights nor their average.
         if let average, step.optimizer.updates > updates {
             let start = DispatchTime.now().uptimeNanoseconds
@@ -219,10 +243,21 @@ package final class Trainer {
         )
     }
 
-    /// Writes a checkpoint of the present state.
+    /// Writes a checkpoint of the present state, on every rank that of the first.
     @discardableResult
     package func save(_ report: (TrainingEvent) -> Void = { _ in }) throws -> CheckpointFolders.Checkpoint {
-        try metrics.synchronize()
+        let moments = try step.collectMoments()
+        let written = ranks.rank == 0 ? try write(moments, report) : nil
+        // Writing may take long, where the disk is slow or the model large.
+        try ranks.barrier(phase: "checkpoint of step \(stepsDone)", patience: 3600)
+        return try written ?? run.checkpoints.checkpoint(atStep: stepsDone)
+    }
+
+    /// - Parameter moments: of the optimizer, of all ranks together.
+    private func write(
+        _ moments: (FloatBuffer, FloatBuffer), _ report: (TrainingEvent) -> Void
+    ) throws -> CheckpointFolders.Checkpoint {
+        try metrics?.synchronize()
         try blockMetrics?.synchronize()
         let session = try step.session.save()
         let optimizer = step.optimizer
@@ -236,7 +271,7 @@ package final class Trainer {
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try saveModel(to: path)
             if let average { try saveModel(to: CheckpointFolders.average(in: path), weights: average.weights) }
-            try MomentFile.write(step.optimizer, of: model.parameters, to: path + "/optimizer.safetensors")
+            try MomentFile.write(moments, of: model.parameters, to: path + "/optimizer.safetensors")
             try plugins.write(to: path)
             try state.write(to: path + "/trainer_state.json")
         }
@@ -254,9 +289,9 @@ package final class Trainer {
 
     private func log(_ result: StepReport) throws {
         let named = MetricNames.logged(result.metrics)
-        try metrics.append(
+        try metrics?.append(
             step: stepsDone, values: named + [(name: "ms", value: result.milliseconds.values.reduce(0, +))])
-        try board.append(step: stepsDone, scalars: named.map { (tag: $0.name, value: $0.value) })
+        try board?.append(step: stepsDone, scalars: named.map { (tag: $0.name, value: $0.value) })
         guard !result.blockMetrics.isEmpty else { return }
         let blocks = step.session.blocks.names
         try blockMetrics?.append(
@@ -292,8 +327,8 @@ package final class Trainer {
             + told.metrics.sorted(by: { $0.key < $1.key })
         {
             let display = MetricNames.display(name)
-            try metrics.append(step: stepsDone, values: [(name: display, value: value)])
-            try board.append(step: stepsDone, scalars: [(tag: display, value: value)])
+            try metrics?.append(step: stepsDone, values: [(name: display, value: value)])
+            try board?.append(step: stepsDone, scalars: [(tag: display, value: value)])
             report(.evaluation(name: name, value: value, step: stepsDone))
         }
         return Dictionary(uniqueKeysWithValues: values.map { ("\(moment).\($0.key)", $0.value) })

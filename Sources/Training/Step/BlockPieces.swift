@@ -53,14 +53,15 @@ struct BlockPieces {
         _ width: Int, _ parallel: Parallel, _ body: (Piece, UnsafeMutablePointer<Double>) -> Void
     ) throws -> [Double] {
         guard width > 0, !pieces.isEmpty else { return [] }
-        return try withUnsafeTemporaryAllocation(of: Double.self, capacity: max(1, own.count * width)) { partial -> [Double] in
+        return try withUnsafeTemporaryAllocation(of: Double.self, capacity: max(1, own.count * width)) {
+            (partial: UnsafeMutableBufferPointer<Double>) throws -> [Double] in
             partial.initialize(repeating: 0)
             guard let start = partial.baseAddress else { return [] }
             parallel.ranges(own.count, grain: 1) { range in
                 for index in range { body(own[index], start + index * width) }
             }
-            let own = UnsafeBufferPointer(start: start, count: own.count * width)
-            return total(of: try owners?.join(own, width: width) ?? Array(own), width)
+            let results = UnsafeBufferPointer(start: start, count: own.count * width)
+            return total(of: try owners?.join(results, width: width) ?? Array(results), width)
         }
     }
 

@@ -30,7 +30,7 @@ package final class TrainingStep {
     let currentWeights: [WeightValues]
     /// Free between steps for passes that record nothing.
     let tape: Tape
-    private let pieces: BlockPieces
+    let pieces: BlockPieces
     let routes: ObjectiveRoutes
     /// What some hook asked for; nil where none did.
     private let fullGradients: FullGradients?
