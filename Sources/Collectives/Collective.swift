@@ -87,7 +87,9 @@ package final class OneRank: Collective {
         _ values: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>?, _ segments: [Segment], phase: String
     ) {
         guard let target else { return }
-        for segment in segments { (target + segment.offset).update(from: values + segment.offset, count: segment.count) }
+        for segment in segments {
+            (target + segment.offset).update(from: values + segment.offset, count: segment.count)
+        }
     }
 
     package func abort(_ code: Int32) {}

@@ -13,7 +13,9 @@ package struct Launcher: Equatable, Sendable {
     /// Nil: this process was started by itself.
     package static func find(in environment: [String: String]) -> Launcher? {
         for name in variables {
-            if let size = environment[name].flatMap({ Int($0) }), size >= 1 { return Launcher(variable: name, size: size) }
+            if let size = environment[name].flatMap({ Int($0) }), size >= 1 {
+                return Launcher(variable: name, size: size)
+            }
         }
         return nil
     }

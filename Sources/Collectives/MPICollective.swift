@@ -22,7 +22,8 @@ package final class MPICollective: Collective {
         guard let handle = dlopen(path, RTLD_NOW | RTLD_GLOBAL), let symbol = dlsym(handle, "craft_mpi") else {
             let reason = dlerror().map { String(cString: $0) } ?? "it is not craft's"
             throw CollectiveError(
-                .badLibrary, "\(path): cannot be used (\(reason)). Build it against the MPI library of the launcher: "
+                .badLibrary,
+                "\(path): cannot be used (\(reason)). Build it against the MPI library of the launcher: "
                     + MPILibrary.buildCommand)
         }
         typealias Table = @convention(c) () -> UnsafePointer<craft_mpi_functions>?
@@ -38,14 +39,18 @@ package final class MPICollective: Collective {
         if failed { throw failure }
     }
 
-    private var failure: CollectiveError { CollectiveError(.failed, functions.error().map { String(cString: $0) } ?? "MPI failed") }
+    private var failure: CollectiveError {
+        CollectiveError(.failed, functions.error().map { String(cString: $0) } ?? "MPI failed")
+    }
 
     package func gather(
         _ bytes: [UInt8], phase: String, patience: Double?
     ) throws(CollectiveError) -> [[UInt8]] {
         var lengths = [UInt64](repeating: 0, count: size)
         var all: UnsafeRawPointer?
-        guard functions.gather(phase, patience ?? 0, bytes, UInt64(bytes.count), &lengths, &all) == 0 else { throw failure }
+        guard functions.gather(phase, patience ?? 0, bytes, UInt64(bytes.count), &lengths, &all) == 0 else {
+            throw failure
+        }
         var start = 0
         return lengths.map { length in
             defer { start += Int(length) }
@@ -69,7 +74,9 @@ package final class MPICollective: Collective {
     package func collect(
         _ values: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>?, _ segments: [Segment], phase: String
     ) throws(CollectiveError) {
-        guard functions.collect(phase, values, target, segments.map(\.mpi), Int64(segments.count)) == 0 else { throw failure }
+        guard functions.collect(phase, values, target, segments.map(\.mpi), Int64(segments.count)) == 0 else {
+            throw failure
+        }
     }
 
     package var usage: WireUsage {

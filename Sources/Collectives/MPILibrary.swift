@@ -35,6 +35,8 @@ package enum MPILibrary {
     private static func find(_ folder: String) -> String? {
         if let path = getenv("CRAFT_MPI").map({ String(cString: $0) }), !path.isEmpty { return path }
         // Beside the executable, where an installation has libraries, and in the build folder of a checkout.
-        return ["", "../lib/", "../../"].map { "\(folder)/\($0)\(MPICollective.fileName)" }.first { access($0, R_OK) == 0 }
+        return ["", "../lib/", "../../"].map { "\(folder)/\($0)\(MPICollective.fileName)" }.first {
+            access($0, R_OK) == 0
+        }
     }
 }

@@ -8,9 +8,11 @@ package struct ProcessorShare: Equatable, Sendable {
     package let note: String?
 
     /// A rank's place: its machine, and a bit for each processor it may run on.
-    struct Place {
+    package struct Place {
         let host: String
         let mask: [UInt8]
+
+        package init(host: String, mask: [UInt8]) { (self.host, self.mask) = (host, mask) }
 
         var count: Int { mask.reduce(0) { $0 + $1.nonzeroBitCount } }
 
@@ -18,15 +20,17 @@ package struct ProcessorShare: Equatable, Sendable {
     }
 
     /// - Parameter processors: of this rank's machine, whoever may use them.
-    init(of rank: Int, in places: [Place], processors: Int) {
+    package init(of rank: Int, in places: [Place], processors: Int) {
         let own = places[rank]
         let sharing = places.filter { $0.shares(own) }.count
         let local = places.filter { $0.host == own.host }
         threads = max(1, own.count / max(1, sharing))
         // Open MPI binds each of one or two ranks to a core unless told otherwise.
-        let unused = processors - local.reduce(into: [UInt8](repeating: 0, count: 1024)) { all, place in
-            for (index, byte) in place.mask.enumerated() { all[index] |= byte }
-        }.reduce(0) { $0 + $1.nonzeroBitCount }
+        let unused =
+            processors
+            - local.reduce(into: [UInt8](repeating: 0, count: 1024)) { all, place in
+                for (index, byte) in place.mask.enumerated() { all[index] |= byte }
+            }.reduce(0) { $0 + $1.nonzeroBitCount }
         note =
             own.count == 1 && unused > 0
             ? "each rank on \(own.host) may use 1 of its \(processors) processors, and \(unused) are left unused: the launcher "

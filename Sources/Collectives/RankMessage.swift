@@ -57,7 +57,10 @@ package struct MessageReader {
     }
     package mutating func numbers() throws(CollectiveError) -> [Double] {
         let count = try integer()
-        guard count >= 0, count <= bytes.count / 8 else { _ = try take(-1); return [] }
+        guard count >= 0, count <= bytes.count / 8 else {
+            _ = try take(-1)
+            return []
+        }
         return try take(count * 8).withUnsafeBytes { raw in
             (0..<count).map { raw.loadUnaligned(fromByteOffset: $0 * 8, as: Double.self) }
         }
@@ -66,7 +69,10 @@ package struct MessageReader {
     package mutating func text() throws(CollectiveError) -> String { String(decoding: try raw(), as: UTF8.self) }
     package mutating func flags() throws(CollectiveError) -> [Bool] {
         let count = try integer()
-        guard count >= 0 else { _ = try take(-1); return [] }
+        guard count >= 0 else {
+            _ = try take(-1)
+            return []
+        }
         let packed = Array(try take((count + 7) / 8))
         return (0..<count).map { packed[$0 / 8] >> UInt8($0 % 8) & 1 == 1 }
     }

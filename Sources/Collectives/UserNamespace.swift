@@ -16,7 +16,9 @@ enum UserNamespace {
 
     /// That of the nearest ancestor that launches ranks; nil where none is seen.
     private static func launcherNamespace() -> String? {
-        let launchers: Set = ["mpirun", "mpiexec", "orterun", "orted", "prterun", "prted", "hydra_pmi_proxy", "slurmstepd"]
+        let launchers: Set = [
+            "mpirun", "mpiexec", "orterun", "orted", "prterun", "prted", "hydra_pmi_proxy", "slurmstepd",
+        ]
         var process = getppid()
         for _ in 0..<64 where process > 0 {
             guard let status = text("/proc/\(process)/status") else { return nil }

@@ -21,7 +21,8 @@ enum RankedProcess {
         else { return }
         throw TrainingError(
             "a launcher started \(launcher.size) processes (\(launcher.variable)), and craft \(command) is the work of one: each "
-                + "would do all of it. craft train and craft pretrain divide theirs; start this one without the launcher")
+                + "would do all of it. craft train and craft pretrain divide theirs; start this one without the launcher"
+        )
     }
 
     /// Threads for a run that was told no number: what this rank's share of its machine's processors is.

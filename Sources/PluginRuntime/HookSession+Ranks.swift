@@ -93,7 +93,9 @@ private final class OwnedBytes {
 
     init(_ bytes: [UInt8]) {
         base = .allocate(byteCount: max(bytes.count, 1), alignment: 64)
-        bytes.withUnsafeBytes { base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: bytes.count) }
+        bytes.withUnsafeBytes {
+            base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: bytes.count)
+        }
     }
 
     deinit { base.deallocate() }

@@ -20,7 +20,9 @@ extension RunParts {
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
-        func text(_ value: some Encodable) throws -> String { String(decoding: try encoder.encode(value), as: UTF8.self) }
+        func text(_ value: some Encodable) throws -> String {
+            String(decoding: try encoder.encode(value), as: UTF8.self)
+        }
         var same = settings
         // Results do not depend on how many threads a rank has.
         same.threads = 1

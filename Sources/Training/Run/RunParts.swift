@@ -31,7 +31,7 @@ struct RunParts {
     /// What the resumed run trained on and trains on now, when these are not the same.
     private(set) var dataChange: String?
     /// What the user should know about the data streams.
-    let streamNotes: [String]
+    private(set) var streamNotes: [String]
 
     /// - Parameters:
     ///   - allowsPluginChanges: whether a run may be resumed with other plugins than it began with.
@@ -113,6 +113,12 @@ struct RunParts {
             if !allowsPluginChanges { try changes.refuse(of: resuming.run) }
             let state = try restore(resuming.checkpoint, run: resuming.run, settings, statesOf: changes.kept)
             pluginChanges = changes.sentences
+            let before = state.ranks ?? 1
+            if before != ranks.size {
+                streamNotes.append(
+                    "other ranks (\(ranks.size), before \(before)): the same samples, added up in another order, so from here on "
+                        + "results agree with those of \(before) but for rounding")
+            }
             if let earlier = state.dataChoice ?? dataBefore, earlier != settings.dataChoice {
                 dataChange = "\(settings.dataChoice), until step \(state.step) \(earlier)"
             } else {

@@ -266,7 +266,8 @@ package final class Trainer {
             multipliers: session.multipliers, dataCursor: source.cursor, streamCursors: step.streamCursors,
             dataChoice: settings.dataChoice, modelHash: modelHash,
             learningRateScales: settings.learningRateScales?.factors, average: settings.average,
-            pluginRateScales: session.rateScales, parameterUpdates: optimizer.unevenUpdates)
+            ranks: ranks.isAlone ? nil : ranks.size, pluginRateScales: session.rateScales,
+            parameterUpdates: optimizer.unevenUpdates)
         let plugins = PluginStates(states: session.plugins, previousValues: session.previousValues)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try saveModel(to: path)

@@ -26,6 +26,9 @@ struct TrainerState: Codable {
     /// The average whose values are in the checkpoint's `average` folder; nil when there is none.
     var average: AverageSettings?
 
+    /// Processes that trained together; nil: one.
+    var ranks: Int?
+
     /// Factors on the learning rate by parameter group, as plugins set them last.
     var pluginRateScales: [String: Double]?
     /// Updates of the parameters that have seen others than `updates`, by name; nil in checkpoints of a craft that did not

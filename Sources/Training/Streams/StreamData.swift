@@ -75,7 +75,8 @@ struct StreamData {
         switch contents[name] {
         case .questions(let dataset):
             // Images stay as they are: what is left of what would change when they are mirrored.
-            let sampler = try VQASampler(dataset, batchSize: batchSize, imageSize: config.imageSize, seed: seed, share: share)
+            let sampler = try VQASampler(
+                dataset, batchSize: batchSize, imageSize: config.imageSize, seed: seed, share: share)
             return QuestionSource(sampler, prompts: prompts)
         case .demonstrations(let part):
             let sampler = try DemonstrationSampler(
@@ -84,7 +85,8 @@ struct StreamData {
                     batchSize: batchSize, imageSize: config.imageSize, cameras: settings.cameras,
                     augment: settings.augments, seed: seed, chunk: config.chunk, holdOutEvery: settings.holdOutEvery,
                     threads: settings.threads))
-            let reader = try DemonstrationReader(sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead, share: share)
+            let reader = try DemonstrationReader(
+                sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead, share: share)
             return DemonstrationSource(reader, prompts: prompts)
         case nil: throw TrainingError("there is no data stream '\(name)'")
         }
