@@ -134,11 +134,24 @@ let package = Package(
                     .product(name: "NIOWebSocket", package: "swift-nio"),
                 ],
                 swiftSettings: strict),
+            .target(name: "Processes", dependencies: ["PluginRuntime"], swiftSettings: strict),
+            .target(
+                name: "Conformance",
+                dependencies: ["Processes", "Training", "PluginRuntime", "Formats", "Tensors", "CMalloc"],
+                swiftSettings: strict),
+            .target(
+                name: "Compatibility",
+                dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Formats", "Yams"],
+                swiftSettings: strict),
+            .target(
+                name: "Experiments", dependencies: ["Processes", "Training", "Formats", "PluginRuntime", "Yams"],
+                swiftSettings: strict),
+            .target(name: "Simulation", dependencies: ["Processes", "Training"], swiftSettings: strict),
             .executableTarget(
                 name: "craft",
                 dependencies: [
+                    "Conformance", "Compatibility", "Experiments", "Simulation", "Processes",
                     "Serving", "Training", "Collectives", "PluginRuntime", "Models", "Data", "Formats", "Tensors",
-                    "CMalloc", "Yams",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -156,6 +169,7 @@ let package = Package(
             tests("Data", ["Data", "Formats"]),
             tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),
             tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
+            tests("Experiments", ["Experiments", "Training", "PluginRuntime"]),
             tests("Host", ["Formats", "Data", "Models"], exclude: ["BadPlugins"]),
         ] + fuzzers
 )

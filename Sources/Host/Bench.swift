@@ -3,6 +3,7 @@ internal import Formats
 import Foundation
 import Models
 import PluginRuntime
+import Processes
 import Tensors
 import Training
 
@@ -56,6 +57,12 @@ struct Bench: ParsableCommand {
     @Flag(help: "Run blocks again in the backward pass instead of keeping their values.")
     var checkpointActivations = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Compute what is known all the same, to measure what leaving it out gains: demanded-states, active-rows or shared-cotangents, separated by commas.",
+            valueName: "shortcuts"))
+    var without: String?
+
     @Option(help: "float32, or bf16 to round the operands of matrix products to bfloat16.")
     var matmulPrecision = "float32"
 
@@ -106,6 +113,14 @@ struct Bench: ParsableCommand {
         if let threads { settings.threads = threads }
         settings.adapter = loraRank.map { AdapterSettings(rank: $0, alpha: Double(2 * $0)) }
         settings.checkpointsActivations = checkpointActivations
+        for name in (without ?? "").split(separator: ",") {
+            guard let known = Shortcuts.named.first(where: { $0.name == name }) else {
+                throw ValidationError(
+                    "--without names '\(name)'; expected "
+                        + Shortcuts.named.map(\.name).joined(separator: ", "))
+            }
+            settings.shortcuts.subtract(known.shortcut)
+        }
         func precision(_ name: String, _ text: String) throws -> RunSettings.MatmulPrecision {
             guard let value = RunSettings.MatmulPrecision(rawValue: text) else {
                 throw TrainingError("\(name) is \(text); expected float32 or bf16")

@@ -3,6 +3,7 @@ import Collectives
 @preconcurrency import Foundation
 import Glibc
 import PluginRuntime
+import Processes
 import Training
 
 @main

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Processes
 import Training
 
 struct Measure: ParsableCommand {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Processes
 
 extension Plugins {
     struct New: ParsableCommand {

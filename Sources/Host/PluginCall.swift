@@ -1,7 +1,9 @@
 import ArgumentParser
+import Conformance
 internal import Formats
 import Foundation
 import PluginRuntime
+import Processes
 import Training
 
 extension Plugins {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import PluginRuntime
+import Processes
 import Training
 
 extension Plugins {

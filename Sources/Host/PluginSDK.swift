@@ -1,4 +1,5 @@
 import Foundation
+import Processes
 
 /// The files that plugins are built from: in a checkout of craft, or in a folder that `scripts/install-sdk.sh` filled.
 struct PluginSDK {

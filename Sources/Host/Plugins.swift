@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import PluginRuntime
+import Processes
 
 struct Plugins: ParsableCommand {
     static let configuration = CommandConfiguration(

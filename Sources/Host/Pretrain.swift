@@ -4,6 +4,7 @@ internal import Formats
 import Foundation
 import Models
 import PluginRuntime
+import Processes
 import Training
 
 struct Pretrain: ParsableCommand {

@@ -1,6 +1,7 @@
 import Collectives
 import Foundation
 import Glibc
+import Processes
 import Training
 
 /// This process as one of several that a launcher (`mpirun`, `srun`) started.

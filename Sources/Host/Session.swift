@@ -3,6 +3,7 @@ import Foundation
 import Glibc
 import Models
 import PluginRuntime
+import Processes
 import Tensors
 import Training
 

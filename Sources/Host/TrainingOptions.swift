@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Models
 import PluginRuntime
+import Processes
 import Training
 
 /// The flags that describe a run. Each is optional, so that a command can have defaults of its own.

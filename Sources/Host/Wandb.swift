@@ -1,4 +1,5 @@
 import ArgumentParser
+import Compatibility
 import Training
 
 struct Wandb: ParsableCommand {

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import Tensors
@@ -89,7 +90,7 @@ import Testing
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 2000000000", ["num_hidden_layers", "2000000000"]),
         ("\"hidden_size\": 12", "\"hidden_size\": -12", ["hidden_size", "-12"]),
         ("\"hidden_size\": 12", "\"hidden_size\": \"12\"", ["text_config.hidden_size", "a whole number"]),
-        ("\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"", ["gpt2", "qwen2, llama or mistral"]),
+        ("\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"", ["gpt2", "qwen2, qwen3, llama or mistral"]),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", ["hidden_act", "gelu", "silu"]),
         ("\"mlp_bias\": false", "\"mlp_bias\": true", ["mlp_bias"]),
         (
@@ -119,17 +120,22 @@ import Testing
         let folder = try TemporaryFolder()
         let text = try String(
             contentsOfFile: BuildFolder.fixture("configs/vla-adapter.json").path, encoding: .utf8)
-        for (old, new, says) in [
-            ("vit_so400m_patch14_siglip_224", "vit_giant_patch14_clip", ["vit_giant_patch14_clip", "siglip_224"]),
-            ("\"image_sizes\": [224, 224]", "\"image_sizes\": [224, 384]", ["224", "384", "grid"]),
+        let cases: [(old: String, new: String, code: ModelErrorCode, says: [String])] = [
             (
-                "\"use_fused_vision_backbone\": true", "\"use_fused_vision_backbone\": false",
+                "vit_so400m_patch14_siglip_224", "vit_giant_patch14_clip", .unsupported,
+                ["vit_giant_patch14_clip", "siglip_224"]
+            ),
+            ("\"image_sizes\": [224, 224]", "\"image_sizes\": [224, 384]", .invalid, ["224", "384", "grid"]),
+            (
+                "\"use_fused_vision_backbone\": true", "\"use_fused_vision_backbone\": false", .invalid,
                 ["use_fused_vision_backbone"]
             ),
-        ] {
+        ]
+        for (old, new, code, says) in cases {
             try text.replacingOccurrences(of: old, with: new)
                 .write(toFile: folder.path("config.json"), atomically: true, encoding: .utf8)
             let error = #expect(throws: ModelError.self) { try ModelConfig(file: folder.path("config.json")) }
+            #expect(error?.code == code)
             for word in says { #expect(error?.description.contains(word) == true, "\(error?.description ?? "")") }
         }
     }

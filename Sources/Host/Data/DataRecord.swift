@@ -1,6 +1,8 @@
 import ArgumentParser
 import Collectives
 import Foundation
+import Processes
+import Simulation
 import Training
 
 struct DataRecord: ParsableCommand {

@@ -11,12 +11,12 @@ extension Model {
                 craft model import --decoder pretrained/SmolLM2-135M-Instruct.Q4_1.gguf --tower pretrained/vit_s_focus.onnx \
                 --out models/smol
 
-                The decoder is a GGUF file of the Llama or Qwen2 family, the tower an ONNX export of transformers' DINOv2. \
+                The decoder is a GGUF file or a Hugging Face folder of a language model that craft computes, the tower an ONNX export of transformers' DINOv2. \
                 Projector and action queries are fresh: they must be trained before the tower's features mean anything to \
                 the decoder.
                 """)
 
-        @Option(help: ArgumentHelp("Language model, .gguf.", valueName: "file"))
+        @Option(help: ArgumentHelp("Language model, .gguf or a Hugging Face folder.", valueName: "file"))
         var decoder: String
 
         @Option(help: ArgumentHelp("Vision tower, .onnx.", valueName: "file"))

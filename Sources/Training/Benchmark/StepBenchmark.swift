@@ -4,7 +4,7 @@ internal import Formats
 internal import Foundation
 package import Models
 package import PluginRuntime
-internal import Tensors
+package import Tensors
 
 /// What is timed.
 package struct BenchmarkSettings: Sendable {
@@ -18,6 +18,8 @@ package struct BenchmarkSettings: Sendable {
     /// Low-rank adapters instead of full fine-tuning.
     package var adapter: AdapterSettings?
     package var checkpointsActivations = false
+    /// What passes leave out; without some, what those gain can be measured.
+    package var shortcuts = Shortcuts.all
     package var matmulPrecision = RunSettings.MatmulPrecision.float32
     package var anchorPrecision: RunSettings.MatmulPrecision?
     package var seed: UInt64 = 0
@@ -104,6 +106,7 @@ package final class StepBenchmark {
                     model: model, source: settings.adapter == nil ? .mapped : .adaptersOff,
                     folder: folder.backbone == nil ? nil : folder, initial: nil)
             })
+        step.tape.shortcuts = settings.shortcuts
         objectives = step.objectives
         trainableCount = model.parameters.trainableCount
         parameterCount = model.parameters.parameters.reduce(0) { $0 + $1.count }

@@ -41,7 +41,7 @@ package struct ModelMeasures {
             config: folder.config, fineTuning: folder.adapterSettings.map(FineTuning.lowRank) ?? .full)
         let absent = try folder.load(into: model).filter { name in
             // Without the head that reads them action queries are not used.
-            sampler != nil || !(model.isHeadParameter(name) || name == "action_queries.weight")
+            sampler != nil || !(model.isHeadParameter(name) || name == ModelPart.actionQueriesName)
         }
         guard absent.isEmpty else {
             throw TrainingError(

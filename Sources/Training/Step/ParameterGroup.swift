@@ -19,15 +19,14 @@ package enum ParameterGroup: String, Sendable, CaseIterable {
 
     /// The group of a parameter by its name in checkpoints, that of an adapter being its layer's.
     package init?(of name: String) {
-        let base = name.hasPrefix("base_model.model.") ? name.dropFirst("base_model.model.".count) : name[...]
-        switch base.prefix(while: { $0 != "." }) {
-        case "vision_backbone": self = .vision
-        case "projector": self = .projector
-        case "language_model": self = .decoder
-        case "action_queries": self = .queries
-        case "action_head": self = .policy
-        case "proprio_projector": self = .proprio
-        default: return nil
+        switch ModelPart(of: name) {
+        case .featurizer, .fusedFeaturizer: self = .vision
+        case .projector: self = .projector
+        case .languageModel: self = .decoder
+        case .actionQueries: self = .queries
+        case .actionHead: self = .policy
+        case .proprioProjector: self = .proprio
+        case nil: return nil
         }
     }
 }
