@@ -1,6 +1,7 @@
 import Collectives
 import Foundation
 import Glibc
+import PluginRuntime
 import Processes
 import Training
 
@@ -11,6 +12,9 @@ enum RankedProcess {
 
     /// Finds the ranks; a process that was started alone is the only one.
     static func start() throws -> any Collective {
+        // MPI ends the process itself when it cannot start.
+        CrashReport.acceptsExit = true
+        defer { CrashReport.acceptsExit = false }
         ranks = try MPILibrary.ranks(besideExecutableIn: Installation.executableFolder)
         return ranks
     }
@@ -53,6 +57,7 @@ enum RankedProcess {
         if ranks.rank > 0 { usleep(1_000_000) }
         let name = ranks.rank == 0 ? "" : "rank \(ranks.rank) of \(ranks.size): "
         FileHandle.standardError.write(Data("\(name)\(text)\n".utf8))
+        CrashReport.acceptsExit = true
         ranks.abort(code)
     }
 }
