@@ -18,4 +18,14 @@ extension TrainingStep {
         }
         return (try collect(own.0), try collect(own.1))
     }
+
+    /// Forgets the moments of what other ranks own, which a checkpoint had too.
+    func releaseForeignMoments() {
+        guard let owners = pieces.owners else { return }
+        for segment in owners.segments() where segment.owner != owners.collective.rank {
+            for buffer in [optimizer.firstMoment, optimizer.secondMoment] {
+                buffer.release(segment.offset..<segment.offset + segment.count)
+            }
+        }
+    }
 }

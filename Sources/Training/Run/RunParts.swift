@@ -188,6 +188,7 @@ struct RunParts {
             throw TrainingError("\(checkpoint.path): \(absent.count) tensors are missing, the first being \(absent[0])")
         }
         try MomentFile.read(checkpoint.file("optimizer.safetensors"), into: step.optimizer, of: model.parameters)
+        step.releaseForeignMoments()
         step.optimizer.resume(updates: state.updates, uneven: state.parameterUpdates ?? [:])
         try average?.restore(from: checkpoint.averagePath)
         step.skippedSteps = state.skippedSteps
