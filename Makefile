@@ -2,7 +2,7 @@
 # make test     install what is missing, build, and run all tests
 # make build    the release build: .build/release/craft and the plugins beside it
 # make format   format the Swift sources in place
-# make lint     check that they are formatted
+# make lint     check that they are formatted, and that what plugin authors call is documented
 # make bench    a training step of craft and of PyTorch, timed in turns (bench/README.md)
 # make campaign fuzz every reader of foreign files with libFuzzer and AddressSanitizer, for two hours (scripts/campaign.sh)
 # make clean    remove builds and Python environments
@@ -13,6 +13,7 @@ SHELL := bash
 .PHONY: run test build format lint bench campaign clean
 
 SWIFT_SOURCES := Package.swift Plugins Sources Tests
+DOCUMENTED := Sources/PluginKit Sources/GradientMath
 
 run: build
 	.build/release/craft demo
@@ -31,6 +32,7 @@ format:
 
 lint:
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
+	swift format lint --strict --configuration scripts/documented.swift-format --recursive $(DOCUMENTED)
 
 bench: build .venv-bench/requirements.txt
 	.venv-bench/bin/python bench/interleaved.py

@@ -40,11 +40,6 @@ package struct CheckProcess {
         case died(String)
     }
 
-    private struct Exit {
-        var isSignal = false
-        var status: Int32 = 0
-    }
-
     package func run(_ check: PluginCheck) throws -> Ending {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("craft-check-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

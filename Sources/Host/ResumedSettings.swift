@@ -50,6 +50,7 @@ struct ResumedSettings {
         let model = try? ModelConfig(folder: settings.model)
         settings.readAhead = settings.readAhead ?? RunSettings.defaultReadAhead
         settings.statistics = settings.statistics ?? .all
+        settings.reportTo = settings.reportTargets
         settings.matmulPrecision = settings.matmulPrecision ?? .float32
         settings.anchorPrecision = settings.anchorPrecision ?? settings.matmulPrecision
         settings.imageSize = settings.imageSize ?? model?.imageSize

@@ -191,6 +191,18 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Log metrics every N steps. Default: 1.")
     var logEvery: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "Programs to report the run to beside its metrics.jsonl: \(ReportTarget.allCases.map(\.rawValue).joined(separator: ", ")), or none. Default: tensorboard.",
+            valueName: "list"))
+    var reportTo: String?
+
+    @Option(help: "Project of the run in those programs. Default: their own.")
+    var project: String?
+
+    @Option(help: "User or team of the run in W&B. Default: W&B's own.")
+    var entity: String?
+
     @Option(help: "Threads. Default: the processors of the machine.")
     var threads: Int?
 
@@ -314,6 +326,12 @@ struct TrainingOptions: ParsableArguments {
         if let keepCheckpoints { settings.keepCheckpoints = keepCheckpoints }
         if let logEvery { settings.logEvery = logEvery }
         if let evaluateEvery { settings.evaluateEvery = evaluateEvery }
+        if let reportTo {
+            let names = reportTo == "none" ? [] : reportTo.split(separator: ",").map(String.init)
+            settings.reportTo = try names.map { try choice($0, "--report-to") }
+        }
+        if let project { settings.project = project }
+        if let entity { settings.entity = entity }
         if let threads { settings.threads = threads }
         if let anchor { settings.anchor = try choice(anchor, "--anchor") }
         if let checkpointActivations { settings.checkpointsActivations = checkpointActivations }

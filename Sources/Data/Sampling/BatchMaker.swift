@@ -20,7 +20,7 @@ package struct DemonstrationBatch: Sendable {
 /// One sample to make: which frame, and how its images are changed.
 struct Draw: Sendable {
     /// What the random changes depend on.
-    struct Key { var seed: UInt64, epoch: Int, sample: Int, independent: Bool }
+    struct Key { var seed: UInt64, epoch: Int, sample: Int }
 
     /// Which data set of the mixture.
     var part: Int
@@ -32,7 +32,7 @@ struct Draw: Sendable {
     func view(of image: RGBImage, camera: Int) -> RGBImage {
         if let key = augmentation {
             var stream = RandomStream(key.seed, UInt64(key.epoch), UInt64(key.sample), UInt64(camera))
-            return Augmentation(drawnFrom: &stream, independent: key.independent).applied(to: image)
+            return Augmentation(drawnFrom: &stream).applied(to: image)
         }
         return centreCrop ? image.centreCropped() : image
     }

@@ -23,6 +23,7 @@ package enum ModelImport {
     ) throws -> (given: Int, fresh: Int) {
         guard (1...3).contains(cameras), (1...4096).contains(imageSize) else {
             throw TrainingError(
+                .settings,
                 "\(cameras) cameras with images of \(imageSize) pixels; expected 1 to 3, and 1 to 4096 pixels")
         }
         if !acceptsUnknown {
@@ -54,6 +55,7 @@ package enum ModelImport {
         guard known.contains(where: { $0.sha256 == hash }) else {
             let list = known.map { "\($0.name) (\($0.sha256.prefix(12))…)" }.joined(separator: ", ")
             throw TrainingError(
+                .malformed,
                 "\(path): its SHA-256 is \(hash), which is not one of the known files: \(list). Give --any-file to import it "
                     + "all the same")
         }

@@ -1,4 +1,5 @@
 internal import Collectives
+internal import Formats
 internal import Foundation
 internal import PluginRuntime
 internal import Tensors
@@ -88,7 +89,8 @@ final class StepRanks {
         for (rank, digest) in digests.enumerated() where digest != digests[0] {
             let (own, first) = (digest.split(separator: "\n"), digests[0].split(separator: "\n"))
             let name = zip(own, first).first { $0 != $1 }?.0.split(separator: " ").first ?? "?"
-            throw TrainingError(
+            throw CollectiveError(
+                .unequal,
                 "before step \(step), \(name) has another state on rank \(rank) than on rank 0. All hooks but pre_backward get "
                     + "equal values on all ranks; a pre_backward hook sees each rank's own micro-batches, so what it keeps "
                     + "differs. Train with this plugin in one process (--accumulation as it is)")

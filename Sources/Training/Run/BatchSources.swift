@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 
@@ -125,7 +126,7 @@ private enum CursorText {
         do {
             return try JSONDecoder().decode(Cursor.self, from: Data(text.utf8))
         } catch {
-            throw TrainingError("the checkpoint's data cursor cannot be read (\(text)): \(error)")
+            throw TrainingError(.malformed, "the checkpoint's data cursor cannot be read (\(text)): \(error)")
         }
     }
 }

@@ -20,9 +20,11 @@ package final class ContentIdentity {
     /// SHA-256 of a file's content, in hexadecimal.
     package func file(_ path: String) throws -> String {
         if let digest = known[path] { return digest }
-        guard let file = FileHandle(forReadingAtPath: path) else { throw TrainingError("\(path): cannot be read") }
+        guard let file = FileHandle(forReadingAtPath: path) else {
+            throw TrainingError(.missing, "\(path): cannot be read")
+        }
         defer { try? file.close() }
-        guard let context = EVP_MD_CTX_new() else { throw TrainingError("\(path): no memory to hash it") }
+        guard let context = EVP_MD_CTX_new() else { throw TrainingError(.memory, "\(path): no memory to hash it") }
         defer { EVP_MD_CTX_free(context) }
         EVP_DigestInit_ex(context, EVP_sha256(), nil)
         func add(_ data: Foundation.Data) {

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 internal import Models
 
@@ -60,6 +61,7 @@ struct MemoryFloor {
             return "\(flags): \(Self.text(need))\(need <= limit ? ", which fits" : "")"
         }
         throw TrainingError(
+            .memory,
             "\(settings.model): a run of these settings needs at least \(Self.text(total)) of memory (\(Self.text(parameters)) for "
                 + "parameters, gradients and moments, \(Self.text(activations)) for activations, \(Self.text(batches)) for images), "
                 + "and this process can have \(Self.text(limit)). With \(alternatives.joined(separator: "; ")). A model of 0.5 B "

@@ -74,6 +74,11 @@ package struct RunSettings: Codable, Sendable, Equatable {
     /// Checkpoints that stay, the latest; nil keeps all.
     package var keepCheckpoints: Int?
     package var logEvery = 1
+    /// Programs that the run is reported to beside its metrics.jsonl; nil: TensorBoard.
+    package var reportTo: [ReportTarget]?
+    /// The project that the run belongs to there, and in W&B the user or team; nil is the program's own default.
+    package var project: String?
+    package var entity: String?
     /// Steps from one measurement of the model on held-out data to the next; nil measures before and after training alone.
     package var evaluateEvery: Int?
     package var threads = ProcessorMask.count
@@ -105,6 +110,9 @@ package struct RunSettings: Codable, Sendable, Equatable {
         /// Rounded to bfloat16.
         case bf16
     }
+
+    /// Where the run is reported to.
+    package var reportTargets: [ReportTarget] { reportTo ?? [.tensorboard] }
 
     /// What a run trains on.
     struct DataChoice: Codable, Equatable, CustomStringConvertible {
@@ -171,11 +179,13 @@ package struct RunSettings: Codable, Sendable, Equatable {
         if let proPolicy, proPolicy != folder.config.policy.pro {
             let (wanted, found) = proPolicy ? ("pro", "base") : ("base", "Pro")
             throw TrainingError(
+                .mismatch,
                 "--policy is \(wanted), but the action head in \(model) is the \(found) one; leave --policy out or start from "
                     + "another model")
         }
         if gate != nil, folder.actionHead != nil, !startsFresh {
             throw TrainingError(
+                .mismatch,
                 "--gate is what the gates of a new action head begin at, but \(model) holds a trained one; leave --gate out or "
                     + "start from another model")
         }
@@ -183,11 +193,13 @@ package struct RunSettings: Codable, Sendable, Equatable {
         let given = factors.map(\.option) + (proprioDropout == nil ? [] : ["--proprio-dropout"])
         guard folder.config.usesProprio || given.isEmpty else {
             throw TrainingError(
+                .mismatch,
                 "this policy sees no proprioception (--no-proprio, or config.json of \(model)); leave "
                     + "\(given.joined(separator: " and ")) out")
         }
         if let option = factors.first?.option, folder.proprioProjector != nil, !startsFresh {
             throw TrainingError(
+                .mismatch,
                 "\(option) is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
                     + "leave \(option) out or start from another model")
         }
@@ -258,17 +270,18 @@ package struct RunSettings: Codable, Sendable, Equatable {
             adapter != nil || anchor != .adaptersOff,
             "--anchor adaptersOff needs --lora-rank: without adapters there is nothing to switch off")
         need(!plugins.isEmpty, "--plugins is empty; name at least one, BaselineL1 for instance")
-        guard problems.isEmpty else { throw TrainingError(problems.joined(separator: "\n")) }
+        guard problems.isEmpty else { throw TrainingError(.settings, problems.joined(separator: "\n")) }
     }
 
     package static func read(_ path: String) throws -> RunSettings {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError("\(path): no such file; a run folder holds its settings there")
+            throw TrainingError(.missing, "\(path): no such file; a run folder holds its settings there")
         }
         do {
             return try JSONDecoder().decode(RunSettings.self, from: data)
         } catch {
-            throw TrainingError("\(path): not the settings of a run: \(jsonReason(error, in: [UInt8](data)))")
+            throw TrainingError(
+                .malformed, "\(path): not the settings of a run: \(jsonReason(error, in: [UInt8](data)))")
         }
     }
 

@@ -1,5 +1,6 @@
 package import Collectives
 internal import Data
+internal import Formats
 internal import Foundation
 package import Models
 internal import PluginRuntime
@@ -26,21 +27,18 @@ package final class Trainer {
     let source: any BatchSource
     /// The processes that train together; the first writes, the others attend.
     package let ranks: any Collective
-    private let average: WeightAverage?
+    let average: WeightAverage?
     private let folder: ModelFolder
-    private let evaluation: Evaluation
-    private let evaluationData: EvaluationData
+    let evaluation: Evaluation
+    let evaluationData: EvaluationData
     private let statistics: [String: DatasetStatistics]
     private let modelHash: String
-    private let pluginChanges: [String]
-    private let dataChange: String?
-    private let dataNotes: [String]
-    private let streamNotes: [String]
-    /// nil where another rank writes it, as are the next two.
-    private let metrics: MetricsLog?
-    /// Metrics by block; nil also when no plugin gives any.
+    /// What the user should know before the first step.
+    private let notes: [String]
+    /// `metrics.jsonl` first, then what else the run is reported to; none where another rank writes.
+    private let sinks: [any MetricSink]
+    /// Metrics by block; nil when no plugin gives any.
     private let blockMetrics: MetricsLog?
-    private let board: TensorBoardWriter?
     /// Steps done.
     package private(set) var stepsDone: Int
     /// Steps of this process to record phases and operations of, counted from its first; nil records none.
@@ -61,10 +59,10 @@ package final class Trainer {
         let run = try RunDirectory.shared(by: ranks) {
             let run = try isFresh ? RunDirectory.createFresh(at: path) : RunDirectory.create(at: path)
             try settings.write(to: run.configPath)
-            try parts.writeStart(to: run)
+            try run.writeStart(of: parts)
             return run
         }
-        try self.init(settings: settings, run: run, parts: parts, stepsDone: 0, ranks: ranks)
+        try self.init(settings: settings, run: run, parts: parts, resumed: nil, ranks: ranks)
     }
 
     /// Continues a run from its last checkpoint, or from that of `step`, up to `steps` steps in all.
@@ -88,21 +86,24 @@ package final class Trainer {
         guard let checkpoint = try step.map({ try run.checkpoints.checkpoint(atStep: $0) }) ?? run.checkpoints.latest()
         else {
             throw TrainingError(
+                .missing,
                 "\(run.checkpointsPath): no complete checkpoint to continue from; the run stopped before its first save"
             )
         }
         guard step == nil || settings.steps > checkpoint.step else {
             throw TrainingError(
+                .settings,
                 "--resume-step is \(checkpoint.step), but the run is to end at step \(settings.steps); give more --steps"
             )
         }
-        let parts = try RunParts(
-            settings: settings, resuming: (run, checkpoint), allowsPluginChanges: allowsPluginChanges,
+        let parts = try RunParts(settings: settings, resuming: run, ranks: ranks)
+        let resumed = try ResumedState(
+            checkpoint, of: run, to: parts, settings, allowsPluginChanges: allowsPluginChanges,
             dataBefore: earlier.dataChoice, ranks: ranks)
         // Behind this, every rank has read what the first is about to write anew.
         try parts.checkEqual(settings, on: ranks)
         if ranks.rank == 0 {
-            if !parts.pluginChanges.isEmpty { try parts.replacePlan(of: run, from: checkpoint.step) }
+            if !resumed.pluginChanges.isEmpty { try run.replacePlan(by: parts.composition, from: checkpoint.step) }
             if earlier.dataChoice != settings.dataChoice {
                 try earlier.write(to: "\(run.path)/config-until-step-\(checkpoint.step).json")
             }
@@ -110,16 +111,16 @@ package final class Trainer {
             try settings.write(to: run.configPath)
             try run.checkpoints.setAside(after: checkpoint.step)
         }
-        try self.init(settings: settings, run: run, parts: parts, stepsDone: checkpoint.step, ranks: ranks)
+        try self.init(settings: settings, run: run, parts: parts, resumed: resumed, ranks: ranks)
     }
 
     private init(
-        settings: RunSettings, run: RunDirectory, parts: RunParts, stepsDone: Int, ranks: any Collective
+        settings: RunSettings, run: RunDirectory, parts: RunParts, resumed: ResumedState?, ranks: any Collective
     ) throws {
-        self.settings = settings
         self.ranks = ranks
+        self.settings = settings
         self.run = run
-        self.stepsDone = stepsDone
+        stepsDone = resumed?.step ?? 0
         step = parts.step
         average = parts.average
         model = parts.model
@@ -127,20 +128,18 @@ package final class Trainer {
         folder = parts.folder
         statistics = parts.statistics
         modelHash = parts.modelHash
-        pluginChanges = parts.pluginChanges
-        dataChange = parts.dataChange
-        dataNotes = parts.dataNotes
-        streamNotes = parts.streamNotes
+        notes = (resumed?.notes ?? []) + parts.notes
         evaluationData = parts.evaluationData
         evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape, ranks: ranks)
+        let earlier = resumed?.step
         let writes = ranks.rank == 0
-        metrics = writes ? try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone) : nil
+        sinks =
+            writes
+            ? [try MetricsLog(path: run.metricsPath, keepingThrough: earlier)]
+                + (try settings.reportTargets.map { try $0.open(run, settings, goingOnAfter: earlier) }) : []
         blockMetrics =
             parts.step.session.givesBlockMetrics && writes
-            ? try MetricsLog(path: run.blockMetricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone) : nil
-        board =
-            writes
-            ? try TensorBoardWriter(folder: run.tensorboardPath, resumingAt: stepsDone == 0 ? nil : stepsDone + 1) : nil
+            ? try MetricsLog(path: run.blockMetricsPath, keepingThrough: earlier) : nil
     }
 
     /// What ``profiledSteps`` recorded; written to the run's `profile.json`.
@@ -152,18 +151,42 @@ package final class Trainer {
     package func train(
         shouldStop: () -> Bool = { false }, report: (TrainingEvent) -> Void = { _ in }
     ) throws -> RunSummary {
-        for change in pluginChanges { report(.note("changed plugins: \(change)")) }
-        for note in streamNotes { report(.note(note)) }
-        if let dataChange { report(.note("changed data: \(dataChange)")) }
-        for note in dataNotes { report(.note("note: \(note)")) }
-        var (evaluations, wasStopped) = ([String: Double](), false)
+        for note in notes { report(.note(note)) }
+        var evaluations: [String: Double] = [:]
         var stop: StopRequest?
-        if stepsDone == 0, let values = try evaluate("before", shouldStop, report, stop: &stop) {
-            evaluations.merge(values) { _, new in new }
+        if stepsDone == 0, let measures = try measure(.before, shouldStop, report) {
+            evaluations = measures.named(.before)
+            stop = measures.stop
         }
+        var record = RunRecord(first: stepsDone, total: settings.steps)
+        var wasStopped = try takeSteps(&record, &stop, shouldStop, report)
+        if let stop { report(.note("\(stop)")) }
+        try endProfile()
+        if !wasStopped {
+            if let measures = try measure(.after, shouldStop, report) {
+                evaluations.merge(measures.named(.after)) { _, new in new }
+                try step.session.end(measures.values, step: stepsDone)
+            } else {
+                wasStopped = true
+            }
+        }
+        for sink in sinks { try sink.finish() }
+        try blockMetrics?.synchronize()
+        if !wasStopped, ranks.rank == 0 { try run.markDone(steps: stepsDone) }
+        return record.summary(
+            path: run.path, steps: stepsDone, wasStopped: wasStopped, evaluations: evaluations)
+    }
+
+    /// Takes the steps that are left, saving and measuring on the way.
+    ///
+    /// - Parameter stop: set when a plugin asks for the end of the run.
+    /// - Returns: whether the user stopped it.
+    private func takeSteps(
+        _ record: inout RunRecord, _ stop: inout StopRequest?, _ shouldStop: () -> Bool,
+        _ report: (TrainingEvent) -> Void
+    ) throws -> Bool {
         let (first, skippedBefore) = (stepsDone, step.skippedSteps)
-        var record = RunRecord(first: first, total: settings.steps)
-        var skippedInARow = 0
+        var (wasStopped, skippedInARow) = (false, 0)
         // A run that ends before it begins leaves what it would have begun with.
         if stop != nil { try save(report) }
         while stepsDone < settings.steps, stop == nil, !wasStopped {
@@ -172,7 +195,7 @@ package final class Trainer {
             skippedInARow = result.skipped == nil ? 0 : skippedInARow + 1
             let isLast = stepsDone == settings.steps
             if let every = settings.evaluateEvery, stepsDone % every == 0, !isLast, stop == nil {
-                _ = try evaluate("during", shouldStop, report, stop: &stop)
+                stop = try measure(.during, shouldStop, report)?.stop
             }
             wasStopped = (ranks.isAlone ? shouldStop() : result.isInterrupted) && !isLast && stop == nil
             let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
@@ -185,33 +208,14 @@ package final class Trainer {
         if skipped > 0 {
             report(.note("\(skipped) of \(stepsDone - first) steps were skipped, as something in them was not finite"))
         }
-        if let stop { report(.note("\(stop)")) }
-        step.profile = nil
-        if profiledSteps != nil, ranks.rank == 0 { try TraceFile.write(profile, to: run.profilePath) }
-        if !wasStopped {
-            if let values = try evaluate("after", shouldStop, report, stop: &stop) {
-                evaluations.merge(values) { _, new in new }
-                try step.session.end(values.byMeasure, step: stepsDone)
-            } else {
-                wasStopped = true
-            }
-        }
-        try metrics?.synchronize()
-        try blockMetrics?.synchronize()
-        try board?.synchronize()
-        if !wasStopped, ranks.rank == 0 { try run.markDone(steps: stepsDone) }
-        return record.summary(
-            path: run.path, steps: stepsDone, wasStopped: wasStopped, evaluations: evaluations)
+        return wasStopped
     }
 
     /// Takes the next step and logs it.
     private func takeStep(
         _ record: inout RunRecord, _ shouldStop: () -> Bool, _ report: (TrainingEvent) -> Void
     ) throws -> StepReport {
-        if let profiledSteps {
-            if stepsDone - record.first == profiledSteps.lowerBound { step.profile = profile }
-            if stepsDone - record.first == profiledSteps.upperBound { step.profile = nil }
-        }
+        profileStep(stepsDone - record.first)
         let began = DispatchTime.now().uptimeNanoseconds
         let updates = step.optimizer.updates
         var result = try step.run(step: stepsDone, from: source, shouldStop: shouldStop)
@@ -238,6 +242,7 @@ package final class Trainer {
         guard skipped >= 10 || (skipped == steps && stepsDone == settings.steps) else { return }
         let earlier = run.checkpoints.latest().map { "; the last checkpoint is that of step \($0.step)" } ?? ""
         throw TrainingError(
+            .diverged,
             "\(run.path): the last \(skipped) step\(skipped == 1 ? " was" : "s were all") skipped (\(last.skipped ?? "")): the weights "
                 + "give no finite numbers any more, so nothing is saved\(earlier). Lower --lr, give --clip, or look at the data"
         )
@@ -257,7 +262,7 @@ package final class Trainer {
     private func write(
         _ moments: (FloatBuffer, FloatBuffer), _ report: (TrainingEvent) -> Void
     ) throws -> CheckpointFolders.Checkpoint {
-        try metrics?.synchronize()
+        for sink in sinks { try sink.synchronize() }
         try blockMetrics?.synchronize()
         let session = try step.session.save()
         let optimizer = step.optimizer
@@ -266,8 +271,7 @@ package final class Trainer {
             multipliers: session.multipliers, dataCursor: source.cursor, streamCursors: step.streamCursors,
             dataChoice: settings.dataChoice, modelHash: modelHash,
             learningRateScales: settings.learningRateScales?.factors, average: settings.average,
-            ranks: ranks.isAlone ? nil : ranks.size, pluginRateScales: session.rateScales,
-            parameterUpdates: optimizer.unevenUpdates)
+            ranks: ranks.isAlone ? nil : ranks.size, pluginRateScales: session.rateScales, parameterUpdates: optimizer.unevenUpdates)
         let plugins = PluginStates(states: session.plugins, previousValues: session.previousValues)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try saveModel(to: path)
@@ -289,10 +293,8 @@ package final class Trainer {
     }
 
     private func log(_ result: StepReport) throws {
-        let named = MetricNames.logged(result.metrics)
-        try metrics?.append(
-            step: stepsDone, values: named + [(name: "ms", value: result.milliseconds.values.reduce(0, +))])
-        try board?.append(step: stepsDone, scalars: named.map { (tag: $0.name, value: $0.value) })
+        try appendRow(
+            MetricNames.logged(result.metrics), milliseconds: result.milliseconds.values.reduce(0, +))
         guard !result.blockMetrics.isEmpty else { return }
         let blocks = step.session.blocks.names
         try blockMetrics?.append(
@@ -302,43 +304,26 @@ package final class Trainer {
             })
     }
 
-    /// Measures the model, logs what was measured and tells plugins.
+    /// Gives every sink a row.
     ///
-    /// - Parameters:
-    ///   - moment: `before`, `during` or `after` training.
-    ///   - stop: set when a plugin asks for the end of the run.
-    /// - Returns: measures under `moment.name`; nil when it was stopped, then there are none.
-    private func evaluate(
-        _ moment: String, _ shouldStop: () -> Bool, _ report: (TrainingEvent) -> Void, stop: inout StopRequest?
-    ) throws -> [String: Double]? {
-        let measured: [(String, Double?)]
-        do {
-            measured = try evaluation.measures(
-                of: evaluationData, exchanging: moment == "after", average: moment == "after" ? average : nil,
-                shouldStop: shouldStop)
-        } catch is Evaluation.Stopped {
-            report(.note("stopped while measuring at step \(stepsDone)"))
-            return nil
-        }
-        let values = Dictionary(
-            uniqueKeysWithValues: measured.compactMap { name, value in value.map { (name, $0) } })
-        let told = try step.session.evaluate(values, step: stepsDone)
-        stop = stop ?? told.stop
-        for (name, value) in measured.compactMap({ name, value in value.map { (name, $0) } })
-            + told.metrics.sorted(by: { $0.key < $1.key })
-        {
-            let display = MetricNames.display(name)
-            try metrics?.append(step: stepsDone, values: [(name: display, value: value)])
-            try board?.append(step: stepsDone, scalars: [(tag: display, value: value)])
-            report(.evaluation(name: name, value: value, step: stepsDone))
-        }
-        return Dictionary(uniqueKeysWithValues: values.map { ("\(moment).\($0.key)", $0.value) })
+    /// - Parameter values: under the names of the logs.
+    func appendRow(_ values: [(name: String, value: Double)], milliseconds: Double? = nil) throws {
+        let row = MetricRow(
+            step: stepsDone, time: Date().timeIntervalSince1970, values: values, milliseconds: milliseconds)
+        for sink in sinks { try sink.append(row) }
     }
-}
 
-extension [String: Double] {
-    /// Measures without the moment before their names.
-    fileprivate var byMeasure: [String: Double] {
-        Dictionary(uniqueKeysWithValues: map { (String($0.key.drop { $0 != "." }.dropFirst()), $0.value) })
+    // MARK: - Profile
+
+    /// Switches recording on and off, before the process's step `index`.
+    private func profileStep(_ index: Int) {
+        guard let profiledSteps else { return }
+        if index == profiledSteps.lowerBound { step.profile = profile }
+        if index == profiledSteps.upperBound { step.profile = nil }
+    }
+
+    private func endProfile() throws {
+        step.profile = nil
+        if profiledSteps != nil, ranks.rank == 0 { try TraceFile.write(profile, to: run.profilePath) }
     }
 }

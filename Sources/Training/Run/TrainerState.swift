@@ -43,16 +43,17 @@ struct TrainerState: Codable {
 
     static func read(_ path: String) throws -> TrainerState {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError("\(path): no such file; a checkpoint holds the trainer's state there")
+            throw TrainingError(.missing, "\(path): no such file; a checkpoint holds the trainer's state there")
         }
         let state: TrainerState
         do {
             state = try JSONDecoder().decode(TrainerState.self, from: data)
         } catch {
-            throw TrainingError("\(path): not a trainer's state: \(jsonReason(error, in: [UInt8](data)))")
+            throw TrainingError(.malformed, "\(path): not a trainer's state: \(jsonReason(error, in: [UInt8](data)))")
         }
         guard (1...currentFormat).contains(state.format) else {
-            throw TrainingError("\(path): format \(state.format); this craft reads formats 1 to \(currentFormat)")
+            throw TrainingError(
+                .malformed, "\(path): format \(state.format); this craft reads formats 1 to \(currentFormat)")
         }
         return state
     }

@@ -19,19 +19,22 @@ struct SideValues {
         let entry = try file.requiredEntry("values")
         guard try file.requiredEntry("ids").shape.count == 1, let count = entry.shape.first, count == ids.count else {
             throw TrainingError(
+                .malformed,
                 "\(path): 'values' has the shape \(entry.shape), 'ids' has \(try file.requiredEntry("ids").shape); expected "
                     + "ids [samples] and values [samples, ...]")
         }
         values = try file.floats("values")
         guard file.isFinite(entry) else {
-            throw TrainingError("\(path): 'values' holds numbers that are not finite")
+            throw TrainingError(.malformed, "\(path): 'values' holds numbers that are not finite")
         }
         width = count == 0 ? 0 : values.count / count
-        guard width > 0 else { throw TrainingError("\(path): 'values' is empty; expected a row for each sample") }
+        guard width > 0 else {
+            throw TrainingError(.malformed, "\(path): 'values' is empty; expected a row for each sample")
+        }
         var rows: [Int64: Int] = [:]
         for (row, id) in ids.enumerated() {
             guard rows.updateValue(row, forKey: id) == nil else {
-                throw TrainingError("\(path): 'ids' has the sample \(id) twice")
+                throw TrainingError(.malformed, "\(path): 'ids' has the sample \(id) twice")
             }
         }
         self.rows = rows
@@ -44,6 +47,7 @@ struct SideValues {
         for sample in samples {
             guard let row = rows[sample] else {
                 throw TrainingError(
+                    .missing,
                     "\(path): has no values for the sample \(sample) (sample_id), which is trained on; --side \(name) needs a row "
                         + "for every sample")
             }

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 internal import Models
 internal import Tensors
@@ -55,10 +56,10 @@ package struct LearningRateScales: Sendable, Equatable, Codable {
                 .map { $0.trimmingPrefix { $0 == " " } }
             guard parts.count == 2, let factor = Double(parts[1]) else {
                 throw TrainingError(
-                    "--lr-scale has '\(item)'; expected group=factor, such as vision=0.1,decoder=0.3")
+                    .settings, "--lr-scale has '\(item)'; expected group=factor, such as vision=0.1,decoder=0.3")
             }
             let group = String(parts[0])
-            guard factors[group] == nil else { throw TrainingError("--lr-scale names \(group) twice") }
+            guard factors[group] == nil else { throw TrainingError(.settings, "--lr-scale names \(group) twice") }
             factors[group] = factor
         }
         try check("--lr-scale")
@@ -69,11 +70,12 @@ package struct LearningRateScales: Sendable, Equatable, Codable {
         for (group, factor) in factors.sorted(by: { $0.key < $1.key }) {
             guard ParameterGroup(rawValue: group) != nil else {
                 throw TrainingError(
+                    .settings,
                     "\(source) names '\(group)'; the groups are "
                         + ParameterGroup.allCases.map(\.rawValue).joined(separator: ", "))
             }
             guard factor.isFinite, (0...1000).contains(factor) else {
-                throw TrainingError("\(source) has \(factor) for \(group); expected 0 to 1000")
+                throw TrainingError(.settings, "\(source) has \(factor) for \(group); expected 0 to 1000")
             }
         }
     }

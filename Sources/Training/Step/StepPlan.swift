@@ -1,3 +1,4 @@
+internal import Formats
 internal import Models
 internal import PluginRuntime
 
@@ -39,7 +40,7 @@ struct StepPlan {
         taps = decisions.taps.map(FeatureTap.init)
         probes = try decisions.probes.map { request in
             try Probe(request) { text, template in
-                guard let encodePrompt else { throw TrainingError("probes need the model's tokenizer.json") }
+                guard let encodePrompt else { throw TrainingError(.missing, "probes need the model's tokenizer.json") }
                 return try encodePrompt(text, template)
             }
         }

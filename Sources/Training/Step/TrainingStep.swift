@@ -1,4 +1,5 @@
 package import Collectives
+internal import Formats
 package import Models
 package import PluginRuntime
 package import Tensors
@@ -63,10 +64,11 @@ package final class TrainingStep {
         makeAnchor: () throws -> AnchorWeights
     ) throws {
         guard !composition.objectives.isEmpty else {
-            throw TrainingError("no plugin in the list provides a loss; add one that does, BaselineL1 for instance")
+            throw TrainingError(
+                .settings, "no plugin in the list provides a loss; add one that does, BaselineL1 for instance")
         }
         guard composition.objectives.count <= 8 else {
-            throw TrainingError("\(composition.objectives.count) objectives; a run can have at most 8")
+            throw TrainingError(.settings, "\(composition.objectives.count) objectives; a run can have at most 8")
         }
         self.model = model
         self.settings = settings

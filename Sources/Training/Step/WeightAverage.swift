@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 internal import Kernels
 internal import Models
@@ -84,7 +85,7 @@ final class WeightAverage {
             if let (file, name) = folder.location(of: parameter.name) {
                 try folder.copyValues(of: parameter, from: file, as: name, into: target)
             } else if !model.isHeadParameter(parameter.name) {
-                throw TrainingError("\(path): has no \(parameter.name); the checkpoint is damaged")
+                throw TrainingError(.malformed, "\(path): has no \(parameter.name); the checkpoint is damaged")
             }
         }
     }
@@ -114,7 +115,8 @@ extension CheckpointFolders {
         let model = model(in: path)
         guard isAveraged else { return model }
         guard hasAverage(model) else {
-            throw TrainingError("\(model): holds no averaged weights (average/); those of a run with --ema do")
+            throw TrainingError(
+                .missing, "\(model): holds no averaged weights (average/); those of a run with --ema do")
         }
         return average(in: model)
     }

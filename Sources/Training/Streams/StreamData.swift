@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import PluginRuntime
@@ -34,7 +35,7 @@ struct StreamData {
                     case .demonstrations: .demonstrations(try Self.demonstrations(stream))
                     }
             } catch let error as DataError {
-                throw TrainingError("--stream \(stream.name): \(error)")
+                throw TrainingError(.settings, "--stream \(stream.name): \(error)")
             }
         }
         self.contents = contents
@@ -88,7 +89,7 @@ struct StreamData {
             let reader = try DemonstrationReader(
                 sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead, share: share)
             return DemonstrationSource(reader, prompts: prompts)
-        case nil: throw TrainingError("there is no data stream '\(name)'")
+        case nil: throw TrainingError(.missing, "there is no data stream '\(name)'")
         }
     }
 

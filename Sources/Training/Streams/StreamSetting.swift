@@ -1,3 +1,4 @@
+internal import Formats
 internal import PluginRuntime
 
 /// Data beside the run's own, as the user gives them: `--stream NAME=KIND:FOLDER`.
@@ -32,7 +33,8 @@ package struct StreamSetting: Codable, Equatable, Sendable {
                 if let setting = StreamSetting(piece) {
                     guard !settings.contains(where: { $0.name == setting.name }) else {
                         throw TrainingError(
-                            "--stream gives '\(setting.name)' twice; each stream has one name and one folder")
+                            .settings, "--stream gives '\(setting.name)' twice; each stream has one name and one folder"
+                        )
                     }
                     settings.append(setting)
                 } else if place > 0 {
@@ -40,6 +42,7 @@ package struct StreamSetting: Codable, Equatable, Sendable {
                     settings[settings.count - 1].path += ",\(piece)"
                 } else {
                     throw TrainingError(
+                        .settings,
                         "--stream is '\(text)'; expected NAME=questions:FOLDER or NAME=demonstrations:FOLDER, NAME being that "
                             + "by which plugins ask for the data (letters, digits, - and _)")
                 }

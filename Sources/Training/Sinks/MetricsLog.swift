@@ -8,7 +8,7 @@ import Foundation
 /// `time` is seconds since 1970. Values that are not finite are written as `null`, since JSON has no NaN. Each line is
 /// written at once, so a killed run leaves at most one torn line, at the end; readers ignore it and resuming removes it.
 /// Not safe to use from two threads.
-package final class MetricsLog {
+package final class MetricsLog: MetricSink {
     /// One line.
     package struct Record: Sendable, Equatable {
         package var step: Int
@@ -19,6 +19,13 @@ package final class MetricsLog {
 
         package init(step: Int, time: Double, values: [String: Double]) {
             (self.step, self.time, self.values) = (step, time, values)
+        }
+
+        /// What the log will hold of a row.
+        init(_ row: MetricRow) {
+            self.init(
+                step: row.step, time: row.time,
+                values: Dictionary(row.allValues.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }))
         }
     }
 
@@ -57,7 +64,11 @@ package final class MetricsLog {
         try FileDescriptors.write(Array(line.utf8), to: descriptor, path: path)
     }
 
-    /// Flushes what was appended to the disk; done at checkpoints, so that a checkpoint never lacks its metrics.
+    package func append(_ row: MetricRow) throws(FileError) {
+        try append(step: row.step, time: row.time, values: row.allValues)
+    }
+
+    /// Flushes what was appended to the disk.
     package func synchronize() throws(FileError) {
         guard fsync(descriptor) == 0 || errno == EINVAL else {
             throw FileError(path: path, couldNot: "flush the metrics log", code: errno)

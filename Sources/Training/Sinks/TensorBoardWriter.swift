@@ -7,7 +7,7 @@ import Kernels
 /// The file is a TFRecord stream of `Event` protocol buffers. Each record is framed as
 /// `length: u64, masked CRC-32C of the length: u32, payload, masked CRC-32C of the payload: u32`, little endian.
 /// Not safe to use from two threads.
-package final class TensorBoardWriter {
+package final class TensorBoardWriter: MetricSink {
     package let path: String
     private let descriptor: Int32
 
@@ -56,6 +56,10 @@ package final class TensorBoardWriter {
         var event = EventMessage(wallTime: time ?? Date().timeIntervalSince1970, step: step)
         event.append(field: 5, bytes: summary.bytes)
         try write(event.bytes)
+    }
+
+    package func append(_ row: MetricRow) throws(FileError) {
+        try append(step: row.step, time: row.time, scalars: row.values.map { (tag: $0.name, value: $0.value) })
     }
 
     /// Flushes what was appended to the disk.
