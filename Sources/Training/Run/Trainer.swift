@@ -253,8 +253,8 @@ package final class Trainer {
     package func save(_ report: (TrainingEvent) -> Void = { _ in }) throws -> CheckpointFolders.Checkpoint {
         let moments = try step.collectMoments()
         let written = ranks.rank == 0 ? try write(moments, report) : nil
-        // Writing may take long, where the disk is slow or the model large.
-        try ranks.barrier(phase: "checkpoint of step \(stepsDone)", patience: 3600)
+        // Writing may take long, where the disk is slow or the model large; the writer waits for nobody.
+        try ranks.barrier(phase: "checkpoint of step \(stepsDone)", patience: ranks.rank == 0 ? nil : 3600)
         return try written ?? run.checkpoints.checkpoint(atStep: stepsDone)
     }
 
@@ -271,7 +271,8 @@ package final class Trainer {
             multipliers: session.multipliers, dataCursor: source.cursor, streamCursors: step.streamCursors,
             dataChoice: settings.dataChoice, modelHash: modelHash,
             learningRateScales: settings.learningRateScales?.factors, average: settings.average,
-            ranks: ranks.isAlone ? nil : ranks.size, pluginRateScales: session.rateScales, parameterUpdates: optimizer.unevenUpdates)
+            ranks: ranks.isAlone ? nil : ranks.size, pluginRateScales: session.rateScales,
+            parameterUpdates: optimizer.unevenUpdates)
         let plugins = PluginStates(states: session.plugins, previousValues: session.previousValues)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try saveModel(to: path)

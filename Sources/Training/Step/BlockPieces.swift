@@ -61,12 +61,13 @@ struct BlockPieces {
                 for index in range { body(own[index], start + index * width) }
             }
             let results = UnsafeBufferPointer(start: start, count: own.count * width)
-            return total(of: try owners?.join(results, width: width) ?? Array(results), width)
+            guard let owners else { return total(of: results, width) }
+            return try owners.join(results, width: width).withUnsafeBufferPointer { total(of: $0, width) }
         }
     }
 
     /// - Parameter partial: `width` numbers for each piece.
-    private func total(of partial: [Double], _ width: Int) -> [Double] {
+    private func total(of partial: UnsafeBufferPointer<Double>, _ width: Int) -> [Double] {
         var sums = [Double](repeating: 0, count: blocks * width)
         for (index, piece) in pieces.enumerated() {
             for entry in 0..<width { sums[piece.block * width + entry] += partial[index * width + entry] }
