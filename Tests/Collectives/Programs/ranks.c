@@ -99,8 +99,8 @@ int main(int argc, char **argv) {
         uint64_t *lengths = malloc((size_t)size * sizeof *lengths);
         must(mpi->gather(rank ? "step 2" : "step 1", 0, "", 0, lengths, &all), "gather");
     }
-    gather(0), gather(100), gather(70 << 20);
-    uint64_t hash = exchange(1, 10) ^ exchange(100003, 50) ^ exchange(3000017, 70000) ^ exchange(20000003, 9000011);
+    gather(0), gather(100), gather(40 << 20);
+    uint64_t hash = exchange(1, 10) ^ exchange(100003, 50) ^ exchange(3000017, 70000) ^ exchange(6000007, 5000011);
     uint64_t bytes;
     double seconds;
     mpi->usage(&bytes, &seconds);
