@@ -89,6 +89,7 @@ let package = Package(
         systemLibrary("CJPEG", pkgConfig: "libjpeg", apt: "libjpeg-dev"),
         systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
         .target(name: "ImageCodecs", dependencies: ["CJPEG", "CPNG"]),
+        .target(name: "VideoCodecs"),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         .systemLibrary(name: "CMemoryMap", path: "Sources/CLibraries/CMemoryMap"),
         .systemLibrary(name: "CProcessors", path: "Sources/CLibraries/CProcessors"),
@@ -116,7 +117,7 @@ let package = Package(
                 name: "Collectives", dependencies: ["Formats", "CCraftMPI", "CProcessors"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Formats", "Tensors", "Kernels"], swiftSettings: strict),
             .target(
-                name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "CCrypto"],
+                name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "VideoCodecs", "CCrypto"],
                 swiftSettings: strict),
             .target(
                 name: "Training",

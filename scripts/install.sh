@@ -21,6 +21,9 @@ libraries=(
   libjpeg:libjpeg-dev
   libpng:libpng-dev
   libcrypto:libssl-dev
+  libavformat:libavformat-dev
+  libavcodec:libavcodec-dev
+  libswscale:libswscale-dev
 )
 
 # Command and Debian package of each compiler that the plugin SDKs are tested with; clang comes with Swift.

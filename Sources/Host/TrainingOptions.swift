@@ -151,7 +151,10 @@ struct TrainingOptions: ParsableArguments {
             valueName: "steps"))
     var proprioDropoutSteps: Int?
 
-    @Option(help: ArgumentHelp("Camera features, in the model's order. Default: image,wrist_image.", valueName: "list"))
+    @Option(
+        help: ArgumentHelp(
+            "Camera features, in the model's order. Default: image,wrist_image, or the data set's own where it has others.",
+            valueName: "list"))
     var cameras: String?
 
     @Flag(
@@ -315,7 +318,11 @@ struct TrainingOptions: ParsableArguments {
         if let proprio { settings.usesProprio = proprio }
         if let proprioDropout { settings.proprioDropout = proprioDropout }
         if let proprioDropoutSteps { settings.proprioDropoutSteps = proprioDropoutSteps }
-        if let cameras { settings.cameras = cameras.split(separator: ",").map(String.init) }
+        if let cameras {
+            settings.cameras = cameras.split(separator: ",").map(String.init)
+        } else if data != nil || dataset != nil {
+            settings.takeCamerasOfData()
+        }
         if let augment { settings.augments = augment }
         if let holdOutEvery { settings.holdOutEvery = holdOutEvery }
         if let shots { settings.shots = shots }

@@ -43,14 +43,14 @@ struct BridgePolicy {
             }
             let current = isPro ? pair("k_self", "v_self") : pair("k_proj", "v_proj")
             let made = Block(
-                q: block.linear("q_proj", inputs: d, outputs: d, rank: -1),
+                q: block.linear("q_proj", inputs: d, outputs: d, order: -1),
                 current: current,
                 adapter: isPro ? pair("k_adapter", "v_adapter") : current,
                 task: isPro ? pair("k_task", "v_task") : current,
                 o: block.linear("o_proj", inputs: d, outputs: d),
-                gate: block.tensor("gating_factor", [1], .gate, rank: -2),
-                norm: block.norm("ffn.0", d, rank: -2),
-                ffn: block.linear("ffn.1", inputs: d, outputs: d, rank: -2))
+                gate: block.tensor("gating_factor", [1], .gate, order: -2),
+                norm: block.norm("ffn.0", d, order: -2),
+                ffn: block.linear("ffn.1", inputs: d, outputs: d, order: -2))
             if isPro { block.carried().linear("film_gen.0", inputs: d, outputs: 2 * d) }
             return made
         }

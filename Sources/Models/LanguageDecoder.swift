@@ -38,21 +38,21 @@ struct LanguageDecoder {
         let vocabulary = [config.vocabularySize, d]
         embedding = scope.matrix("embed_tokens.weight", vocabulary)
         // PEFT adapts the head too, though no gradient of a regression on hidden states reaches it.
-        language.unreachedModule("lm_head", vocabulary, rank: 1)
+        language.unreachedModule("lm_head", vocabulary, order: 1)
         head =
-            config.tiesWordEmbeddings ? embedding : language.matrix("lm_head.weight", vocabulary, rank: 1)
+            config.tiesWordEmbeddings ? embedding : language.matrix("lm_head.weight", vocabulary, order: 1)
         layers = (0..<config.layers).map { index in
             let layer = scope.scoped("layers.\(index)")
             let (attention, mlp) = (layer.scoped("self_attn"), layer.scoped("mlp"))
             return Layer(
-                inputNorm: layer.scale("input_layernorm", d, rank: 1),
+                inputNorm: layer.scale("input_layernorm", d, order: 1),
                 q: attention.linear("q_proj", inputs: d, outputs: width, bias: config.hasAttentionBias),
                 k: attention.linear("k_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
                 v: attention.linear("v_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
                 o: attention.linear("o_proj", inputs: width, outputs: d, bias: config.hasOutputBias),
                 qNorm: config.family.normalisesHeads ? attention.scale("q_norm", config.headDim) : nil,
                 kNorm: config.family.normalisesHeads ? attention.scale("k_norm", config.headDim) : nil,
-                postNorm: layer.scale("post_attention_layernorm", d, rank: 1),
+                postNorm: layer.scale("post_attention_layernorm", d, order: 1),
                 gate: mlp.linear("gate_proj", inputs: d, outputs: config.intermediateSize, bias: false),
                 up: mlp.linear("up_proj", inputs: d, outputs: config.intermediateSize, bias: false),
                 down: mlp.linear("down_proj", inputs: config.intermediateSize, outputs: d, bias: false))

@@ -35,12 +35,13 @@ package struct ModelInput {
     package struct ActionInput {
         /// Normalised proprioception, [B, 8].
         package var proprio: [Float]
-        /// Policy input, [chunk, actionDim * D], the same for every sample; empty means zeros, as at inference.
-        package var policyInput: [Float]
+        /// Policy input, [chunk, actionDim * D], the same for every sample. Empty: zeros, as at inference; so does nil, in whose
+        /// place a training step puts noise.
+        package var policyInput: [Float]?
         /// Whether the policy runs; without it the sequence still has queries, for their features.
         package var runsPolicy: Bool
 
-        package init(proprio: [Float], policyInput: [Float] = [], runsPolicy: Bool = true) {
+        package init(proprio: [Float], policyInput: [Float]? = nil, runsPolicy: Bool = true) {
             self.proprio = proprio
             self.policyInput = policyInput
             self.runsPolicy = runsPolicy
@@ -230,7 +231,7 @@ package final class VLAModel {
         let tape = run.tape
         let batch = layout.batch
         precondition(!config.usesProprio || action.proprio.count == batch * config.proprioDim)
-        precondition(action.policyInput.isEmpty || action.policyInput.count == policyInputCount)
+        precondition(action.policyInput.map { $0.isEmpty || $0.count == policyInputCount } ?? true)
         let state = tape.constant(rows: batch, columns: config.proprioDim)
         if config.usesProprio {
             state.values.update(from: action.proprio, count: state.count)
@@ -239,10 +240,10 @@ package final class VLAModel {
         }
         let embedded = modules.proprio.fc2(tape.gelu(modules.proprio.fc1(state, on: run)), on: run)
         let start = tape.constant(rows: config.chunk, columns: modules.policy.inputWidth)
-        if action.policyInput.isEmpty {
-            start.values.update(repeating: 0, count: start.count)
+        if let input = action.policyInput, !input.isEmpty {
+            start.values.update(from: input, count: start.count)
         } else {
-            start.values.update(from: action.policyInput, count: start.count)
+            start.values.update(repeating: 0, count: start.count)
         }
         func window(_ state: Tensor, _ places: (Int) -> Range<Int>) -> Tensor {
             var rows = tape.list(of: RowReference.self, capacity: batch * places(0).count)

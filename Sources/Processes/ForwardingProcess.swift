@@ -1,6 +1,5 @@
 import Foundation
 import Glibc
-import Training
 
 /// A child process whose output goes where this process's goes.
 package enum ForwardingProcess {

@@ -11,7 +11,7 @@ enum Sample {
     static let questions = BuildFolder.repository.appendingPathComponent("Assets/easy-vqa-heldout").path
 
     /// Opened once: opening verifies 8 MB.
-    static let dataset = Result { try DemonstrationDataset(root: root, name: name) }
+    static let dataset = Result { try RLDSStore(root: root, name: name) }
 }
 
 /// JSON under Tests/Fixtures/data.

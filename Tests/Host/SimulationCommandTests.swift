@@ -157,7 +157,7 @@ extension HostTests {
                 """
             let result = try Command.run([Self.python, "-c", script], in: folder.url)
             try #require(result.status == 0, "\(result.output)")
-            let dataset = try DemonstrationDataset(root: folder.url.path, name: "libero_spatial_no_noops")
+            let dataset = try Demonstrations.open(root: folder.url.path, name: "libero_spatial_no_noops")
             let episodes: [Episode] = dataset.episodes.sorted { ($0.source ?? "") < ($1.source ?? "") }
             #expect(episodes.map(\.source) == ["e0", "e1"])
             #expect(episodes.map(\.length) == [12, 9])

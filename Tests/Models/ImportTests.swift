@@ -54,7 +54,7 @@ import Testing
         }
 
         /// As llama.cpp's converter writes it, in float32, for decoders whose heads it leaves as they are.
-        func writeGGUF(_ path: String) throws {
+        func writeGGUF(_ path: String, adding extra: [(key: String, value: GGUFBuilder.Value)] = []) throws {
             let modules = [
                 ("input_layernorm", "attn_norm"), ("post_attention_layernorm", "ffn_norm"),
                 ("self_attn.q_proj", "attn_q"), ("self_attn.k_proj", "attn_k"), ("self_attn.v_proj", "attn_v"),
@@ -85,6 +85,7 @@ import Testing
                 ("tokenizer.ggml.tokens", .texts((0..<number("vocab_size")).map { "t\($0)" })),
                 ("tokenizer.ggml.merges", .texts([])),
             ]
+            builder.metadata += extra
             for name in names {
                 let stored = modules.reduce(name) { $0.replacingOccurrences(of: $1.0, with: $1.1) }
                 builder.tensors.append((stored, try shape(name), try floats(name)))
@@ -108,6 +109,18 @@ import Testing
         try original.writeGGUF(temporary.path("decoder.gguf"))
         let source = try GGUFDecoder(path: temporary.path("decoder.gguf"))
         #expect(try original.differences(importing: source, to: temporary.path("model")) == [])
+    }
+
+    /// Positions that are turned in another way would make it another model.
+    @Test func otherRotationsAreRefused() throws {
+        let (original, temporary) = (try Original("one-tower-qwen2-base"), try TemporaryFolder())
+        for (key, value) in [
+            ("rope.scaling.type", GGUFBuilder.Value.text("yarn")), ("rope.dimension_count", .count(4)),
+        ] {
+            try original.writeGGUF(temporary.path("decoder.gguf"), adding: [("qwen2." + key, value)])
+            let error = #expect(throws: FileError.self) { try GGUFDecoder(path: temporary.path("decoder.gguf")) }
+            #expect(error?.description.contains(key) == true)
+        }
     }
 
     /// A tensor that nothing computes with would make the import another model than its source.

@@ -86,6 +86,38 @@ import Testing
         }
     }
 
+    /// PyTorch's order of a module's `state_dict`, whatever the order in which parameters are numbered.
+    @Test func filesListTensorsAsReleasedOnesDo() throws {
+        func inside(_ scope: String, of fixture: String) throws -> [String] {
+            let folder = try ModelFolder(path: BuildFolder.fixture("vla/\(fixture)").path)
+            var modules: [String] = []
+            for name in folder.layout.entries.map(\.name) where name.hasPrefix(scope) {
+                let module = name.dropFirst(scope.count).split(separator: ".").dropLast().joined(separator: ".")
+                let last = module.isEmpty ? String(name.dropFirst(scope.count)) : module
+                if modules.last != last { modules.append(last) }
+            }
+            return modules
+        }
+        let attention = ["q_proj", "k_proj", "v_proj", "o_proj"].map { "self_attn." + $0 }
+        let rest = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "input_layernorm", "post_attention_layernorm"]
+        let layer = "language_model.model.layers.1."
+        #expect(try inside(layer, of: "one-tower-qwen2-base") == attention + rest)
+        #expect(
+            try inside(layer, of: "one-tower-qwen3-base")
+                == attention + ["self_attn.q_norm", "self_attn.k_norm"] + rest)
+        let block = "action_head.model.mlp_resnet_blocks.0."
+        let start = ["gating_factor", "ffn.0", "ffn.1", "q_proj"]
+        #expect(try inside(block, of: "one-tower-qwen2-base") == start + ["k_proj", "v_proj", "o_proj"])
+        #expect(
+            try inside(block, of: "one-tower-qwen2-pro")
+                == start + ["k_self", "v_self", "k_adapter", "v_adapter", "k_task", "v_task", "o_proj", "film_gen.0"])
+        let llama = try ModelFolder(path: BuildFolder.fixture("vla/one-tower-llama-base").path).layout
+        let names = llama.entries(of: .languageModel).map(\.name)
+        #expect(names.first == "language_model.model.embed_tokens.weight")
+        #expect(names.suffix(2) == ["language_model.model.norm.weight", "language_model.lm_head.weight"])
+        #expect(llama.modules.last?.name == "language_model.lm_head")
+    }
+
     static let contradictions: [(text: String, other: String, says: [String])] = [
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 2000000000", ["num_hidden_layers", "2000000000"]),
         ("\"hidden_size\": 12", "\"hidden_size\": -12", ["hidden_size", "-12"]),

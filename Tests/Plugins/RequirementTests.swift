@@ -66,12 +66,12 @@ import Testing
     /// By requirement and check, a plugin of `Tests/Host/BadPlugins` that breaks the one and that the other refuses.
     private static let offenders: [(number: Int, check: String, plugin: String)] = [
         (1, "symbols", "symbols"), (2, "scan", "scan"), (5, "descriptor", "descriptor"), (6, "settings", "settings"),
-        (7, "load", "load"), (8, "descriptor", "descriptor"), (11, "results", "results"), (12, "random", "random"),
+        (7, "load", "load"), (8, "descriptor", "unknown_name"), (11, "results", "results"), (12, "random", "random"),
         (12, "zero", "zero"), (12, "tiny", "tiny"), (12, "huge", "huge"), (13, "random", "silent"),
         (14, "read-only", "read-only"), (15, "bounds", "bounds_write"), (16, "bounds", "stale"),
         (17, "determinism", "determinism"), (18, "nan", "nan"), (19, "state", "state"),
         (20, "damaged-state", "damaged-state"), (21, "reset", "reset"), (22, "leaks", "leaks"),
-        (23, "instances", "instances"), (24, "descriptor", "descriptor"),
+        (23, "instances", "instances"), (24, "descriptor", "extension"),
     ]
 
     /// Every requirement that a check enforces has an offender for that check.

@@ -128,8 +128,9 @@ import Testing
             }
         }
         switch plugin {
-        // One over its own product with the step, to the power of the strategy; capped in length without max_norm=0.
+        // Capped in length.
         case "NashMTL": #expect(norm(step) <= 1 + 1e-12, "\(name)", sourceLocation: sourceLocation)
+        // Weights of sum 1, or the incoming ones where no direction has equal projections.
         case "IMTLG":
             let isEqual = weights.allSatisfy { $0 == 1 }
             #expect(

@@ -20,7 +20,7 @@ import Training
 
         /// - Parameter epsilon: AdamW's; far above the gradients, an update is nearly proportional to them.
         init(
-            _ plugins: String, learningRate: Double = 1e-2, epsilon: Double = 1, settings: StepSettings = StepSettings()
+            _ plugins: String, learningRate: Double = 1, epsilon: Double = 1, settings: StepSettings = StepSettings()
         )
             throws
         {
@@ -123,24 +123,27 @@ import Training
         let moved = try Moved(list)
         let start = moved.fixture.allValues
         let report = try moved.run()[0]
+        let end = moved.fixture.allValues
         let action = try moved.gradient(of: "action")
         let retention = count > 1 ? try moved.gradient(of: "retention") : action.map { _ in 0 }
-        var conflicts = 0
+        var (conflicts, shared) = (0, 0)
         for tensor in moved.tensors {
             // CRaFTDual begins at 0, whatever weight the objective has without it.
             var weight = [0.0, 5, 5, 0][count - 1]
             let inner = product(action[tensor], retention[tensor])
             if inner < 0 { conflicts += 1 }
+            if inner != 0 { shared += 1 }
             if count > 2, inner < 0 { weight -= inner / product(retention[tensor], retention[tensor]) }
             for index in tensor {
                 let gradient = action[index] + weight * retention[index]
-                let expected = -1e-2 * gradient / (abs(gradient) + 1)
-                let update = Double(moved.fixture.allValues[index] - start[index])
-                #expect(abs(update - expected) < 1e-6, "\(list): \(update) instead of \(expected)")
+                let expected = -gradient / (abs(gradient) + 1)
+                let update = Double(end[index] - start[index])
+                #expect(
+                    abs(update - expected) < 2e-6 + 1e-5 * abs(expected), "\(list): \(update) instead of \(expected)")
             }
         }
-        if count > 1 { #expect(conflicts > 5, "the projection has nothing to do here") }
-        #expect(report.metrics["conflict_ratio"] == (count > 2 ? Double(conflicts) / Double(moved.tensors.count) : nil))
+        if count > 1 { #expect(conflicts > 3, "the projection has nothing to do here") }
+        #expect(report.metrics["conflict_ratio"] == (count > 2 ? Double(conflicts) / Double(shared) : nil))
         // The multiplier's next value is the rule's, and this step had the one before.
         let loss = report.metrics["loss.retention"] ?? 0
         #expect((loss > 0) == (count > 1))

@@ -50,7 +50,7 @@ package final class DemonstrationSampler {
     private var misfit: DataCursor?
 
     package convenience init(
-        _ dataset: DemonstrationDataset, statistics: DatasetStatistics, options: SamplingOptions
+        _ dataset: any DemonstrationStore, statistics: DatasetStatistics, options: SamplingOptions
     ) throws(DataError) {
         try self.init([MixturePart(dataset: dataset, statistics: statistics)], options: options)
     }

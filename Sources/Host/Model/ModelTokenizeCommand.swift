@@ -10,7 +10,6 @@ extension Model {
             discussion: """
                 craft model tokenize --model DIR 'open the drawer'            ids and tokens
                 craft model tokenize --model DIR --decode '151644 8948 198'   text of ids
-                craft model tokenize --model DIR --chat user:'Hi' --chat assistant:'Hello'
                 craft model tokenize --model DIR --lines < texts.jsonl        a JSON string a line in, a JSON object a line out
 
                 The text - is standard input. The ids are those of the tokenizers package.
@@ -32,15 +31,6 @@ extension Model {
                 """)
         var noSpecial = false
 
-        @Option(
-            help: ArgumentHelp(
-                "A message of a chat, in the form of the folder's chat template; may be given several times.",
-                valueName: "role:text"))
-        var chat: [String] = []
-
-        @Flag(help: "End the chat after the last message, without the head of an answer.")
-        var noGenerationPrompt = false
-
         @Flag(help: "Read standard input line by line: a JSON string each, or with --decode a JSON list of ids.")
         var lines = false
 
@@ -51,13 +41,11 @@ extension Model {
         var text: String?
 
         func run() throws {
-            let path = try tokenizerPath()
-            let tokenizer = try Tokenizer(contentsOf: path)
-            guard [lines, !chat.isEmpty, text != nil].count(where: { $0 }) == 1 else {
-                throw TrainingError("expected one of: a text (or - for standard input), --chat, or --lines")
+            let tokenizer = try Tokenizer(contentsOf: tokenizerPath())
+            guard lines != (text != nil) else {
+                throw TrainingError("expected a text (or - for standard input), or --lines")
             }
             if lines { return try eachLine(tokenizer) }
-            if !chat.isEmpty { return try showChat(tokenizer, path) }
             var input = text ?? ""
             if input == "-" {
                 let data = FileHandle.standardInput.readDataToEndOfFile()
@@ -81,11 +69,10 @@ extension Model {
             var text: String?
         }
 
-        private func show(_ found: [Int32], _ tokenizer: Tokenizer, text: String? = nil) throws {
+        private func show(_ found: [Int32], _ tokenizer: Tokenizer) throws {
             let tokens = found.map { tokenizer.spelling(of: $0) ?? "" }
-            if json { return try printJSON(Answer(ids: found, tokens: tokens, text: text)) }
+            if json { return try printJSON(Answer(ids: found, tokens: tokens)) }
             if ids { return print(found.map(String.init).joined(separator: " ")) }
-            if let text { print(text, terminator: text.hasSuffix("\n") ? "\n" : "\n\n") }
             for (id, token) in zip(found, tokens) { print("\(id)\t\(token.debugDescription)") }
             print("\(found.count) tokens")
         }
@@ -124,19 +111,6 @@ extension Model {
                     "the tokenizer has no token \(id); its ids go from 0 to \(tokenizer.vocabularySize - 1)")
             }
             return id32
-        }
-
-        private func showChat(_ tokenizer: Tokenizer, _ path: String) throws {
-            let messages = try chat.map { message in
-                guard let colon = message.firstIndex(of: ":"), colon > message.startIndex else {
-                    throw TrainingError("--chat '\(message)' has no role; expected ROLE:TEXT, such as user:'Hello'")
-                }
-                return ChatTemplate.Message(
-                    role: String(message[..<colon]), content: String(message[message.index(after: colon)...]))
-            }
-            let template = try ChatTemplate(besideTokenizer: path)
-            let text = try template.render(messages, addingGenerationPrompt: !noGenerationPrompt)
-            try show(tokenizer.encode(text), tokenizer, text: text)
         }
 
         private func eachLine(_ tokenizer: Tokenizer) throws {

@@ -35,9 +35,6 @@ package enum ModelPart: String, Sendable, CaseIterable, Codable {
     /// Whether the part is in the vision-language model's file.
     package var isBackbone: Bool { !Self.heads.contains(self) }
 
-    /// Whether the part is one of the vision towers.
-    package var isTower: Bool { Self.towers.contains(self) }
-
     /// A tensor's name within the part, as the part's own file has it.
     package func nameInside(_ name: String) -> String { name.removingPrefix(scope) ?? name }
 }

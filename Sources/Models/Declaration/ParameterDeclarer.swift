@@ -4,8 +4,8 @@ internal import Tensors
 /// it. A model makes parameters of what is declared; a ``CheckpointLayout`` only lists it.
 ///
 /// Parameters are numbered as they are declared. Files list tensors in the order of the released ones, PyTorch's
-/// `state_dict`, which is the same but where a `rank` says otherwise: of the tensors and scopes within one scope those of a lower
-/// rank come first.
+/// `state_dict`, which is the same but where an `order` says otherwise: of the tensors and scopes within one scope those of a
+/// lower one come first.
 struct ParameterDeclarer {
     private let declarations: Declarations
     /// Where parameters are made; nil when tensors are only listed.
@@ -41,10 +41,10 @@ struct ParameterDeclarer {
         return scope
     }
 
-    func scoped(_ name: String, rank: Int = 0) -> ParameterDeclarer {
+    func scoped(_ name: String) -> ParameterDeclarer {
         var scope = self
         scope.prefix += name + "."
-        scope.place.append(contentsOf: [rank, declarations.count])
+        scope.place.append(contentsOf: [0, declarations.count])
         return scope
     }
 
@@ -67,54 +67,54 @@ struct ParameterDeclarer {
     /// - Returns: the parameter's id; of a tensor that makes no parameter a number without meaning.
     @discardableResult
     func tensor(
-        _ name: String, _ shape: [Int], _ fresh: FreshValues, rank: Int = 0, allowsHalf: Bool = false
+        _ name: String, _ shape: [Int], _ fresh: FreshValues, order: Int = 0, allowsHalf: Bool = false
     ) -> Int {
         declarations.list(
             .init(name: prefix + name, shape: shape, part: part, isUsed: isUsed, fresh: fresh),
-            at: place + [rank, declarations.count])
+            at: place + [order, declarations.count])
         return parameter(prefix + name, shape, fresh, trainable: isTrainable, allowsHalf: allowsHalf)
     }
 
     /// A matrix whose rows are looked up or multiplied with, which may stay in 16 bits while it is frozen.
-    func matrix(_ name: String, _ shape: [Int], rank: Int = 0) -> Int {
+    func matrix(_ name: String, _ shape: [Int], order: Int = 0) -> Int {
         tensor(
-            name, shape, draw.weight(inputs: shape.dropFirst().reduce(1, *)), rank: rank, allowsHalf: true)
+            name, shape, draw.weight(inputs: shape.dropFirst().reduce(1, *)), order: order, allowsHalf: true)
     }
 
     /// A linear layer [outputs, inputs...]; a convolution over patches is one with several input dimensions.
     @discardableResult
-    func linear(_ name: String, inputs: [Int], outputs: Int, bias: Bool = true, rank: Int = 0) -> LinearLayer {
+    func linear(_ name: String, inputs: [Int], outputs: Int, bias: Bool = true, order: Int = 0) -> LinearLayer {
         let module = CheckpointLayout.Module(name: prefix + name, weightShape: [outputs] + inputs)
-        if isAdaptable { declarations.list(module, at: place + [rank, declarations.count]) }
-        let weight = matrix(name + ".weight", module.weightShape, rank: rank)
+        if isAdaptable { declarations.list(module, at: place + [order, declarations.count]) }
+        let weight = matrix(name + ".weight", module.weightShape, order: order)
         let count = inputs.reduce(1, *)
-        let biasID = bias ? tensor(name + ".bias", [outputs], draw.bias(inputs: count), rank: rank) : nil
+        let biasID = bias ? tensor(name + ".bias", [outputs], draw.bias(inputs: count), order: order) : nil
         return LinearLayer(weight: weight, bias: biasID, update: isUsed ? update(of: module) : nil)
     }
 
     @discardableResult
-    func linear(_ name: String, inputs: Int, outputs: Int, bias: Bool = true, rank: Int = 0) -> LinearLayer {
-        linear(name, inputs: [inputs], outputs: outputs, bias: bias, rank: rank)
+    func linear(_ name: String, inputs: Int, outputs: Int, bias: Bool = true, order: Int = 0) -> LinearLayer {
+        linear(name, inputs: [inputs], outputs: outputs, bias: bias, order: order)
     }
 
     /// LayerNorm's weight and bias.
     @discardableResult
-    func norm(_ name: String, _ width: Int, rank: Int = 0) -> (weight: Int, bias: Int) {
+    func norm(_ name: String, _ width: Int, order: Int = 0) -> (weight: Int, bias: Int) {
         (
-            tensor(name + ".weight", [width], .one, rank: rank),
-            tensor(name + ".bias", [width], .zero, rank: rank)
+            tensor(name + ".weight", [width], .one, order: order),
+            tensor(name + ".bias", [width], .zero, order: order)
         )
     }
 
     /// RMSNorm's weight.
-    func scale(_ name: String, _ width: Int, rank: Int = 0) -> Int {
-        tensor(name + ".weight", [width], .one, rank: rank)
+    func scale(_ name: String, _ width: Int, order: Int = 0) -> Int {
+        tensor(name + ".weight", [width], .one, order: order)
     }
 
     /// A linear layer that PEFT adapts although no gradient reaches it; its weight is declared apart, if it is stored.
-    func unreachedModule(_ name: String, _ weightShape: [Int], rank: Int = 0) {
+    func unreachedModule(_ name: String, _ weightShape: [Int], order: Int = 0) {
         declarations.list(
-            .init(name: prefix + name, weightShape: weightShape), at: place + [rank, declarations.count])
+            .init(name: prefix + name, weightShape: weightShape), at: place + [order, declarations.count])
     }
 
     private func update(of module: CheckpointLayout.Module) -> LowRankUpdate? {

@@ -175,7 +175,7 @@ package final class StepBenchmark {
             .init("batch.proprio", shape: [count, config.proprioDim], floats: action.proprio),
             .init(
                 "batch.policy_input", shape: [config.chunk, model.policyInputCount / config.chunk],
-                floats: action.policyInput),
+                floats: action.policyInput ?? []),
             .init(
                 "batch.actions", shape: [count, config.chunk, config.actionDim], floats: source.batch.targetActions),
         ]
@@ -201,9 +201,9 @@ package enum LoadingBenchmark {
     /// Samples a second over `batches` batches, after one to warm up.
     package static func samplesPerSecond(_ settings: RunSettings, batches: Int) throws -> Double {
         let parts = try RunParts(settings: settings, resuming: nil)
-        _ = try parts.source.next(policyInput: [])
+        _ = try parts.source.next()
         let start = DispatchTime.now().uptimeNanoseconds
-        for _ in 0..<batches { _ = try parts.source.next(policyInput: []) }
+        for _ in 0..<batches { _ = try parts.source.next() }
         let seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
         return Double(batches * settings.batchSize) / seconds
     }

@@ -82,7 +82,7 @@ package final class ContentIdentity {
         inputs["model \(settings.model)"] = try model(
             settings.model, base: folder?.backbone?.files.map(\.path) ?? [])
         for dataset in try MixtureRequest(settings.dataset).entries.map({ Optional($0.name) }).orNil {
-            let paths = try DemonstrationDataset.files(root: settings.data, name: dataset)
+            let paths = try Demonstrations.files(root: settings.data, name: dataset)
             inputs["data \(dataset ?? settings.data)"] = try files(paths)
         }
         if !settings.questions.isEmpty {

@@ -185,9 +185,7 @@ private final class BlankBatches: BatchSource {
             answerIDs: isQuestions ? Array(repeating: 0, count: count) : [])
     }
 
-    func next(policyInput: [Float]) throws -> TrainingBatch { batch }
-    var cursor: String { "{}" }
-    func restore(cursor: String) throws {}
+    func next() throws -> TrainingBatch { batch }
 }
 
 /// Tokens of the longest prompts.
@@ -208,7 +206,7 @@ private struct PromptLengths {
         guard settings.task == .demonstrations, let request = try? MixtureRequest(settings.dataset) else { return [] }
         let names = request.entries.isEmpty ? [nil] : request.entries.map { Optional($0.name) }
         return names.reduce(into: []) { texts, name in
-            texts.formUnion((try? DemonstrationDataset.instructions(root: settings.data, name: name)) ?? [])
+            texts.formUnion((try? Demonstrations.instructions(root: settings.data, name: name)) ?? [])
         }
     }
 }

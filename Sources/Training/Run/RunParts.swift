@@ -143,7 +143,7 @@ extension RunParts {
                     "\(model) is made for \(config.actionDim) action and \(config.proprioDim) state numbers, the data set "
                         + "'\(name)' has \(data.summary); "
                         + (data.stateWidth == 0
-                            ? "the data have no observation/state: give --no-proprio"
+                            ? "the data have no state: give --no-proprio"
                             : "take a model with an action head of that size, or one without a head"))
             }
         }

@@ -156,17 +156,23 @@ package struct RunSettings: Codable, Sendable, Equatable {
         choices.imageSize = imageSize
         choices.usesProprio = usesProprio
         // A new head is made for the data's actions and states.
-        if task == .demonstrations, let embodiment = dataEmbodiment {
+        if let embodiment = dataOutline?.embodiment {
             choices.actionDim = embodiment.actionWidth
             choices.proprioDim = embodiment.stateWidth > 0 ? embodiment.stateWidth : nil
         }
         return choices
     }
 
-    /// What the numbers of the first data set are, where its description says so.
-    private var dataEmbodiment: Embodiment? {
-        guard let request = try? MixtureRequest(dataset) else { return nil }
-        return DemonstrationDataset.embodiment(root: data, name: request.entries.first?.name)
+    /// What the steps of the first data set hold, where its description says so.
+    private var dataOutline: DemonstrationOutline? {
+        guard task == .demonstrations, let request = try? MixtureRequest(dataset) else { return nil }
+        return Demonstrations.outline(root: data, name: request.entries.first?.name)
+    }
+
+    /// Takes the data set's cameras, in the order of their names, where it has not the ones that are set, and at most three.
+    package mutating func takeCamerasOfData() {
+        let found = dataOutline?.cameras.map(\.name) ?? []
+        if (1...3).contains(found.count), !Set(cameras).isSubset(of: found) { cameras = found }
     }
 
     /// The factors on first values of a new proprioception projector, by flag.

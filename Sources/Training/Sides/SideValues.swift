@@ -1,3 +1,4 @@
+internal import Data
 internal import Formats
 internal import PluginRuntime
 
@@ -64,15 +65,15 @@ final class SideSource: BatchSource {
 
     init(_ source: any BatchSource, _ sides: [SideValues]) { (self.source, self.sides) = (source, sides) }
 
-    func next(policyInput: [Float]) throws -> TrainingBatch {
-        var batch = try source.next(policyInput: policyInput)
+    func next() throws -> TrainingBatch {
+        var batch = try source.next()
         for side in sides { batch.sides[side.name] = (try side.rows(of: batch.samples), side.width) }
         return batch
     }
 
-    var cursor: String { source.cursor }
+    var cursor: DataCursor { source.cursor }
 
-    func restore(cursor: String) throws { try source.restore(cursor: cursor) }
+    func restore(cursor: DataCursor) throws { try source.restore(cursor: cursor) }
 
     func pass(_ batches: Int) throws { try source.pass(batches) }
 }

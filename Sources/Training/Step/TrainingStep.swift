@@ -193,8 +193,8 @@ package final class TrainingStep {
     private func runMicroBatch(
         step: Int, micro: Int, from source: any BatchSource, clock: inout PhaseClock
     ) throws {
-        var batch = try source.next(
-            policyInput: noise.policyInput(count: model.policyInputCount, step: step, micro: micro))
+        var batch = try source.next()
+        noise.fillPolicyInput(of: &batch.input, count: model.policyInputCount, step: step, micro: micro)
         noise.dropProprioception(of: &batch.input, width: model.config.proprioDim, step: step, micro: micro)
         let probed = try probes.runs(step: step, micro: micro, batch: batch.input, parallel)
         let streamed = try streams.batches(step: step, micro: micro, noise)

@@ -52,7 +52,7 @@ struct StreamData {
 
     /// The data set at or below the folder, normalised by its own statistics.
     private static func demonstrations(_ stream: StreamSetting) throws -> MixturePart {
-        let dataset = try DemonstrationDataset(root: stream.path)
+        let dataset = try Demonstrations.open(root: stream.path)
         return MixturePart(dataset: dataset, statistics: try dataset.statistics())
     }
 
