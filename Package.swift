@@ -128,7 +128,7 @@ let package = Package(
             .target(
                 name: "Serving",
                 dependencies: [
-                    "Collectives", "Training", "Models", "Data", "Tensors",
+                    "Collectives", "Training", "Models", "Data", "Formats", "Tensors",
                     .product(name: "NIOCore", package: "swift-nio"),
                     .product(name: "NIOPosix", package: "swift-nio"),
                     .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -138,20 +138,22 @@ let package = Package(
             .target(name: "Processes", dependencies: ["PluginRuntime"], swiftSettings: strict),
             .target(
                 name: "Conformance",
-                dependencies: ["Processes", "Training", "PluginRuntime", "Formats", "Tensors", "CMalloc"],
+                dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Tensors", "CMalloc"],
                 swiftSettings: strict),
             .target(
                 name: "Compatibility",
-                dependencies: ["Processes", "Training", "PluginRuntime", "Models", "Formats", "Yams"],
+                dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Models", "Yams"],
                 swiftSettings: strict),
             .target(
-                name: "Experiments", dependencies: ["Processes", "Training", "Formats", "PluginRuntime", "Yams"],
+                name: "Experiments", dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Yams"],
                 swiftSettings: strict),
-            .target(name: "Simulation", dependencies: ["Processes", "Training"], swiftSettings: strict),
+            .target(name: "Templates", dependencies: ["Formats", "Processes"], swiftSettings: strict),
+            .target(name: "Simulation", dependencies: ["Formats", "Processes", "Training"], swiftSettings: strict),
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Conformance", "Compatibility", "Experiments", "Simulation", "Processes",
+                    "Conformance", "Compatibility", "Experiments", "Simulation", "Templates",
+                    "Processes",
                     "Serving", "Training", "Collectives", "PluginRuntime", "Models", "Data", "Formats", "Tensors",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
@@ -170,7 +172,11 @@ let package = Package(
             tests("Data", ["Data", "Formats"]),
             tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),
             tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
-            tests("Experiments", ["Experiments", "Training", "PluginRuntime"]),
-            tests("Host", ["Formats", "Data", "Models"], exclude: ["BadPlugins"]),
+            tests("Conformance", ["Conformance", "Formats", "PluginRuntime"]),
+            tests("Compatibility", ["Compatibility", "Formats", "Training"]),
+            tests("Experiments", ["Experiments", "Formats", "Training", "PluginRuntime"]),
+            tests("Simulation", ["Simulation", "Formats"]),
+            tests("Templates", ["Templates", "Formats"]),
+            tests("Host", ["Formats", "Data", "Models"], exclude: ["BadPlugins", "Help"]),
         ] + fuzzers
 )

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import PluginRuntime
 import Training
@@ -80,7 +81,7 @@ package struct FinetuneArguments {
         for (name, text) in entries {
             do { given[name] = try FinetuneFlags.byName[name]?.parse(text) } catch { problems.append("\(error)") }
         }
-        guard problems.isEmpty else { throw TrainingError(problems.joined(separator: "\n")) }
+        guard problems.isEmpty else { throw CompatibilityError(.arguments, problems.joined(separator: "\n")) }
     }
 
     /// What to say about a flag that no original script has.
@@ -102,22 +103,27 @@ package struct FinetuneArguments {
 
     private static func read(_ path: String, _ trainFlags: Set<String>) throws -> [(String, String)] {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError("\(path): no such file; --config_path takes a YAML file with values by flag name")
+            throw CompatibilityError(
+                .missingFile, "\(path): no such file; --config_path takes a YAML file with values by flag name")
         }
         let node: Node?
         do { node = try Yams.compose(yaml: String(decoding: data, as: UTF8.self)) } catch {
-            throw TrainingError("\(path): not YAML: \(error)")
+            throw CompatibilityError(.malformedFile, "\(path): not YAML: \(error)")
         }
         guard let mapping = node?.mapping else {
-            throw TrainingError("\(path): expected values as `flag: value` lines, e.g. `batch_size: 8`")
+            throw CompatibilityError(
+                .malformedFile, "\(path): expected values as `flag: value` lines, e.g. `batch_size: 8`")
         }
         return try mapping.map { key, value in
-            guard let name = key.string else { throw TrainingError("\(path): a flag's name is not a text") }
+            guard let name = key.string else {
+                throw CompatibilityError(.malformedFile, "\(path): a flag's name is not a text")
+            }
             guard FinetuneFlags.byName[name] != nil else {
-                throw TrainingError("\(path): \(unknown(name, trainFlags))")
+                throw CompatibilityError(.malformedFile, "\(path): \(unknown(name, trainFlags))")
             }
             guard let scalar = value.scalar else {
-                throw TrainingError("\(path): the value of \(name) is neither a text, a number, a bool nor null")
+                throw CompatibilityError(
+                    .malformedFile, "\(path): the value of \(name) is neither a text, a number, a bool nor null")
             }
             return (name, scalar.string)
         }

@@ -1,4 +1,5 @@
 import Foundation
+import Processes
 import Training
 
 /// Checkpoints under the names that the original gives them: `RUN--10000_chkpt` beside the run's folder.
@@ -7,9 +8,16 @@ package struct FinetuneCheckpoints {
     /// Writes the merged weights of a checkpoint to a folder; nil where the folder is a link to the checkpoint instead.
     let merge: ((_ checkpoint: String, _ target: String) throws -> Void)?
 
-    package init(run: String, merge: ((_ checkpoint: String, _ target: String) throws -> Void)?) {
+    /// Takes the lines that a user is to see.
+    private let say: (String) -> Void
+
+    package init(
+        run: String, merge: ((_ checkpoint: String, _ target: String) throws -> Void)?,
+        say: @escaping (String) -> Void
+    ) {
         self.run = run
         self.merge = merge
+        self.say = say
     }
 
     private var manager: FileManager { .default }
@@ -40,7 +48,7 @@ package struct FinetuneCheckpoints {
                 try manager.moveItem(atPath: path, toPath: target)
             }
         }
-        print("an earlier run had this name; it is \(earlier) now")
+        say("an earlier run had this name; it is \(earlier) now")
     }
 
     /// Makes the name of a checkpoint that was just saved; a merged folder takes its place at the end.
@@ -68,7 +76,7 @@ package struct FinetuneCheckpoints {
         guard !manager.fileExists(atPath: target) else { return }
         let below = "\(FinetuneRunName.last(run))/checkpoints/\(FinetuneRunName.last(checkpoint.path))"
         try manager.createSymbolicLink(atPath: target, withDestinationPath: below)
-        print("\(target) -> \(below)")
+        say("\(target) -> \(below)")
     }
 
     /// Makes those that are not there yet. Merging waits for the end of training, whose memory it would need.
@@ -83,7 +91,7 @@ package struct FinetuneCheckpoints {
             }
             if manager.fileExists(atPath: target) { continue }
             if let merge {
-                print(
+                say(
                     ShellText.command(["craft", "model", "merge", checkpoint.path, "--out", target, "--dtype", "bf16"]))
                 if isStopped { continue }
                 try merge(checkpoint.path, target)

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Training
 
@@ -109,8 +110,8 @@ package struct FinetuneFlag: Sendable {
         }
     }
 
-    private func mismatch(_ text: String, _ expected: String) -> TrainingError {
-        TrainingError("--\(name) is '\(text)'; expected \(expected)\(isOptional ? ", or None" : "")")
+    private func mismatch(_ text: String, _ expected: String) -> CompatibilityError {
+        CompatibilityError(.arguments, "--\(name) is '\(text)'; expected \(expected)\(isOptional ? ", or None" : "")")
     }
 
     /// The default of the script that the command is meant for.

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import Processes
@@ -62,22 +63,25 @@ package struct FinetuneResume {
         let model = ["vla_path", "vlm_path"].lazy.compactMap(arguments.givenText).first ?? Installation.model
         run = named?.run ?? path ?? FinetuneRunName.folder(arguments, model: FinetuneRunName.trimmed(model))
         guard FileManager.default.fileExists(atPath: run + "/run.json") else {
-            throw TrainingError(Self.absent(run, path))
+            throw CompatibilityError(.noRun, Self.absent(run, path))
         }
         let checkpoints = CheckpointFolders(path: RunDirectory.checkpointsPath(of: run))
         guard let step = arguments.whole("resume_step") else {
             let steps = checkpoints.list().map { String($0.step) }.joined(separator: ", ")
-            throw TrainingError(
+            throw CompatibilityError(
+                .conflict,
                 "--resume True needs --resume_step N; \(run) has the steps \(steps.isEmpty ? "none" : steps)")
         }
         self.step = step
         if let source, let named, named.step != step {
-            throw TrainingError(
+            throw CompatibilityError(
+                .conflict,
                 "--resume_step is \(step), but --\(source) names step \(named.step); give the same for both")
         }
         _ = try checkpoints.checkpoint(atStep: step)
         if let steps = arguments.whole("max_steps"), steps <= step {
-            throw TrainingError("--max_steps is \(steps), but the run goes on from step \(step); give more")
+            throw CompatibilityError(
+                .conflict, "--max_steps is \(steps), but the run goes on from step \(step); give more")
         }
         let settings = try RunSettings.read(run + "/config.json")
         hasAdapter = settings.adapter != nil
@@ -145,7 +149,8 @@ package struct FinetuneResume {
             return "--\(name) is \(given), but the run has \(text)"
         }
         guard contradictions.isEmpty else {
-            throw TrainingError(
+            throw CompatibilityError(
+                .arguments,
                 contradictions.joined(separator: "\n")
                     + "\n\(run) goes on with the settings it began with; leave those flags "
                     + "out, or start a new run without --resume")

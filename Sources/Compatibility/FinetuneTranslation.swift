@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import PluginRuntime
@@ -44,7 +45,7 @@ package struct FinetuneTranslation {
 
     /// All that is wrong, at once.
     private func finish() throws {
-        guard problems.isEmpty else { throw TrainingError(problems.joined(separator: "\n")) }
+        guard problems.isEmpty else { throw CompatibilityError(.arguments, problems.joined(separator: "\n")) }
     }
 
     private func given(_ name: String) -> String? { arguments.isGiven(name) ? name : nil }

@@ -1,3 +1,5 @@
+import Formats
+import Processes
 import Training
 
 /// The flags of `craft train` that a command becomes, in order.
@@ -22,7 +24,8 @@ package struct TrainLine {
         for word in passed where word.hasPrefix("--") {
             let name = Self.bare(String(word.prefix { $0 != "=" }))
             if let entry = entries.first(where: { Self.bare($0.option) == name }), let flag = entry.flag {
-                throw TrainingError("\(word) stands after --, but --\(flag) says it already; give one of them")
+                throw CompatibilityError(
+                    .conflict, "\(word) stands after --, but --\(flag) says it already; give one of them")
             }
             entries.removeAll { Self.bare($0.option) == name }
         }
@@ -44,14 +47,4 @@ package struct TrainLine {
 
     /// To paste into a shell.
     package var shellText: String { ShellText.command(["craft", "train"] + arguments) }
-}
-
-/// Words for a shell.
-package enum ShellText {
-    package static func command(_ words: [String]) -> String { words.map(quoted).joined(separator: " ") }
-
-    package static func quoted(_ text: String) -> String {
-        let isPlain = text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-+:,=@%".contains($0)) }
-        return isPlain && !text.isEmpty ? text : "'" + text.replacing("'", with: "'\\''") + "'"
-    }
 }

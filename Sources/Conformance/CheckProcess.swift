@@ -16,6 +16,8 @@ package struct CheckMessage: Codable {
     package var version: String?
     /// Fingerprint of the results, to be compared between processes.
     package var digest: String?
+
+    package init(problem: String? = nil) { self.problem = problem }
 }
 
 /// Runs one check in a process of its own: whatever the plugin does there ends that process and no other.

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import PluginRuntime
 import Training
@@ -18,43 +19,41 @@ package enum AblationFile {
     private static let keys = ["settings", "seeds", "combinations", "sweep"]
 
     package static func read(_ path: String) throws -> AblationGrid {
-        guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError("\(path): no such file; craft ablate takes a YAML file, or paper for the paper's grid")
-        }
-        let node: Node?
-        do {
-            node = try Yams.compose(yaml: String(decoding: data, as: UTF8.self))
-        } catch {
-            throw TrainingError("\(path): not YAML: \(error)")
-        }
-        guard let mapping = node?.mapping else {
-            throw TrainingError("\(path): expected `combinations:` with a name and a plugin list on each line")
-        }
+        let expected = "`combinations:` with a name and a plugin list on each line"
+        let mapping = try RunFile.mapping(
+            path, takes: "craft ablate takes a YAML file, or paper for the paper's grid", expected: expected)
         for (key, _) in mapping where !keys.contains(key.string ?? "") {
-            throw TrainingError(
+            throw ExperimentError(
+                .malformedFile,
                 "\(path): there is no '\(key.string ?? "?")' in a grid; there are \(keys.joined(separator: ", "))")
         }
         guard let combinations = mapping["combinations"]?.mapping else {
-            throw TrainingError("\(path): expected `combinations:` with a name and a plugin list on each line")
+            throw ExperimentError(
+                .malformedFile, "\(path): expected \(expected)")
         }
         var grid = AblationGrid(combinations: try combinations.map { try combination($0, $1, path) })
         if let settings = mapping["settings"] { grid.flags = try flags(settings, "settings", path) }
         if let seeds = mapping["seeds"] {
-            guard let items = seeds.sequence else { throw TrainingError("\(path): seeds is not a list of numbers") }
+            guard let items = seeds.sequence else {
+                throw ExperimentError(.malformedFile, "\(path): seeds is not a list of numbers")
+            }
             grid.seeds = try items.map { item in
                 guard let seed = item.scalar.flatMap({ UInt64($0.string) }) else {
-                    throw TrainingError("\(path): a seed is a whole number from 0, not '\(item.string ?? "?")'")
+                    throw ExperimentError(
+                        .malformedFile, "\(path): a seed is a whole number from 0, not '\(item.string ?? "?")'")
                 }
                 return seed
             }
         }
         if let sweep = mapping["sweep"] {
             guard let axes = sweep.mapping else {
-                throw TrainingError("\(path): sweep is not a list of settings with their values, `lr: [0.001, 0.0005]`")
+                throw ExperimentError(
+                    .malformedFile, "\(path): sweep is not a list of settings with their values, `lr: [0.001, 0.0005]`")
             }
             grid.axes = try axes.map { key, values in
                 guard let name = key.string, let items = values.sequence, !items.isEmpty else {
-                    throw TrainingError("\(path): sweep: '\(key.string ?? "?")' needs a list of values")
+                    throw ExperimentError(
+                        .malformedFile, "\(path): sweep: '\(key.string ?? "?")' needs a list of values")
                 }
                 return AblationGrid.Axis(values: try items.map { try flag(name, $0, path) })
             }
@@ -63,13 +62,18 @@ package enum AblationFile {
     }
 
     private static func combination(_ key: Node, _ value: Node, _ path: String) throws -> AblationGrid.Combination {
-        guard let name = key.string, !name.isEmpty else { throw TrainingError("\(path): a combination has no name") }
+        guard let name = key.string, !name.isEmpty else {
+            throw ExperimentError(.malformedFile, "\(path): a combination has no name")
+        }
         if let mapping = value.mapping {
             for (key, _) in mapping where !["plugins", "settings"].contains(key.string ?? "") {
-                throw TrainingError(
+                throw ExperimentError(
+                    .malformedFile,
                     "\(path): \(name): there is no '\(key.string ?? "?")' here; there are plugins and settings")
             }
-            guard let plugins = mapping["plugins"] else { throw TrainingError("\(path): \(name) has no plugins") }
+            guard let plugins = mapping["plugins"] else {
+                throw ExperimentError(.malformedFile, "\(path): \(name) has no plugins")
+            }
             return AblationGrid.Combination(
                 name: name, plugins: try PluginRequest.parseList(RunFile.plugins(plugins, path: path)),
                 flags: try mapping["settings"].map { try flags($0, name, path) } ?? [])
@@ -83,11 +87,11 @@ package enum AblationFile {
         _ node: Node, _ place: String, _ path: String, plugin: String = ""
     ) throws -> [AblationGrid.Flag] {
         guard let mapping = node.mapping else {
-            throw TrainingError("\(path): \(place): expected settings as `name: value` lines")
+            throw ExperimentError(.malformedFile, "\(path): \(place): expected settings as `name: value` lines")
         }
         return try mapping.flatMap { key, value -> [AblationGrid.Flag] in
             guard let name = key.string else {
-                throw TrainingError("\(path): \(place): a setting's name is not a text")
+                throw ExperimentError(.malformedFile, "\(path): \(place): a setting's name is not a text")
             }
             if name == "set", let items = value.sequence {
                 return try items.map { item in
@@ -106,7 +110,8 @@ package enum AblationFile {
     private static func flag(_ name: String, _ value: Node, _ path: String) throws -> AblationGrid.Flag {
         if let list = RunFile.list(value) { return AblationGrid.Flag(name, list) }
         guard let text = value.scalar?.string else {
-            throw TrainingError("\(path): the value of \(name) is neither a text, a number nor a list")
+            throw ExperimentError(
+                .malformedFile, "\(path): the value of \(name) is neither a text, a number nor a list")
         }
         let isPlain = value.scalar?.style == .plain || value.scalar?.style == .any
         // A plugin's switch takes its value; a flag's is the flag or its --no- form.

@@ -1,3 +1,4 @@
+import Formats
 package import PluginRuntime
 import Training
 
@@ -78,7 +79,8 @@ package struct AblationGrid: Sendable {
         try text.split(separator: ";", omittingEmptySubsequences: false).map { part in
             let item = trimmed(part)
             guard !item.isEmpty else {
-                throw TrainingError(
+                throw ExperimentError(
+                    .invalidGrid,
                     "--combos '\(text)' has an empty entry: write combinations separated by single semicolons")
             }
             // "name = list" has blanks around its sign; "second=A" names an instance.
@@ -106,16 +108,19 @@ package struct AblationGrid: Sendable {
         return text
     }
 
-    /// Every row, in the grid's order. Throws ``TrainingError`` when two rows are the same, or a setting is not the
+    /// Every row, in the grid's order. Throws ``ExperimentError`` when two rows are the same, or a setting is not the
     /// grid's to give.
     package func rows() throws -> [Row] {
-        guard !combinations.isEmpty else { throw TrainingError("the grid has no combinations of plugins") }
+        guard !combinations.isEmpty else {
+            throw ExperimentError(.invalidGrid, "the grid has no combinations of plugins")
+        }
         guard !seeds.isEmpty, Set(seeds).count == seeds.count else {
-            throw TrainingError("the seeds \(seeds) must be one or more, all different")
+            throw ExperimentError(.invalidGrid, "the seeds \(seeds) must be one or more, all different")
         }
         for flag in flags + overrides + axes.flatMap(\.values) + combinations.flatMap(\.flags)
         where Self.ownFlags.contains(flag.name) {
-            throw TrainingError(
+            throw ExperimentError(
+                .invalidGrid,
                 "'\(flag.name)' is not a setting of a grid: combinations give plugins, seeds the seeds, --out the folder"
             )
         }
@@ -129,13 +134,13 @@ package struct AblationGrid: Sendable {
         var rows: [Row] = []
         for combination in combinations {
             guard !combination.plugins.isEmpty else {
-                throw TrainingError("combination '\(combination.name)' has no plugins")
+                throw ExperimentError(.invalidGrid, "combination '\(combination.name)' has no plugins")
             }
             for choice in choices(for: combination) { rows.append(try row(combination, choice)) }
         }
         for (index, row) in rows.enumerated() {
             if let twin = rows[..<index].first(where: { $0.title == row.title || $0.arguments == row.arguments }) {
-                throw TrainingError("'\(twin.title)' and '\(row.title)' are the same row twice")
+                throw ExperimentError(.invalidGrid, "'\(twin.title)' and '\(row.title)' are the same row twice")
             }
         }
         return rows
@@ -164,7 +169,7 @@ package struct AblationGrid: Sendable {
         var steps = 200
         if let flag = chosen["steps"] {
             guard let number = Int(flag.value), number > 0 else {
-                throw TrainingError("steps is '\(flag.value)'; give a number above 0")
+                throw ExperimentError(.invalidGrid, "steps is '\(flag.value)'; give a number above 0")
             }
             steps = number
         } else {

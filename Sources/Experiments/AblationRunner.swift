@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Glibc
 import Processes
@@ -49,11 +50,12 @@ package final class AblationRunner {
         do {
             try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
         } catch {
-            throw TrainingError("cannot make the folder '\(folder)': \(error.localizedDescription)")
+            throw ExperimentError(.folder, "cannot make the folder '\(folder)': \(error.localizedDescription)")
         }
         lock = open(folder + "/.lock", O_CREAT | O_RDWR | O_CLOEXEC, 0o644)
         guard lock >= 0, flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-            throw TrainingError(
+            throw ExperimentError(
+                .folder,
                 "'\(folder)' is in use by another craft ablate, or cannot be written; wait for it, or give another --out"
             )
         }
@@ -172,7 +174,7 @@ package final class AblationRunner {
     private func run(_ arguments: [String], log path: String) throws -> Int32 {
         _ = files.createFile(atPath: path, contents: nil)
         guard let log = FileHandle(forWritingAtPath: path) else {
-            throw TrainingError("\(path): cannot be written; check the folder's permissions and space")
+            throw ExperimentError(.folder, "\(path): cannot be written; check the folder's permissions and space")
         }
         defer { try? log.close() }
         let process = Process()

@@ -7,10 +7,15 @@ package final class AblationSession {
     private let runner: AblationRunner
     private let rows: [AblationGrid.Row]
     private let seeds: [UInt64]
+    private let say: (String) -> Void
     package private(set) var failures: [String] = []
     package private(set) var isStopped = false
 
-    package init(runner: AblationRunner, rows: [AblationGrid.Row], seeds: [UInt64]) {
+    /// - Parameter say: takes the lines that a user is to see.
+    package init(
+        runner: AblationRunner, rows: [AblationGrid.Row], seeds: [UInt64], say: @escaping (String) -> Void
+    ) {
+        self.say = say
         self.runner = runner
         self.rows = rows
         self.seeds = seeds
@@ -27,9 +32,9 @@ package final class AblationSession {
     package func tryRows() throws {
         let unknown = rows.filter { !missing($0).isEmpty && runner.estimate($0, seeds: seeds) == nil }
         guard !unknown.isEmpty, let seed = seeds.first else { return }
-        print("trying \(unknown.count) of \(rows.count) rows for five steps")
+        say("trying \(unknown.count) of \(rows.count) rows for five steps")
         for row in unknown where !Interruption.isRequested {
-            if case .failed(let reason) = try runner.trial(row, seed: seed) { print("  \(row.title): \(reason)") }
+            if case .failed(let reason) = try runner.trial(row, seed: seed) { say("  \(row.title): \(reason)") }
         }
     }
 
@@ -43,18 +48,18 @@ package final class AblationSession {
             for seed in seeds {
                 let changes = runner.changes(row, seed)
                 if !changes.isEmpty {
-                    print(
+                    say(
                         "  \(row.title), seed \(seed): runs again, as these changed: \(changes.joined(separator: ", "))"
                     )
                 }
             }
-            print(
+            say(
                 "  \(title)  \(seeds.count - left)/\(seeds.count) done, \(left) to run" + (left > 0 ? ", \(each)" : ""))
         }
         let runs = rows.reduce(0) { $0 + missing($1).count }
         let isKnown = rows.allSatisfy { missing($0).isEmpty || runner.estimate($0, seeds: seeds) != nil }
         let time = secondsLeft > 0 ? ", \(isKnown ? "about" : "at least") \(Self.duration(secondsLeft))" : ""
-        print("\(runs) of \(rows.count * seeds.count) runs to do\(runs > 0 ? time : ""), in \(runner.folder)")
+        say("\(runs) of \(rows.count * seeds.count) runs to do\(runs > 0 ? time : ""), in \(runner.folder)")
     }
 
     /// Seed by seed, so that a stopped ablation has whole seeds to compare.
@@ -72,13 +77,13 @@ package final class AblationSession {
                     result.measures[column.title].map { "\(column.title) " + String(format: "%.\(column.digits)f", $0) }
                 }
                 let left = secondsLeft > 0 ? "; about \(Self.duration(secondsLeft)) left" : ""
-                print("\(name): \(measures.joined(separator: ", ")) in \(Self.duration(result.seconds))\(left)")
+                say("\(name): \(measures.joined(separator: ", ")) in \(Self.duration(result.seconds))\(left)")
             case .failed(let reason):
                 failures.append("\(row.title), seed \(seed): \(reason)")
-                print("\(name): failed: \(reason)")
+                say("\(name): failed: \(reason)")
             case .stopped:
                 isStopped = true
-                print("\(name): stopped; the same command goes on from here")
+                say("\(name): stopped; the same command goes on from here")
                 return
             }
         }
@@ -91,14 +96,14 @@ package final class AblationSession {
                 let runs = seeds.compactMap { seed in runner.result(row, seed).map { (seed, $0.measures) } }
                 return .init(title: row.title, runs: Dictionary(uniqueKeysWithValues: runs), wanted: seeds.count)
             })
-        print("\n\(table.text)\n")
+        say("\n\(table.text)\n")
         for (name, text) in [("table.txt", table.text + "\n"), ("table.csv", table.csv), ("table.tex", table.latex)] {
             try Data(text.utf8).write(to: URL(fileURLWithPath: "\(runner.folder)/\(name)"), options: .atomic)
         }
-        print("\(runner.folder)/table.txt, table.csv, table.tex")
+        say("\(runner.folder)/table.txt, table.csv, table.tex")
         if !failures.isEmpty {
-            print("\n\(failures.count) of \(rows.count * seeds.count) runs failed; the same command tries them again:")
-            for failure in failures { print("  \(failure)") }
+            say("\n\(failures.count) of \(rows.count * seeds.count) runs failed; the same command tries them again:")
+            for failure in failures { say("  \(failure)") }
         }
     }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Experiments
+import Formats
 import Foundation
 import PluginRuntime
 import Processes
@@ -49,10 +50,10 @@ struct Ablate: ParsableCommand {
         let (grid, name) = try read()
         let rows = try grid.rows()
         let runner = try AblationRunner(folder: out ?? "runs/ablate-\(name)") {
-            try Train.parse($0).options.settings(over: TrainingOptions.trainDefaults)
+            try Train.parse($0).options.settings()
         }
         Interruption.install()
-        let session = AblationSession(runner: runner, rows: rows, seeds: grid.seeds)
+        let session = AblationSession(runner: runner, rows: rows, seeds: grid.seeds) { print($0) }
         if trial { try session.tryRows() }
         session.printSchedule()
         if Interruption.isRequested { throw ExitCode(130) }
@@ -77,12 +78,12 @@ struct Ablate: ParsableCommand {
             result = AblationGrid(combinations: try AblationGrid.combinations(parsing: combos))
             name = "combos"
         default:
-            throw TrainingError("give either a grid (a YAML file, or paper) or --combos \"A; A+B\"")
+            throw CommandError(.usage, "give either a grid (a YAML file, or paper) or --combos \"A; A+B\"")
         }
         if let seeds {
             result.seeds = try seeds.split(separator: ",", omittingEmptySubsequences: false).map { text in
                 guard let seed = UInt64(text.trimmingCharacters(in: .whitespaces)) else {
-                    throw TrainingError("--seeds '\(seeds)': a seed is a whole number from 0; write 0,1,2")
+                    throw CommandError(.usage, "--seeds '\(seeds)': a seed is a whole number from 0; write 0,1,2")
                 }
                 return seed
             }
@@ -103,7 +104,7 @@ struct Ablate: ParsableCommand {
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             guard argument.hasPrefix("--") else {
-                throw TrainingError("'\(argument)' after -- is not a flag of craft train; write --name value")
+                throw CommandError(.usage, "'\(argument)' after -- is not a flag of craft train; write --name value")
             }
             let text = argument.dropFirst(2)
             if text == "set", let value = rest.popFirst() {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Experiments
+import Formats
 import Foundation
 import Training
 
@@ -22,13 +23,13 @@ enum ConfigFile {
         } else if position - 1 < rest.count {
             path = rest.remove(at: position - 1)
         } else {
-            throw TrainingError("--config takes the path of a YAML file")
+            throw CommandError(.usage, "--config takes the path of a YAML file")
         }
         let entries = try RunFile.arguments(path)
         do {
             _ = try Craft.parseAsRoot([command] + entries)
         } catch {
-            throw TrainingError("\(path): \(Craft.message(for: error))")
+            throw CommandError(.malformedFile, "\(path): \(Craft.message(for: error))")
         }
         return [command] + entries + rest
     }

@@ -46,7 +46,8 @@ struct Craft: ParsableCommand {
                 end(0)
             }
             if let code = error as? ExitCode { end(code.rawValue) }
-            let text = isParserError(error) ? fullMessage(for: error) : "Error: \(sentence(for: error))"
+            let text =
+                isParserError(error) ? fullMessage(for: error) : "Error: \(SettingFlags.sentence(sentence(for: error)))"
             RankedProcess.fail(text, code: 2)
             FileHandle.standardError.write(Data((text + "\n").utf8))
             end(2)
@@ -62,7 +63,7 @@ struct Craft: ParsableCommand {
     }
 
     private static func isParserError(_ error: any Error) -> Bool {
-        error is ValidationError || String(describing: type(of: error)).contains("CommandError")
+        error is ValidationError || String(describing: type(of: error)) == "CommandError"
     }
 
     private static func sentence(for error: any Error) -> String {

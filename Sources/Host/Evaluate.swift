@@ -1,5 +1,6 @@
 import ArgumentParser
 import Collectives
+import Formats
 import Foundation
 import Processes
 import Simulation
@@ -71,31 +72,33 @@ struct Evaluate: ParsableCommand {
         let selection = try SimulationTasks(
             suite: suite, tasks: tasks, episodes: trials, option: "--trials", firstInit: firstInit)
         if let execute, !(1...1000).contains(execute) {
-            throw TrainingError("--execute \(execute): expected a number of actions from 1 to 1000")
+            throw CommandError(.usage, "--execute \(execute): expected a number of actions from 1 to 1000")
         }
         guard !average || address == nil else {
-            throw TrainingError(
+            throw CommandError(
+                .usage,
                 "--average is for --checkpoint; start the server of --address with craft serve --average")
         }
         if let timeout, !(timeout > 0 && timeout <= 86_400) {
-            throw TrainingError("--timeout \(timeout): expected a number of seconds above 0, at most 86400")
+            throw CommandError(.usage, "--timeout \(timeout): expected a number of seconds above 0, at most 86400")
         }
         let workers = processes ?? ProcessorMask.count
         guard (1...256).contains(workers) else {
-            throw TrainingError("--processes \(workers): expected 1 to 256")
+            throw CommandError(.usage, "--processes \(workers): expected 1 to 256")
         }
         switch (checkpoint, address) {
         case (let path?, nil):
             var isFolder: ObjCBool = false
             guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
-                throw TrainingError("--checkpoint '\(path)': there is no such folder; give a run's or a checkpoint's")
+                throw CommandError(
+                    .missingFile, "--checkpoint '\(path)': there is no such folder; give a run's or a checkpoint's")
             }
         case (nil, let address?):
             guard let url = URL(string: address), url.scheme == "ws" || url.scheme == "wss", url.host != nil else {
-                throw TrainingError("--address '\(address)': expected ws://HOST:PORT")
+                throw CommandError(.usage, "--address '\(address)': expected ws://HOST:PORT")
             }
         default:
-            throw TrainingError("give either --checkpoint RUN or the --address of a running server")
+            throw CommandError(.usage, "give either --checkpoint RUN or the --address of a running server")
         }
         // One checkpoint for all of it, under its own name: a run grows, and results of another are not to be continued.
         let served = try checkpoint.map { try CheckpointFolders.model(in: $0, isAveraged: average) }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Compatibility
+import Formats
 import Foundation
 import PluginRuntime
 import Training
@@ -39,7 +40,8 @@ struct Finetune: ParsableCommand {
         if given.printsOnly { return }
         let checkpoints = FinetuneCheckpoints(
             run: translation.run,
-            merge: translation.merges ? { try Model.Merge.parse([$0, "--out", $1, "--dtype", "bf16"]).run() } : nil)
+            merge: translation.merges ? { try Model.Merge.parse([$0, "--out", $1, "--dtype", "bf16"]).run() } : nil,
+            say: { print($0) })
         if train.resume == nil { try checkpoints.setAsideEarlierRun() }
         do { try train.run { _, step in try checkpoints.link(step) } } catch let code as ExitCode {
             try translation.wandb?.publish(translation.run)
@@ -54,10 +56,10 @@ struct Finetune: ParsableCommand {
     private static func parsed(_ line: TrainLine) throws -> Train {
         let train: Train
         do { train = try Train.parse(line.arguments) } catch {
-            throw TrainingError("after --: \(Train.message(for: error))")
+            throw CommandError(.usage, "after --: \(Train.message(for: error))")
         }
         if train.resume == nil {
-            let settings = try train.options.settings(over: TrainingOptions.trainDefaults)
+            let settings = try train.options.settings()
             try settings.check()
             _ = try Composition(
                 settings.plugins, search: PluginSearch(paths: settings.pluginPath), registry: .training)

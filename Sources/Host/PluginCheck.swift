@@ -41,24 +41,24 @@ extension Plugins {
         var only: String?
 
         @Option(help: ArgumentHelp("Checks at a time. Default: the processors of the machine.", valueName: "n"))
-        var jobs = ProcessorMask.count
+        var jobs: Int?
 
         @Flag(help: "Run the checks in this process, for a debugger: the first crash ends them.")
         var inProcess = false
 
         @OptionGroup var assignments: SettingAssignments
 
-        @Option(help: ArgumentHelp("Folders to search first, separated by colons.", valueName: "folders"))
-        var pluginPath: String?
+        @OptionGroup var folders: PluginFolders
 
         func run() throws {
             guard timeLimit > 0, timeLimit <= 86400 else {
-                throw TrainingError("--time-limit is \(timeLimit); give seconds between 0 and 86400")
+                throw CommandError(.usage, "--time-limit is \(timeLimit); give seconds between 0 and 86400")
             }
-            guard (1...256).contains(jobs) else { throw TrainingError("--jobs is \(jobs); expected 1 to 256") }
+            let jobs = jobs ?? ProcessorMask.count
+            guard (1...256).contains(jobs) else { throw CommandError(.usage, "--jobs is \(jobs); expected 1 to 256") }
             let checks = try selectedChecks()
             let seed = seed ?? UInt64.random(in: 0..<1_000_000_000)
-            let search = PluginSearch(paths: Installation.pluginPath(pluginPath))
+            let search = folders.search
             let lists = try assignments.apply(to: plugins.map { try PluginRequest.parseList($0) })
             let processes = try lists.flatMap(\.self).map { request in
                 var request = request
@@ -77,10 +77,7 @@ extension Plugins {
                 return report
             }
             if json {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-                let data = try reports.count == 1 ? encoder.encode(reports[0]) : encoder.encode(reports)
-                print(String(decoding: data, as: UTF8.self))
+                print(try reports.count == 1 ? JSONOutput.encode(reports[0]) : JSONOutput.encode(reports))
             } else if reports.count > 1 {
                 let failed = reports.filter { !$0.passed }
                 print(
@@ -124,7 +121,7 @@ extension Plugins {
             return try only.split(separator: ",").map { name in
                 guard let check = PluginCheck(rawValue: String(name)) else {
                     let known = PluginCheck.allCases.map(\.rawValue).joined(separator: ", ")
-                    throw TrainingError("there is no check '\(name)'; there are \(known)")
+                    throw CommandError(.usage, "there is no check '\(name)'; there are \(known)")
                 }
                 return check
             }
@@ -157,10 +154,10 @@ extension Plugins {
         func run() throws {
             guard let check = PluginCheck(rawValue: check) else {
                 let known = PluginCheck.allCases.map(\.rawValue).joined(separator: ", ")
-                throw TrainingError("there is no check '\(check)'; there are \(known)")
+                throw CommandError(.usage, "there is no check '\(check)'; there are \(known)")
             }
             guard let request = try PluginRequest.parseList(plugin).first else {
-                throw TrainingError("no plugin is given")
+                throw CommandError(.usage, "no plugin is given")
             }
             Self.limitResources()
             CrashReport.install(advice: "")

@@ -1,4 +1,5 @@
 import Collectives
+import Formats
 import Foundation
 import Glibc
 import PluginRuntime
@@ -24,7 +25,8 @@ enum RankedProcess {
         guard let launcher = Launcher.find(), launcher.size > 1, let command = arguments.first,
             !["train", "pretrain"].contains(command), !command.hasPrefix("-")
         else { return }
-        throw TrainingError(
+        throw CommandError(
+            .usage,
             "a launcher started \(launcher.size) processes (\(launcher.variable)), and craft \(command) is the work of one: each "
                 + "would do all of it. craft train and craft pretrain divide theirs; start this one without the launcher"
         )
@@ -45,7 +47,7 @@ enum RankedProcess {
         fflush(nil)
         let file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o666)
         guard file >= 0, dup2(file, STDOUT_FILENO) >= 0 else {
-            throw TrainingError("\(path): cannot be written; every rank needs the run's folder")
+            throw CommandError(.unwritable, "\(path): cannot be written; every rank needs the run's folder")
         }
         close(file)
     }

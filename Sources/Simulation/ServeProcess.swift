@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Glibc
 import Processes
@@ -34,8 +35,9 @@ package final class ServeProcess {
         guard let found else {
             process.terminate()
             process.waitUntilExit()
-            if Interruption.isRequested { throw TrainingError("stopped") }
-            throw TrainingError(
+            if Interruption.isRequested { throw SimulationError(.stopped, "stopped") }
+            throw SimulationError(
+                .serverEnded,
                 "craft serve --checkpoint \(checkpoint) ended (exit code \(process.terminationStatus)) before it listened; its "
                     + "message is above")
         }

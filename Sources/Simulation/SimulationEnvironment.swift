@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Glibc
 import Processes
@@ -33,7 +34,8 @@ package struct SimulationEnvironment {
         }
         if let given = environment["CRAFT_SIMULATION"], !given.isEmpty {
             guard files.fileExists(atPath: given + "/record.py") else {
-                throw TrainingError(
+                throw SimulationError(
+                    .setUp,
                     "CRAFT_SIMULATION is '\(given)', and there is no record.py; give craft's folder simulation")
             }
             scripts = given
@@ -50,7 +52,8 @@ package struct SimulationEnvironment {
                 url.deleteLastPathComponent()
             }
         }
-        throw TrainingError(
+        throw SimulationError(
+            .setUp,
             "the folder simulation is not above \(Installation.executableFolder): give its path in a checkout of craft in the "
                 + "environment as CRAFT_SIMULATION")
     }
@@ -73,7 +76,7 @@ package struct SimulationEnvironment {
         do {
             try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
         } catch {
-            throw TrainingError("cannot make the folder '\(folder)': \(error.localizedDescription)")
+            throw SimulationError(.setUp, "cannot make the folder '\(folder)': \(error.localizedDescription)")
         }
         let hint = "the simulator's environment cannot be set up in \(folder)"
         try run(["python3", "-m", "venv", "--clear", folder + "/venv"], or: hint + "; on Debian install python3-venv")
@@ -86,11 +89,11 @@ package struct SimulationEnvironment {
     private func agree(_ what: String, _ isAgreed: Bool) throws {
         if isAgreed { return }
         guard isatty(STDIN_FILENO) == 1, isatty(STDERR_FILENO) == 1 else {
-            throw TrainingError("\(what) Give --yes to have it done")
+            throw SimulationError(.notAgreed, "\(what) Give --yes to have it done")
         }
         FileHandle.standardError.write(Data("\(what) Go on? [y/N] ".utf8))
         guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
-            throw TrainingError("nothing was set up")
+            throw SimulationError(.stopped, "nothing was set up")
         }
     }
 
@@ -110,7 +113,8 @@ package struct SimulationEnvironment {
         let packages = missing.joined(separator: " ")
         let isDebian = files.isExecutableFile(atPath: "/usr/bin/apt-get")
         guard geteuid() == 0, isDebian else {
-            throw TrainingError(
+            throw SimulationError(
+                .setUp,
                 "the simulator renders with Mesa, and these packages (Debian's names) are missing: \(packages); install them"
                     + (isDebian ? " with: sudo apt-get install \(packages)" : ""))
         }
@@ -124,9 +128,9 @@ package struct SimulationEnvironment {
 
     private func run(_ arguments: [String], or failure: String) throws {
         let status = try ForwardingProcess.run(["/usr/bin/env"] + arguments)
-        if status == 130 { throw TrainingError("stopped; the next call begins the set-up anew") }
+        if status == 130 { throw SimulationError(.stopped, "stopped; the next call begins the set-up anew") }
         guard status == 0 else {
-            throw TrainingError("\(failure) (exit code \(status) of \(arguments.joined(separator: " ")))")
+            throw SimulationError(.setUp, "\(failure) (exit code \(status) of \(arguments.joined(separator: " ")))")
         }
     }
 

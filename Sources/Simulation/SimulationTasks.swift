@@ -1,3 +1,4 @@
+import Formats
 import Training
 
 /// The tasks and init states of LIBERO suites that a command runs over.
@@ -16,27 +17,31 @@ package struct SimulationTasks {
     ///   - episodes: init states per task, from `firstInit` on; `option` is the name of the flag that gave it.
     package init(suite: String, tasks: String?, episodes: Int, option: String, firstInit: Int) throws {
         guard Self.suites.contains(suite) else {
-            throw TrainingError(
+            throw SimulationError(
+                .selection,
                 "--suite '\(suite)': there is no such suite; give one of \(Self.suites.joined(separator: ", "))")
         }
         var numbers: [Int] = []
         for text in tasks?.split(separator: ",", omittingEmptySubsequences: false) ?? [] {
             guard let number = Int(text), (0..<Self.tasksPerSuite).contains(number) else {
-                throw TrainingError(
-                    "--tasks '\(tasks ?? "")': '\(text)' is no task of \(suite); tasks are numbers from 0 to "
+                throw SimulationError(
+                    .selection,
+                    "--tasks '\(tasks ?? "")': '\(text)' is not a task of \(suite); tasks are numbers from 0 to "
                         + "\(Self.tasksPerSuite - 1), separated by commas")
             }
             guard !numbers.contains(number) else {
-                throw TrainingError("--tasks '\(tasks ?? "")': task \(number) is there twice")
+                throw SimulationError(.selection, "--tasks '\(tasks ?? "")': task \(number) is there twice")
             }
             numbers.append(number)
         }
         guard (0..<Self.initStates).contains(firstInit) else {
-            throw TrainingError(
+            throw SimulationError(
+                .selection,
                 "--first-init \(firstInit): a task has init states 0 to \(Self.initStates - 1)")
         }
         guard episodes >= 1, episodes <= Self.initStates - firstInit else {
-            throw TrainingError(
+            throw SimulationError(
+                .selection,
                 "\(option) \(episodes): a task has init states 0 to \(Self.initStates - 1), so from init state \(firstInit) "
                     + "on there can be 1 to \(Self.initStates - firstInit)")
         }

@@ -39,7 +39,7 @@ import Training
         (settings.model, settings.data) = (assets + "/small-vlm", assets + "/libero-sample")
         settings.plugins = try PluginRequest.parseList(plugins)
         settings.pluginPath = [BuildFolder.url.path]
-        (settings.steps, settings.batchSize, settings.sides) = (3, 4, sides)
+        (settings.steps, settings.batchSize, settings.holdOutEvery, settings.sides) = (3, 4, 0, sides)
         return settings
     }
 
@@ -82,7 +82,7 @@ import Training
         let absent = try #require(throws: CompositionError.self) {
             try Trainer(settings: settings(list, sides: []), at: folder.path("absent"))
         }
-        #expect("\(absent)".contains("add --side number=FILE"), "\(absent)")
+        #expect("\(absent)".contains("add `sides` number=FILE"), "\(absent)")
         let path = folder.path("side.safetensors")
         func error(_ samples: [(id: Int64, value: Float)]) throws -> TrainingError? {
             try write(samples, to: path)

@@ -392,7 +392,7 @@ import Training
         let error = try #require(throws: CompositionError.self) {
             try StepFixture().step("BaselineL1,\(cross)", settings: settings)
         }
-        #expect(error.description.contains("give an even --accumulation"), "\(error)")
+        #expect(error.description.contains("give an even `accumulation`"), "\(error)")
     }
 
     // MARK: - Whole arrays

@@ -215,9 +215,9 @@ import Training
     @Test(arguments: [
         (
             "CoTraining",
-            "it asks for the data stream 'vqa', which this run was not given: give --stream vqa=questions:FOLDER"
+            "it asks for the data stream 'vqa', which this run was not given: give `streams` vqa=questions:FOLDER"
         ),
-        ("Replay", "which this run was not given: give --stream replay=demonstrations:FOLDER"),
+        ("Replay", "which this run was not given: give `streams` replay=demonstrations:FOLDER"),
     ]) func refusesWhatTheUserDidNotGive(_ plugin: String, _ words: String) throws {
         let fixture = try StepFixture()
         let failure = try #require(throws: PluginFailure.self) { try fixture.step(plugin) }
@@ -227,9 +227,12 @@ import Training
     @Test(arguments: [
         (
             "CoTraining:stream=replay",
-            "has to be of questions, and it is of demonstrations: give --stream replay=questions:"
+            "has to be of questions, and it is of demonstrations: give `streams` replay=questions:"
         ),
-        ("Replay:stream=vqa", "has to be of demonstrations, and it is of questions: give --stream vqa=demonstrations:"),
+        (
+            "Replay:stream=vqa",
+            "has to be of demonstrations, and it is of questions: give `streams` vqa=demonstrations:"
+        ),
         (
             "CoTraining,b=CoTraining:objective=b:interval=2",
             "it sets 'stream.vqa.interval' to 2, but CoTraining sets it to 1"

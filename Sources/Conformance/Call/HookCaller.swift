@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 package import PluginRuntime
 import Training
@@ -103,7 +104,7 @@ package final class HookCaller {
 
     private func describing(_ number: Int, _ body: () throws -> CallFacts) throws -> CallFacts {
         do { return try body() } catch let error as NamedValues.Mismatch {
-            throw TrainingError("\(source): call \(number), \(error.reason)")
+            throw ConformanceError(.wrongValue, "\(source): call \(number), \(error.reason)")
         }
     }
 
@@ -114,7 +115,8 @@ package final class HookCaller {
         where !known.contains(name) && NameRegistry.training.match(name.replacing("@prev", with: "")) == nil {
             let reads = inputs.isEmpty ? "nothing" : inputs.map(\.description).joined(separator: ", ")
             let hint = Suggestion.hint(for: name, among: known.sorted(), otherwise: "")
-            throw TrainingError(
+            throw ConformanceError(
+                .unknownName,
                 "\(source): call \(number) gives '\(name)', which \(point.rawValue) of \(instance.name) does not read; "
                     + (hint.isEmpty ? "" : hint + " ") + "it reads \(reads)")
         }
@@ -129,7 +131,8 @@ package final class HookCaller {
             try NamedValues.set(
                 input, to: CallShorthand.full(node, for: input, blocks: blocks), in: store ?? values)
         } catch let error as NamedValues.Mismatch {
-            throw TrainingError(
+            throw ConformanceError(
+                .wrongValue,
                 "\(source): call \(number), '\(input.name)\(suffix)': \(error.reason); expected \(input.type)")
         }
     }

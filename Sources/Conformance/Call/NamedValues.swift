@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 package import PluginRuntime
 import Training
@@ -75,7 +76,7 @@ package enum NamedValues {
                 data = FileHandle.standardInput.readDataToEndOfFile()
             } else {
                 guard let contents = FileManager.default.contents(atPath: path) else {
-                    throw TrainingError("\(path): no such file")
+                    throw ConformanceError(.missingFile, "\(path): no such file")
                 }
                 data = contents
             }
@@ -89,7 +90,8 @@ package enum NamedValues {
             do {
                 (calls, isList) = (try decoder.decode([[String: Node]].self, from: data).map { flattened($0) }, true)
             } catch {
-                throw TrainingError(
+                throw ConformanceError(
+                    .malformedFile,
                     "\(name): expected a JSON object of values by name, or a list of such objects: \(Self.reason(error))"
                 )
             }

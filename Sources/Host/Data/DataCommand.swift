@@ -48,12 +48,3 @@ struct ShotOptions: ParsableArguments {
         return selection.training.map { dataset.episodes[$0] }
     }
 }
-
-/// JSON on standard output, keys sorted.
-enum JSONOutput {
-    static func encode(_ value: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
-    }
-}

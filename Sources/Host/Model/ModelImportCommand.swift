@@ -31,8 +31,8 @@ extension Model {
         @Option(help: "Images per decision.")
         var cameras = 2
 
-        @Option(help: "Type of the stored weights: f32, bf16 or f16.")
-        var dtype = "f32"
+        @Option(help: "Type of the stored weights.")
+        var dtype = StorageArgument.f32
 
         @Option(help: "Seed of the fresh tensors.")
         var seed: UInt64 = 0
@@ -43,7 +43,7 @@ extension Model {
         func run() throws {
             let counts = try ModelImport.write(
                 decoder: decoder, tower: tower, imageSize: imageSize, cameras: cameras, to: out,
-                storage: try Model.storage(dtype), seed: seed, acceptsUnknown: anyFile)
+                storage: dtype.storage, seed: seed, acceptsUnknown: anyFile)
             print(
                 "\(out): \(counts.given) pretrained values, \(counts.fresh) fresh ones (projector and action queries)")
         }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Data
+import Formats
 import Foundation
 import Training
 
@@ -43,14 +44,14 @@ extension Model {
         func run() throws {
             let tokenizer = try Tokenizer(contentsOf: tokenizerPath())
             guard lines != (text != nil) else {
-                throw TrainingError("expected a text (or - for standard input), or --lines")
+                throw CommandError(.usage, "expected a text (or - for standard input), or --lines")
             }
             if lines { return try eachLine(tokenizer) }
             var input = text ?? ""
             if input == "-" {
                 let data = FileHandle.standardInput.readDataToEndOfFile()
                 guard let text = String(data: data, encoding: .utf8) else {
-                    throw TrainingError("standard input is not UTF-8")
+                    throw CommandError(.malformedFile, "standard input is not UTF-8")
                 }
                 input = text
             }
@@ -78,15 +79,14 @@ extension Model {
         }
 
         private func printJSON(_ value: some Encodable) throws {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(value), as: UTF8.self))
+            print(try JSONOutput.encode(value, isPretty: false))
         }
 
         private func tokenizerPath() throws -> String {
             var isDirectory: ObjCBool = false
             guard FileManager.default.fileExists(atPath: model, isDirectory: &isDirectory) else {
-                throw TrainingError("\(model): no such file or folder; expected a model folder or a tokenizer.json")
+                throw CommandError(
+                    .missingFile, "\(model): no such file or folder; expected a model folder or a tokenizer.json")
             }
             if !isDirectory.boolValue { return model }
             let inside = model + "/tokenizer.json"
@@ -98,7 +98,7 @@ extension Model {
             var numbers: [Int] = []
             for part in text.split(whereSeparator: { " ,\t\r\n[]".contains($0) }) {
                 guard let number = Int(part) else {
-                    throw TrainingError("'\(part)' is not a token id; expected whole numbers, such as 1 22 333")
+                    throw CommandError(.usage, "'\(part)' is not a token id; expected whole numbers, such as 1 22 333")
                 }
                 numbers.append(number)
             }
@@ -107,7 +107,8 @@ extension Model {
 
         private func checked(_ id: Int, _ tokenizer: Tokenizer) throws -> Int32 {
             guard let id32 = Int32(exactly: id), tokenizer.spelling(of: id32) != nil else {
-                throw TrainingError(
+                throw CommandError(
+                    .usage,
                     "the tokenizer has no token \(id); its ids go from 0 to \(tokenizer.vocabularySize - 1)")
             }
             return id32
@@ -129,7 +130,8 @@ extension Model {
                         try printJSON(Answer(ids: tokenizer.encode(text, addingSpecialTokens: !noSpecial)))
                     }
                 } catch is DecodingError {
-                    throw TrainingError("line \(number) is not a JSON \(decode ? "list of token ids" : "string")")
+                    throw CommandError(
+                        .malformedFile, "line \(number) is not a JSON \(decode ? "list of token ids" : "string")")
                 }
             }
         }

@@ -79,7 +79,7 @@ package final class StepBenchmark {
         clock = settings.clock
         let folder = try ModelFolder(path: settings.model)
         guard (1...4096).contains(settings.promptTokens) else {
-            throw TrainingError(.settings, "--prompt-tokens is \(settings.promptTokens); expected 1 to 4096")
+            throw TrainingError(.settings, "`promptTokens` is \(settings.promptTokens); expected 1 to 4096")
         }
         let composition = try Composition(
             plugins, search: PluginSearch(paths: settings.pluginPath), registry: .training)

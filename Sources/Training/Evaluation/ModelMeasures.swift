@@ -33,7 +33,7 @@ package struct ModelMeasures {
             guard settings.cameras.count == folder.config.cameras else {
                 throw TrainingError(
                     .mismatch,
-                    "--cameras names \(settings.cameras.count), but \(settings.model)/config.json is for "
+                    "`cameras` names \(settings.cameras.count), but \(settings.model)/config.json is for "
                         + "\(folder.config.cameras)")
             }
             sampler = try DemonstrationSampler(
@@ -66,7 +66,7 @@ package struct ModelMeasures {
             throw TrainingError(
                 .settings,
                 "\(settings.model): there is nothing to measure: "
-                    + (notes + ["--questions is none or --hold-out-every holds no episode out"]).joined(separator: "; ")
+                    + (notes + ["`questions` is none or `holdOutEvery` holds no episode out"]).joined(separator: "; ")
             )
         }
         self.notes = notes

@@ -49,14 +49,14 @@ package enum ModelImport {
     private static func check(_ path: String) throws {
         guard !isFolder(path) else {
             throw TrainingError(
-                "\(path): is a folder, none of which is known; give --any-file to import it all the same")
+                "\(path): is a folder, none of which is known; give `acceptsUnknown` to import it all the same")
         }
         let hash = try FileHash.sha256(path)
         guard known.contains(where: { $0.sha256 == hash }) else {
             let list = known.map { "\($0.name) (\($0.sha256.prefix(12))…)" }.joined(separator: ", ")
             throw TrainingError(
                 .malformed,
-                "\(path): its SHA-256 is \(hash), which is not one of the known files: \(list). Give --any-file to import it "
+                "\(path): its SHA-256 is \(hash), which is not one of the known files: \(list). Give `acceptsUnknown` to import it "
                     + "all the same")
         }
     }

@@ -159,10 +159,10 @@ package struct MemoryPlan: Sendable {
                 ? [] : [line("coordinates", fullGradients, "gradients in full, which a plugin asks for")]) + [
                 line("moments", moments)
             ]
-            + (average == 0 ? [] : [line("average", average, "of the weights (--ema)")]) + [
+            + (average == 0 ? [] : [line("average", average, "of the weights (`average`)")]) + [
                 line(
                     "activations", activations,
-                    checkpoints ? "blocks run again in the backward pass" : "--checkpoint-activations takes less"),
+                    checkpoints ? "blocks run again in the backward pass" : "`checkpointsActivations` takes less"),
                 line("anchors", anchors),
                 line("evaluation", evaluation),
                 line("program", program),

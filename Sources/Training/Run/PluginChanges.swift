@@ -80,6 +80,6 @@ struct PluginChanges {
         throw TrainingError(
             .changed,
             "\(run.path) began with other plugins: \(sentences.joined(separator: "; ")). Resume with those it began with, "
-                + "say --allow-plugin-changes to go on with these, or start a new run with --out")
+                + "say `allowsPluginChanges` to go on with these, or start a new run")
     }
 }

@@ -68,13 +68,13 @@ struct ResumedState {
             throw TrainingError(
                 .changed,
                 "\(run.configPath) has other learning rates by parameter group (learningRateScales) than "
-                    + "\(checkpoint.path); put the old ones back or start a new run with --out")
+                    + "\(checkpoint.path); put the old ones back or start a new run")
         }
         guard state.average == settings.average else {
             throw TrainingError(
                 .changed,
-                "\(run.configPath) has another moving average of the weights than \(checkpoint.path) (--ema, --ema-warmup); put "
-                    + "the old settings back or start a new run with --out")
+                "\(run.configPath) has another moving average of the weights than \(checkpoint.path) (`average`, `average.warmupPower`); put "
+                    + "the old settings back or start a new run")
         }
         let (model, step) = (parts.model, parts.step)
         let absent = try ModelFolder(path: checkpoint.path).load(into: model, needsBase: false).filter { name in

@@ -42,7 +42,7 @@ struct RunParts {
         guard settings.cameras.count == folder.config.cameras || settings.task == .questions else {
             throw TrainingError(
                 .mismatch,
-                "--cameras names \(settings.cameras.count), but \(settings.model)/config.json is for "
+                "`cameras` names \(settings.cameras.count), but \(settings.model)/config.json is for "
                     + "\(folder.config.cameras)")
         }
         let adapter = settings.adapter ?? folder.adapterSettings
@@ -56,8 +56,9 @@ struct RunParts {
         }
         let isAbsent = Set(absent)
         model.initialise(
-            seed: settings.seed, gate: Float(settings.gate ?? 0), proprioGain: Float(settings.proprioGain ?? 1),
-            proprioBandwidth: Float(settings.proprioBandwidth ?? 1)
+            seed: settings.seed, gate: Float(settings.gate ?? RunSettings.defaultGate),
+            proprioGain: Float(settings.proprioGain ?? RunSettings.defaultProprioFactor),
+            proprioBandwidth: Float(settings.proprioBandwidth ?? RunSettings.defaultProprioFactor)
         ) { isAbsent.contains($0) }
         drawn = absent.filter { !model.isHeadParameter($0) }
 
@@ -123,7 +124,7 @@ struct RunParts {
                     ? []
                     : [
                         "\(part.dataset.name): \(selection.short.count) of its instructions have fewer than the \(settings.shots ?? 0) "
-                            + "episodes of --shots; the fewest are \(selection.short.values.min() ?? 0)"
+                            + "episodes of `shots`; the fewest are \(selection.short.values.min() ?? 0)"
                     ]
             }
             return (DemonstrationSource(reader, prompts: prompts), statistics, evaluation, notes)
@@ -143,7 +144,7 @@ extension RunParts {
                     "\(model) is made for \(config.actionDim) action and \(config.proprioDim) state numbers, the data set "
                         + "'\(name)' has \(data.summary); "
                         + (data.stateWidth == 0
-                            ? "the data have no state: give --no-proprio"
+                            ? "the data have no state, which is right where `usesProprio` is false"
                             : "take a model with an action head of that size, or one without a head"))
             }
         }

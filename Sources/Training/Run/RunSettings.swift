@@ -25,13 +25,16 @@ package struct RunSettings: Codable, Sendable, Equatable {
     /// Root of the data, and the data set's name below it: `A`, or a mixture `A:0.7,B:0.3`. Without a name, the only one.
     package var data = ""
     package var dataset = ""
-    package var plugins: [PluginRequest] = []
+    package var plugins = [PluginRequest(name: "BaselineL1")]
     package var pluginPath: [String] = []
-    package var steps = 0
+    /// Optimizer steps, counted from the start of the run.
+    package var steps = 200
     package var seed: UInt64 = 0
+    /// Samples in a micro-batch.
     package var batchSize = 8
+    /// Micro-batches per step.
     package var accumulation = 1
-    package var learningRate = 2e-4
+    package var learningRate = 5e-4
     /// Factors on it by parameter group; nil leaves all alike.
     package var learningRateScales: LearningRateScales?
     package var schedule: LearningRateSchedule.Kind = .constant
@@ -61,7 +64,7 @@ package struct RunSettings: Codable, Sendable, Equatable {
     package var cameras = ["image", "wrist_image"]
     package var augments = true
     /// Every k-th episode is kept for evaluation; 0 keeps none.
-    package var holdOutEvery = 0
+    package var holdOutEvery = 4
     /// Episodes per instruction; nil uses all.
     package var shots: Int?
     /// Draws them from a seed; nil takes the first in stored order.
@@ -132,8 +135,6 @@ package struct RunSettings: Codable, Sendable, Equatable {
         case selected
     }
 
-    package static let defaultReadAhead = 2
-
     /// Values that a run of this task never has, by name, each with the reason.
     var absentValues: [String: String] {
         switch task {
@@ -175,9 +176,9 @@ package struct RunSettings: Codable, Sendable, Equatable {
         if (1...3).contains(found.count), !Set(cameras).isSubset(of: found) { cameras = found }
     }
 
-    /// The factors on first values of a new proprioception projector, by flag.
-    private var proprioFactors: [(option: String, factor: Double?)] {
-        [("--proprio-gain", proprioGain), ("--proprio-bandwidth", proprioBandwidth)]
+    /// The factors on first values of a new proprioception projector, by key.
+    var proprioFactors: [(key: String, factor: Double?)] {
+        [("proprioGain", proprioGain), ("proprioBandwidth", proprioBandwidth)]
     }
 
     /// Refuses what a model folder's action head and proprioception projector rule out.
@@ -186,97 +187,29 @@ package struct RunSettings: Codable, Sendable, Equatable {
             let (wanted, found) = proPolicy ? ("pro", "base") : ("base", "Pro")
             throw TrainingError(
                 .mismatch,
-                "--policy is \(wanted), but the action head in \(model) is the \(found) one; leave --policy out or start from "
-                    + "another model")
+                "`proPolicy` is \(wanted), but the action head in \(model) is the \(found) one; leave `proPolicy` out or start "
+                    + "from another model")
         }
         if gate != nil, folder.actionHead != nil, !startsFresh {
             throw TrainingError(
                 .mismatch,
-                "--gate is what the gates of a new action head begin at, but \(model) holds a trained one; leave --gate out or "
+                "`gate` is what the gates of a new action head begin at, but \(model) holds a trained one; leave `gate` out or "
                     + "start from another model")
         }
         let factors = proprioFactors.filter { $0.factor != nil }
-        let given = factors.map(\.option) + (proprioDropout == nil ? [] : ["--proprio-dropout"])
+        let given = factors.map(\.key) + (proprioDropout == nil ? [] : ["proprioDropout"])
         guard folder.config.usesProprio || given.isEmpty else {
             throw TrainingError(
                 .mismatch,
-                "this policy sees no proprioception (--no-proprio, or config.json of \(model)); leave "
-                    + "\(given.joined(separator: " and ")) out")
+                "this policy sees no proprioception (`usesProprio` is false, or config.json of \(model)); leave "
+                    + "\(given.map { "`\($0)`" }.joined(separator: " and ")) out")
         }
-        if let option = factors.first?.option, folder.proprioProjector != nil, !startsFresh {
+        if let key = factors.first?.key, folder.proprioProjector != nil, !startsFresh {
             throw TrainingError(
                 .mismatch,
-                "\(option) is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
-                    + "leave \(option) out or start from another model")
+                "`\(key)` is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
+                    + "leave `\(key)` out or start from another model")
         }
-    }
-
-    /// Refuses values that cannot work, all of them in one error.
-    package func check() throws {
-        var problems: [String] = []
-        func need(_ condition: Bool, _ sentence: String) { if !condition { problems.append(sentence) } }
-        need(steps >= 1, "--steps is \(steps); expected at least 1")
-        need((1...65_536).contains(batchSize), "--batch-size is \(batchSize); expected 1 to 65536")
-        need((1...65_536).contains(accumulation), "--accumulation is \(accumulation); expected 1 to 65536")
-        need(
-            learningRate.isFinite && learningRate > 0 && learningRate <= 10,
-            "--lr is \(learningRate); expected a number above 0 and at most 10")
-        if let learningRateScales {
-            do { try learningRateScales.check("--lr-scale") } catch { problems.append("\(error)") }
-        }
-        if let gate { need(gate.isFinite && abs(gate) <= 10, "--gate is \(gate); expected a number from -10 to 10") }
-        for (option, factor) in proprioFactors {
-            guard let factor else { continue }
-            need(
-                factor.isFinite && factor > 0 && factor <= 10_000,
-                "\(option) is \(factor); expected a number above 0 and at most 10000")
-        }
-        if let proprioDropout {
-            need(
-                (0..<1).contains(proprioDropout),
-                "--proprio-dropout is \(proprioDropout); expected a probability, 0 or more and below 1 (1 would be "
-                    + "--no-proprio)")
-        }
-        need(
-            proprioDropoutSteps.map { $0 >= 0 } ?? true,
-            "--proprio-dropout-steps is \(proprioDropoutSteps ?? 0); expected 0 or more")
-        need(
-            proprioDropoutSteps == nil || proprioDropout != nil,
-            "--proprio-dropout-steps is given without --proprio-dropout; give both")
-        if let imageSize {
-            need((1...4096).contains(imageSize), "--image-size is \(imageSize); expected 1 to 4096 pixels")
-        }
-        need(warmupSteps >= 0, "--warmup is \(warmupSteps); expected 0 or more")
-        need(decayStep >= 0, "--decay-step is \(decayStep); expected 0 or more")
-        need(clipNorm.isFinite && clipNorm >= 0, "--clip is \(clipNorm); expected 0 (off) or a positive number")
-        problems += optimizer.problems + (average?.problems ?? [])
-        need(saveEvery >= 0, "--save-every is \(saveEvery); expected 0 (last step only) or more")
-        need(
-            keepCheckpoints.map { $0 >= 1 } ?? true,
-            "--keep-checkpoints is \(keepCheckpoints ?? 0); expected at least 1")
-        need(evaluateEvery ?? 1 >= 1, "--evaluate-every is \(evaluateEvery ?? 0); expected at least 1")
-        need(logEvery >= 1, "--log-every is \(logEvery); expected at least 1")
-        need((1...64).contains(threads), "--threads is \(threads); expected 1 to 64")
-        need(
-            holdOutEvery == 0 || holdOutEvery >= 2,
-            "--hold-out-every is \(holdOutEvery); expected 0 (none) or at least 2")
-        need(shots.map { $0 >= 1 } ?? true, "--shots is \(shots ?? 0); expected at least 1")
-        need(shotsSeed == nil || shots != nil, "--shots-seed is given without --shots; give both")
-        need(
-            (0...1_024).contains(readAhead ?? 0),
-            "--read-ahead is \(readAhead ?? 0); expected 0 (off) to 1024 batches")
-        need((1...3).contains(cameras.count), "--cameras names \(cameras.count) cameras; expected 1 to 3")
-        if let adapter {
-            need((1...4096).contains(adapter.rank), "--lora-rank is \(adapter.rank); expected 1 to 4096")
-            need(
-                adapter.alpha.isFinite && adapter.alpha > 0,
-                "--lora-alpha is \(adapter.alpha); expected a positive number")
-        }
-        need(
-            adapter != nil || anchor != .adaptersOff,
-            "--anchor adaptersOff needs --lora-rank: without adapters there is nothing to switch off")
-        need(!plugins.isEmpty, "--plugins is empty; name at least one, BaselineL1 for instance")
-        guard problems.isEmpty else { throw TrainingError(.settings, problems.joined(separator: "\n")) }
     }
 
     package static func read(_ path: String) throws -> RunSettings {

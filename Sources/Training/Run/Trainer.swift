@@ -93,7 +93,7 @@ package final class Trainer {
         guard step == nil || settings.steps > checkpoint.step else {
             throw TrainingError(
                 .settings,
-                "--resume-step is \(checkpoint.step), but the run is to end at step \(settings.steps); give more --steps"
+                "`resumeStep` is \(checkpoint.step), but the run is to end at step \(settings.steps); give more `steps`"
             )
         }
         let parts = try RunParts(settings: settings, resuming: run, ranks: ranks)
@@ -244,7 +244,7 @@ package final class Trainer {
         throw TrainingError(
             .diverged,
             "\(run.path): the last \(skipped) step\(skipped == 1 ? " was" : "s were all") skipped (\(last.skipped ?? "")): the weights "
-                + "give no finite numbers any more, so nothing is saved\(earlier). Lower --lr, give --clip, or look at the data"
+                + "give no finite numbers any more, so nothing is saved\(earlier). Lower `learningRate`, give `clipNorm`, or look at the data"
         )
     }
 

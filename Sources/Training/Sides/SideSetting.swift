@@ -18,11 +18,11 @@ package struct SideSetting: Codable, Equatable, Sendable {
             else {
                 throw TrainingError(
                     .settings,
-                    "--side is '\(text)'; expected NAME=FILE, a safetensors file of values by sample that plugins read as "
+                    "`sides` is '\(text)'; expected NAME=FILE, a safetensors file of values by sample that plugins read as "
                         + "side.NAME (letters, digits, - and _)")
             }
             guard !settings.contains(where: { $0.name == halves[0] }) else {
-                throw TrainingError(.settings, "--side gives '\(halves[0])' twice; each has one name and one file")
+                throw TrainingError(.settings, "`sides` gives '\(halves[0])' twice; each has one name and one file")
             }
             settings.append(SideSetting(name: halves[0], path: halves[1]))
         }

@@ -49,7 +49,7 @@ struct SideValues {
             guard let row = rows[sample] else {
                 throw TrainingError(
                     .missing,
-                    "\(path): has no values for the sample \(sample) (sample_id), which is trained on; --side \(name) needs a row "
+                    "\(path): has no values for the sample \(sample) (sample_id), which is trained on; `sides` \(name) needs a row "
                         + "for every sample")
             }
             found += values[row * width..<(row + 1) * width]

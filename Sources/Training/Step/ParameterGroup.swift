@@ -56,13 +56,16 @@ package struct LearningRateScales: Sendable, Equatable, Codable {
                 .map { $0.trimmingPrefix { $0 == " " } }
             guard parts.count == 2, let factor = Double(parts[1]) else {
                 throw TrainingError(
-                    .settings, "--lr-scale has '\(item)'; expected group=factor, such as vision=0.1,decoder=0.3")
+                    .settings,
+                    "`learningRateScales` has '\(item)'; expected group=factor, such as vision=0.1,decoder=0.3")
             }
             let group = String(parts[0])
-            guard factors[group] == nil else { throw TrainingError(.settings, "--lr-scale names \(group) twice") }
+            guard factors[group] == nil else {
+                throw TrainingError(.settings, "`learningRateScales` names \(group) twice")
+            }
             factors[group] = factor
         }
-        try check("--lr-scale")
+        try check("`learningRateScales`")
     }
 
     /// Refuses groups that there are none of, and factors that cannot work.
@@ -89,7 +92,7 @@ package struct LearningRateScales: Sendable, Equatable, Codable {
     func byParameter(of parameters: ParameterSet, times planned: [String: Double] = [:]) throws -> [Double] {
         var scales = self
         for (group, factor) in planned { scales.scale(group, by: factor) }
-        try scales.check("lr_scale (from --lr-scale and plugins)")
+        try scales.check("lr_scale (from `learningRateScales` and plugins)")
         return parameters.parameters.map { ParameterGroup(of: $0.name).flatMap { scales.factors[$0.rawValue] } ?? 1 }
     }
 }

@@ -31,7 +31,7 @@ struct StepPlan {
         if settings.accumulation % 2 != 0 {
             facts.absent["gram_cross"] =
                 "it is taken between two halves of a step's micro-batches, and a step has \(settings.accumulation): give an "
-                + "even --accumulation"
+                + "even `accumulation`"
         }
         facts.streams = given.kinds
         facts.streamAdvice = StreamSetting.advice

@@ -35,7 +35,7 @@ struct StreamData {
                     case .demonstrations: .demonstrations(try Self.demonstrations(stream))
                     }
             } catch let error as DataError {
-                throw TrainingError(.settings, "--stream \(stream.name): \(error)")
+                throw TrainingError(.settings, "`streams` \(stream.name): \(error)")
             }
         }
         self.contents = contents

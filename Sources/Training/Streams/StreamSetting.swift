@@ -33,7 +33,8 @@ package struct StreamSetting: Codable, Equatable, Sendable {
                 if let setting = StreamSetting(piece) {
                     guard !settings.contains(where: { $0.name == setting.name }) else {
                         throw TrainingError(
-                            .settings, "--stream gives '\(setting.name)' twice; each stream has one name and one folder"
+                            .settings,
+                            "`streams` gives '\(setting.name)' twice; each stream has one name and one folder"
                         )
                     }
                     settings.append(setting)
@@ -43,7 +44,7 @@ package struct StreamSetting: Codable, Equatable, Sendable {
                 } else {
                     throw TrainingError(
                         .settings,
-                        "--stream is '\(text)'; expected NAME=questions:FOLDER or NAME=demonstrations:FOLDER, NAME being that "
+                        "`streams` is '\(text)'; expected NAME=questions:FOLDER or NAME=demonstrations:FOLDER, NAME being that "
                             + "by which plugins ask for the data (letters, digits, - and _)")
                 }
             }
@@ -73,6 +74,6 @@ package struct StreamSetting: Codable, Equatable, Sendable {
     /// What to do about a stream that a plugin asks for and the run does not have, or has of another kind.
     static func advice(_ name: String, _ kind: StreamKind?) -> String {
         let kinds = kind.map { ["\($0)"] } ?? Kind.allCases.map(\.rawValue)
-        return "give --stream \(kinds.map { "\(name)=\($0):FOLDER" }.joined(separator: " or "))"
+        return "give `streams` \(kinds.map { "\(name)=\($0):FOLDER" }.joined(separator: " or "))"
     }
 }

@@ -1,8 +1,9 @@
+import Formats
 import Foundation
 import Processes
 
 /// The files that plugins are built from: in a checkout of craft, or in a folder that `scripts/install-sdk.sh` filled.
-struct PluginSDK {
+package struct PluginSDK {
     /// Folder with `craft_plugin.h` and `craft_plugin.hpp`.
     let headers: String
     /// Folder with PluginKit's sources.
@@ -19,11 +20,12 @@ struct PluginSDK {
     let examples: String
 
     /// `CRAFT_SDK`, or the checkout above the executable or the current folder.
-    static func find() throws -> PluginSDK {
+    package static func find() throws -> PluginSDK {
         if let folder = ProcessInfo.processInfo.environment["CRAFT_SDK"], !folder.isEmpty {
             let sdk = PluginSDK(installed: folder)
             guard sdk.isComplete else {
-                throw NewPluginError(
+                throw TemplateError(
+                    .missingSDK,
                     "CRAFT_SDK is '\(folder)', and there is no complete plugin SDK; fill it with scripts/install-sdk.sh \(folder)"
                 )
             }
@@ -37,7 +39,8 @@ struct PluginSDK {
                 folder.deleteLastPathComponent()
             }
         }
-        throw NewPluginError(
+        throw TemplateError(
+            .missingSDK,
             "there is no plugin SDK above \(Installation.executableFolder): run scripts/install-sdk.sh FOLDER in a checkout of "
                 + "craft, and give that folder in the environment as CRAFT_SDK")
     }
