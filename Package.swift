@@ -93,6 +93,8 @@ let package = Package(
         .target(name: "VideoCodecs"),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         .systemLibrary(name: "CMemoryMap", path: "Sources/CLibraries/CMemoryMap"),
+        .systemLibrary(name: "CProcessors", path: "Sources/CLibraries/CProcessors"),
+        .systemLibrary(name: "CCraftMPI", path: "Sources/CLibraries/CCraftMPI"),
         .systemLibrary(name: "CFloatingPoint", path: "Sources/CLibraries/CFloatingPoint"),
         systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
 
@@ -113,18 +115,20 @@ let package = Package(
             .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
             .target(name: "Spelling", swiftSettings: strict),
             .target(name: "Formats", dependencies: ["Kernels", "CCrypto"], swiftSettings: strict),
+            .target(
+                name: "Collectives", dependencies: ["Formats", "CCraftMPI", "CProcessors"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Formats", "Tensors", "Kernels"], swiftSettings: strict),
             .target(
                 name: "Data", dependencies: ["Formats", "Spelling", "Kernels", "ImageCodecs", "VideoCodecs"],
                 swiftSettings: strict),
             .target(
                 name: "Training",
-                dependencies: ["Formats", "PluginRuntime", "Tensors", "Models", "Data", "Kernels"],
+                dependencies: ["Formats", "Collectives", "PluginRuntime", "Tensors", "Models", "Data", "Kernels"],
                 swiftSettings: strict),
             .target(
                 name: "Serving",
                 dependencies: [
-                    "Training", "Models", "Data", "Formats", "Tensors",
+                    "Collectives", "Training", "Models", "Data", "Formats", "Tensors",
                     .product(name: "NIOCore", package: "swift-nio"),
                     .product(name: "NIOPosix", package: "swift-nio"),
                     .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -150,7 +154,8 @@ let package = Package(
                 dependencies: [
                     "Conformance", "Compatibility", "Experiments", "Simulation", "Templates",
                     "Processes",
-                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Formats", "Spelling", "Tensors",
+                    "Serving", "Training", "Collectives", "PluginRuntime", "Models", "Data", "Formats", "Spelling",
+                    "Tensors",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -163,6 +168,7 @@ let package = Package(
             tests("Kernels", ["Kernels"]),
             tests("Tensors", ["Formats", "Tensors", "Kernels"]),
             tests("Formats", ["Formats", "Spelling"]),
+            tests("Collectives", ["Collectives", "Formats"], exclude: ["Programs"]),
             tests("Models", ["Models", "Formats", "Tensors"]),
             tests("Data", ["Data", "Formats"]),
             tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),

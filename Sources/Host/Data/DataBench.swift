@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Data
 import Formats
 import Foundation
@@ -20,7 +21,7 @@ struct DataBench: ParsableCommand {
     var seconds = 10.0
 
     @Option(help: "Threads that decode.")
-    var threads = ProcessInfo.processInfo.activeProcessorCount
+    var threads = ProcessorMask.count
 
     @Option(help: "Side of the images, pixels.")
     var imageSize = 224

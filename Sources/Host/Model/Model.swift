@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Formats
 import Foundation
 import Models
@@ -26,7 +27,7 @@ struct Model: ParsableCommand {
         }
 
         func checkedThreads() throws -> Int {
-            let count = threads ?? ProcessInfo.processInfo.activeProcessorCount
+            let count = threads ?? ProcessorMask.count
             guard count > 0 else { throw CommandError(.usage, "--threads is \(count); expected at least 1") }
             return count
         }

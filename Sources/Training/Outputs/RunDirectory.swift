@@ -151,7 +151,14 @@ package final class RunDirectory {
         }
     }
 
-    deinit { close(lock) }
+    /// The folder of a run that rank 0 holds, for the other ranks: they read it, and write nothing but a log of their own.
+    package init(attending path: String) throws(FileError) {
+        self.path = path
+        identity = try Self.identity(of: path)
+        lock = -1
+    }
+
+    deinit { if lock >= 0 { close(lock) } }
 
     /// The identity of the run in a folder, without locking it.
     package static func identity(of path: String) throws(FileError) -> Identity {
