@@ -91,7 +91,7 @@ final class BatchMaker: Sendable {
     private static func view(of image: RGBImage, _ draw: Draw, camera: Int) -> RGBImage {
         if let key = draw.augmentation {
             var stream = RandomStream(key.seed, UInt64(key.epoch), UInt64(key.sample), UInt64(camera))
-            return Augmentation(drawnFrom: &stream, independent: key.independent).applied(to: image)
+            return Augmentation(drawnFrom: &stream).applied(to: image)
         }
         return draw.centreCrop ? image.centreCropped() : image
     }
