@@ -164,7 +164,7 @@ let package = Package(
             tests("Models", ["Models", "Formats", "Tensors"]),
             tests("Data", ["Data", "Formats"]),
             tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),
-            tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
+            tests("Serving", ["Formats", "Serving", "Training", "PluginRuntime", "Data"]),
             tests("Conformance", ["Conformance", "Formats", "PluginRuntime"]),
             tests("Compatibility", ["Compatibility", "Formats", "Training"]),
             tests("Experiments", ["Experiments", "Formats", "Training", "PluginRuntime"]),
