@@ -51,10 +51,14 @@ let fuzzers: [Target] =
     Context.environment["CRAFT_FUZZ"] == nil
     ? []
     : [
+        .target(
+            name: "FuzzTargets",
+            dependencies: ["Formats", "Data", "Models", "PluginRuntime", "Serving", "Experiments"],
+            path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .executableTarget(
-            name: "craft-fuzz", dependencies: ["Formats", "Data", "Models"], path: "Tests/Fuzz",
+            name: "craft-fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Campaign",
             swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])],
-            linkerSettings: [.unsafeFlags(["-use-ld=lld"], .when(platforms: [.linux]))])
+            linkerSettings: [.unsafeFlags(["-use-ld=lld"], .when(platforms: [.linux]))]),
     ]
 
 func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {
