@@ -52,10 +52,14 @@ let fuzzers: [Target] =
     Context.environment["CRAFT_FUZZ"] == nil
     ? []
     : [
+        .target(
+            name: "FuzzTargets",
+            dependencies: ["Formats", "Data", "Models", "PluginRuntime", "Serving", "Experiments"],
+            path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .executableTarget(
-            name: "craft-fuzz", dependencies: ["Formats", "Data", "Models"], path: "Tests/Fuzz",
+            name: "craft-fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Campaign",
             swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])],
-            linkerSettings: [.unsafeFlags(["-use-ld=lld"], .when(platforms: [.linux]))])
+            linkerSettings: [.unsafeFlags(["-use-ld=lld"], .when(platforms: [.linux]))]),
     ]
 
 func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {
@@ -172,7 +176,7 @@ let package = Package(
             tests("Models", ["Models", "Formats", "Tensors"]),
             tests("Data", ["Data", "Formats"]),
             tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),
-            tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
+            tests("Serving", ["Formats", "Serving", "Training", "PluginRuntime", "Data"]),
             tests("Conformance", ["Conformance", "Formats", "PluginRuntime"]),
             tests("Compatibility", ["Compatibility", "Formats", "Training"]),
             tests("Experiments", ["Experiments", "Formats", "Training", "PluginRuntime"]),

@@ -179,8 +179,10 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
         return try found.checked(dataset, in: path)
     }
 
-    /// The names in such a file, sorted; none when it cannot be read.
-    package static func names(contentsOf path: String) -> [String] { ((try? read(path)) ?? [:]).keys.sorted() }
+    /// The names of data sets in such a file, sorted; none when it cannot be read.
+    package static func names(contentsOf path: String) -> [String] {
+        ((try? read(path)) ?? [:]).filter { (try? $0.value.result.get()) != nil }.keys.sorted()
+    }
 
     private struct Configuration: Decodable {
         var normStats: [String: Entry]?
@@ -221,9 +223,16 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
                 try decodeJSON(Configuration.self, contentsOf: path, or: "has no norm_stats").normStats ?? [:]
             }
         }
-        return try reading { () throws(FileError) in
+        let all = try reading { () throws(FileError) in
             try decodeJSON([String: Entry].self, contentsOf: path, or: "is not a dataset_statistics.json")
         }
+        // What the reference caches beside a data set has no name of it.
+        if all["action"] != nil, all["num_transitions"] != nil {
+            throw DataError(
+                "\(path): holds the statistics of one data set without its name. Put them below it: {\"NAME\": {\"action\": ...}}."
+            )
+        }
+        return all
     }
 
     /// Writes the layout that ``load(contentsOf:dataset:)`` reads.
@@ -231,7 +240,7 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
 
     /// Writes several data sets' statistics, each under its name.
     package static func save(_ all: [String: DatasetStatistics], to path: String) throws {
-        try AtomicFile.write(json(all), to: path)
+        try reading { () throws(FileError) in try AtomicFile.write(json(all), to: path) }
     }
 
     /// The text that Python's `json.dump(statistics, indent=2)` writes in the reference, keys in its order.

@@ -275,7 +275,8 @@ package enum SafetensorsWriter {
                             path: file.path, .unwritable,
                             "is not written: tensor '\(tensor.name)' holds \(value)"
                                 + (value.isFinite
-                                    ? ", which \(tensor.dtype.rawValue) has no number for; store it as BF16 or F32"
+                                    ? ", which \(tensor.dtype.rawValue) has no number for; store it as "
+                                        + (tensor.dtype == .bf16 ? "F32" : "BF16 or F32")
                                     : " where a number is expected; its training diverged")))
                 }
                 let result = writeBytes(bytes, to: file)
