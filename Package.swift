@@ -102,7 +102,7 @@ let package = Package(
             swiftSettings: strict),
         .systemLibrary(name: "CRuntime", path: "Sources/RuntimeC/include"),
         .target(
-            name: "RuntimeC", dependencies: ["PluginRuntime", "PluginAPI", "CRuntime"],
+            name: "RuntimeC", dependencies: ["PluginRuntime", "PluginAPI", "CRuntime", "Kernels"],
             exclude: ["include", "exports.map"], swiftSettings: strict,
             linkerSettings: exports("Sources/RuntimeC/exports.map")),
     ]
