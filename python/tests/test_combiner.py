@@ -285,7 +285,11 @@ def test_parameters_that_come_later_are_refused():
     model, (x, y) = make(), batch()
     combiner = ct.Combiner(model, names(), "PCGrad")
     model.late = nn.Linear(2, 2)
-    with refused("make a new Combiner"):
+    with refused("late.bias, late.weight came or went"):
+        combiner.loss(losses(model(x), y)).backward()
+    del model.late
+    model.heads[0] = nn.Linear(16, 11)
+    with refused("heads.0.weight, heads.0.bias came or went"):
         combiner.loss(losses(model(x), y)).backward()
 
 

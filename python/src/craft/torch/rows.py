@@ -23,12 +23,17 @@ def _layer(block: str) -> int:
     return int(found[1]) if (found := re.search(r"(?:^|\.)(\d+)(?:\.|$)", block)) else -1
 
 
+def _trainable(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """By the names that the model has without wrappers; a tied parameter once."""
+    named = model.named_parameters()
+    return [(n.replace("_orig_mod.", "").removeprefix("module."), p) for n, p in named if p.requires_grad]
+
+
 class Parameters:
     """The trainable parameters of a model, in the order of the model, each once."""
 
     def __init__(self, model: nn.Module):
-        named = [(n.replace("_orig_mod.", "").removeprefix("module."), p) for n, p in model.named_parameters()]
-        named = [(n, p) for n, p in named if p.requires_grad]
+        named = _trainable(model)
         if not named:
             raise CraftError("the model has no trainable parameter")
         self.names = [n for n, _ in named]
@@ -57,10 +62,12 @@ class Parameters:
 
     def check_unchanged(self) -> None:
         """Refuses parameters that came, went, froze or thawed since."""
-        now = {id(p): n for n, p in self.model.named_parameters() if p.requires_grad}
-        known = dict(zip(map(id, self.tensors), self.names))
-        if now.keys() != known.keys():
-            changed = [now.get(i) or known[i] for i in now.keys() ^ known.keys()]
+        now, known = dict(_trainable(self.model)), dict(zip(self.names, self.tensors))
+        changed = sorted(now.keys() ^ known.keys())
+        # FSDP puts gathered parameters in the place of its own between forward and backward.
+        if not changed and not hasattr(self.tensors[0], "to_local"):
+            changed = [name for name in self.names if now[name] is not known[name]]
+        if changed:
             raise CraftError(
                 f"the trainable parameters are not those the Combiner was made with ({', '.join(changed[:3])} came or went): "
                 f"make a new Combiner after parameters are added, frozen or thawed"
