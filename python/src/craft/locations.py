@@ -14,23 +14,22 @@ def _candidates():
         path = Path(given)
         yield path / RUNTIME if path.is_dir() else path
         return
-    package = Path(__file__).resolve().parent
-    yield package / "lib" / RUNTIME
     # A checkout: the build folder beside the sources.
-    for folder in package.parents:
-        yield folder / ".build" / "release" / RUNTIME
+    for folder in Path(__file__).resolve().parents:
+        if (folder / "Package.swift").is_file():
+            yield folder / ".build" / "release" / RUNTIME
 
 
 @functools.cache
 def runtime_library() -> Path:
-    """The runtime library: CRAFT_RUNTIME (a file or its folder), the package's own, or a checkout's build folder."""
+    """The runtime library: CRAFT_RUNTIME (a file or its folder), or the build folder of the checkout that this file is in."""
     tried = list(_candidates())
     for path in tried:
         if path.is_file():
             return path
     raise FileNotFoundError(
-        f"{RUNTIME} is not there; looked for {', '.join(map(str, tried[:2]))}. Install the wheel, build it with "
-        f"'swift build -c release --product craft_runtime', or name it in CRAFT_RUNTIME"
+        f"{RUNTIME} is not there; looked for {', '.join(map(str, tried)) or 'a checkout around this package'}. Build it with "
+        f"'swift build -c release', or name it in CRAFT_RUNTIME"
     )
 
 
