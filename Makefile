@@ -1,16 +1,18 @@
 # make run      install what is missing, build, and run the demonstration: a baseline and a CRaFT run, side by side
 # make test     install what is missing, build, and run all tests
+# make test-python  the tests of python/ alone, on the build as it is
 # make build    the release build: .build/release/craft and the plugins beside it
 # make format   format the Swift sources in place
 # make lint     check that they are formatted, and that what plugin authors call is documented
 # make bench    a training step of craft and of PyTorch, timed in turns (bench/README.md)
 # make campaign fuzz every reader of foreign files with libFuzzer and AddressSanitizer, for two hours (scripts/campaign.sh)
+# make faults   kill craft at random moments and fail its writes, one after the other, for hours (scripts/faults/campaign.py)
 # make clean    remove builds and Python environments
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run test build format lint bench campaign clean
+.PHONY: run test test-python build format lint bench campaign faults clean
 
 SWIFT_SOURCES := Package.swift Plugins Sources Tests
 DOCUMENTED := Sources/PluginKit Sources/GradientMath
@@ -26,6 +28,11 @@ test:
 	scripts/install.sh --tests
 	swift build -c release --build-tests
 	swift test -c release --disable-xctest --skip-build
+	$(MAKE) --no-print-directory test-python
+
+# Of the build as it is.
+test-python:
+	cd python && PYTHONPATH=src OMP_NUM_THREADS=1 ../.venv/bin/python -m pytest
 
 format:
 	swift format --in-place --recursive $(SWIFT_SOURCES)
@@ -45,5 +52,9 @@ bench: build .venv-bench/requirements.txt
 campaign:
 	scripts/campaign.sh
 
+faults: build
+	python3 scripts/faults/campaign.py kills
+	python3 scripts/faults/campaign.py writes
+
 clean:
-	rm -rf .build .build-fuzz .venv .venv-bench
+	rm -rf .build .build-fuzz .build-faults .venv .venv-bench
