@@ -7,5 +7,16 @@ func reading<Value>(_ body: () throws(FileError) -> Value) throws(DataError) -> 
 
 extension DataError {
     /// A file that cannot be read, or not as what it should be.
-    package init(_ error: FileError) { self.init(.unreadable, "\(error).") }
+    package init(_ error: FileError) {
+        let code: DataErrorCode =
+            switch error.code {
+            case .missing: .missing
+            case .malformed, .incomplete, .damaged: .malformed
+            case .unsupported: .unsupported
+            case .mismatched: .mismatched
+            case .unwritable: .unwritable
+            case .denied, .full, .wrongKind, .taken, .failed: .unreadable
+            }
+        self.init(code, "\(error).")
+    }
 }

@@ -229,6 +229,7 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
         // What the reference caches beside a data set has no name of it.
         if all["action"] != nil, all["num_transitions"] != nil {
             throw DataError(
+                .malformed,
                 "\(path): holds the statistics of one data set without its name. Put them below it: {\"NAME\": {\"action\": ...}}."
             )
         }
