@@ -3,7 +3,9 @@
 #
 #   scripts/install.sh            system libraries (with apt), and a check of the Swift version
 #   scripts/install.sh --tests    also the compilers of the plugin SDKs (gcc, g++, make, rustc and cargo), and Python with
-#                                 .venv, the packages that tests read craft's files with
+#                                 .venv, the packages that tests read craft's files with, and what --mpi installs
+#   scripts/install.sh --mpi      also libcraft_mpi.so, by which craft trains on several ranks, compiled by the mpicc on the PATH;
+#                                 where there is none, Open MPI is installed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,6 +53,18 @@ install_compilers() {
     command -v "${compiler%%:*}" >/dev/null || missing+=("${compiler##*:}")
   done
   install_packages "They must be on the PATH." "${missing[@]}"
+}
+
+# craft looks for the library beside its executable and in the build folder.
+install_mpi() {
+  local source=Sources/CLibraries/CCraftMPI/craft_mpi.c library=.build/libcraft_mpi.so missing=()
+  command -v mpicc >/dev/null || missing+=(libopenmpi-dev)
+  command -v mpirun >/dev/null || missing+=(openmpi-bin)
+  install_packages "mpicc and mpirun must be on the PATH." "${missing[@]}"
+  [ "$library" -nt "$source" ] && [ "$library" -nt "${source%.c}.h" ] && [ "$library" -nt "$(command -v mpicc)" ] && return
+  echo "install: $library with $(command -v mpicc)"
+  mkdir -p .build
+  mpicc -O3 -shared -fPIC "$source" -o "$library"
 }
 
 # install_packages HINT PACKAGE...
@@ -104,8 +118,10 @@ case "${1:-}" in
   "") ;;
   --tests)
     install_compilers
+    install_mpi
     install_python
     make_venv
     ;;
-  *) fail "unknown option '$1'; there is --tests" ;;
+  --mpi) install_mpi ;;
+  *) fail "unknown option '$1'; there are --tests and --mpi" ;;
 esac
