@@ -110,7 +110,7 @@ let package = Package(
             swiftSettings: strict),
         .systemLibrary(name: "CRuntime", path: "Sources/RuntimeC/include"),
         .target(
-            name: "RuntimeC", dependencies: ["Spelling", "PluginRuntime", "PluginAPI", "CRuntime"],
+            name: "RuntimeC", dependencies: ["Spelling", "PluginRuntime", "PluginAPI", "CRuntime", "Kernels"],
             exclude: ["include", "exports.map"], swiftSettings: strict,
             linkerSettings: exports("Sources/RuntimeC/exports.map")),
     ]
