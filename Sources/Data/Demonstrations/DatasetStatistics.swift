@@ -241,7 +241,7 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
 
     /// Writes several data sets' statistics, each under its name.
     package static func save(_ all: [String: DatasetStatistics], to path: String) throws {
-        try reading { () throws(FileError) in try AtomicFile.write(json(all), to: path) }
+        try AtomicFile.write(json(all), to: path)
     }
 
     /// The text that Python's `json.dump(statistics, indent=2)` writes in the reference, keys in its order.
