@@ -3,7 +3,7 @@
 # make test-python  the tests of python/ alone, on the build as it is
 # make build    the release build: .build/release/craft and the plugins beside it
 # make format   format the Swift sources in place
-# make lint     check that they are formatted
+# make lint     check that they are formatted, and that what plugin authors call is documented
 # make bench    a training step of craft and of PyTorch, timed in turns (bench/README.md)
 # make campaign fuzz every reader of foreign files with libFuzzer and AddressSanitizer, for two hours (scripts/campaign.sh)
 # make clean    remove builds and Python environments
@@ -14,6 +14,7 @@ SHELL := bash
 .PHONY: run test test-python build format lint bench campaign clean
 
 SWIFT_SOURCES := Package.swift Plugins Sources Tests
+DOCUMENTED := Sources/PluginKit Sources/GradientMath
 
 run: build
 	.build/release/craft demo
@@ -37,6 +38,7 @@ format:
 
 lint:
 	swift format lint --strict --recursive $(SWIFT_SOURCES)
+	swift format lint --strict --configuration scripts/documented.swift-format --recursive $(DOCUMENTED)
 
 bench: build .venv-bench/requirements.txt
 	.venv-bench/bin/python bench/interleaved.py

@@ -52,7 +52,7 @@ let fuzzers: [Target] =
     ? []
     : [
         .executableTarget(
-            name: "craft-fuzz", dependencies: ["Data", "Models"], path: "Tests/Fuzz",
+            name: "craft-fuzz", dependencies: ["Formats", "Data", "Models"], path: "Tests/Fuzz",
             swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])],
             linkerSettings: [.unsafeFlags(["-use-ld=lld"], .when(platforms: [.linux]))])
     ]
@@ -89,6 +89,7 @@ let package = Package(
         systemLibrary("CJPEG", pkgConfig: "libjpeg", apt: "libjpeg-dev"),
         systemLibrary("CPNG", pkgConfig: "libpng", apt: "libpng-dev"),
         .target(name: "ImageCodecs", dependencies: ["CJPEG", "CPNG"]),
+        .target(name: "VideoCodecs"),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         .systemLibrary(name: "CMemoryMap", path: "Sources/CLibraries/CMemoryMap"),
         .systemLibrary(name: "CFloatingPoint", path: "Sources/CLibraries/CFloatingPoint"),
@@ -109,28 +110,45 @@ let package = Package(
         + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer
             .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
-            .target(name: "Formats", swiftSettings: strict),
+            .target(name: "Formats", dependencies: ["Kernels"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Formats", "Tensors", "Kernels"], swiftSettings: strict),
             .target(
-                name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "CCrypto"],
+                name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "VideoCodecs", "CCrypto"],
                 swiftSettings: strict),
             .target(
-                name: "Training", dependencies: ["PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
+                name: "Training",
+                dependencies: ["Formats", "PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
                 swiftSettings: strict),
             .target(
                 name: "Serving",
                 dependencies: [
-                    "Training", "Models", "Data", "Tensors",
+                    "Training", "Models", "Data", "Formats", "Tensors",
                     .product(name: "NIOCore", package: "swift-nio"),
                     .product(name: "NIOPosix", package: "swift-nio"),
                     .product(name: "NIOHTTP1", package: "swift-nio"),
                     .product(name: "NIOWebSocket", package: "swift-nio"),
                 ],
                 swiftSettings: strict),
+            .target(name: "Processes", dependencies: ["PluginRuntime"], swiftSettings: strict),
+            .target(
+                name: "Conformance",
+                dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Tensors", "CMalloc"],
+                swiftSettings: strict),
+            .target(
+                name: "Compatibility",
+                dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Models", "Yams"],
+                swiftSettings: strict),
+            .target(
+                name: "Experiments", dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Yams"],
+                swiftSettings: strict),
+            .target(name: "Templates", dependencies: ["Formats", "Processes"], swiftSettings: strict),
+            .target(name: "Simulation", dependencies: ["Formats", "Processes", "Training"], swiftSettings: strict),
             .executableTarget(
                 name: "craft",
                 dependencies: [
-                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Tensors", "CMalloc", "Yams",
+                    "Conformance", "Compatibility", "Experiments", "Simulation", "Templates",
+                    "Processes",
+                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Formats", "Tensors",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -142,10 +160,16 @@ let package = Package(
             tests("Plugins", ["PluginRuntime", "PluginAPI", "Training", "GradientMath"]),
             tests("Kernels", ["Kernels"]),
             tests("Tensors", ["Tensors", "Kernels"]),
-            tests("Models", ["Models", "Tensors"]),
-            tests("Data", ["Data"]),
-            tests("Training", ["Training", "PluginRuntime", "Models", "Tensors", "Data"]),
+            tests("Formats", ["Formats", "Kernels"]),
+            tests("Models", ["Models", "Formats", "Tensors"]),
+            tests("Data", ["Data", "Formats"]),
+            tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),
             tests("Serving", ["Serving", "Training", "PluginRuntime", "Data"]),
-            tests("Host", ["Data", "Models"], exclude: ["BadPlugins"]),
+            tests("Conformance", ["Conformance", "Formats", "PluginRuntime"]),
+            tests("Compatibility", ["Compatibility", "Formats", "Training"]),
+            tests("Experiments", ["Experiments", "Formats", "Training", "PluginRuntime"]),
+            tests("Simulation", ["Simulation", "Formats"]),
+            tests("Templates", ["Templates", "Formats"]),
+            tests("Host", ["Formats", "Data", "Models"], exclude: ["BadPlugins", "Help"]),
         ] + fuzzers
 )

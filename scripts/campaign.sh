@@ -12,7 +12,7 @@ seconds=${1:-600}
 shift || true
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
-  targets=(images record features info safetensors gguf onnx config adapter tokenizer template statistics)
+  targets=(images record features info safetensors gguf onnx config adapter tokenizer parquet statistics)
 fi
 
 CRAFT_FUZZ=1 swift build -c release --scratch-path .build-fuzz --product craft-fuzz \

@@ -37,7 +37,8 @@ def seeds():
     for path in sorted(FIXTURES.glob("tokenizers/**/*.json")):
         if path.stat().st_size <= LARGEST:
             yield "tokenizer", f"{path.parent.name}-{path.name}", path.read_bytes()
-    yield "template", "loop", b"{% for m in messages %}{{ m['role'] + ': ' + m.content | trim }}{% endfor %}{% if x is defined %}a{% endif %}"
+    for path in sorted(FIXTURES.glob("lerobot/v21-image/data/*/*.parquet")) + sorted(FIXTURES.glob("lerobot/parquet/*.parquet")):
+        yield "parquet", path.stem, path.read_bytes()
     yield "gguf", "empty", b"GGUF" + struct.pack("<IQQ", 3, 0, 0)
     key = b"general.alignment"
     yield "gguf", "one", b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", len(key)) + key + struct.pack("<II", 4, 32)

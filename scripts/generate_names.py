@@ -150,7 +150,7 @@ def kit_codes(registry):
             continue
         lines += [
             f"public enum {camel(name, True)}: Int64, HookCode {{", *swift_cases(table), "",
-            "    public var name: String {", "        switch self {",
+            "    /// As a user types it.", "    public var name: String {", "        switch self {",
             *(f"        case .{camel(v['name'])}: {json.dumps(v['name'])}" for v in table["values"]), "        }", "    }", "}",
         ]
     return formatted(lines)

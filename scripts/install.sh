@@ -2,9 +2,9 @@
 # Installs what craft needs to build and run, and nothing that is there already.
 #
 #   scripts/install.sh            system libraries (with apt), and a check of the Swift version
-#   scripts/install.sh --tests    also the compilers of the plugin SDKs (gcc, g++, make, rustc and cargo), and .venv with
-#                                 the Python packages that tests read craft's files with,
-#                                 PyTorch, and what people train with on it
+#   scripts/install.sh --tests    also the compilers of the plugin SDKs (gcc, g++, make, rustc and cargo), and Python with
+#                                 .venv: the packages that tests read craft's files with, PyTorch, and what people
+#                                 train with on it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +23,9 @@ libraries=(
   libjpeg:libjpeg-dev
   libpng:libpng-dev
   libcrypto:libssl-dev
+  libavformat:libavformat-dev
+  libavcodec:libavcodec-dev
+  libswscale:libswscale-dev
 )
 
 # Command and Debian package of each compiler that the plugin SDKs are tested with; clang comes with Swift.
@@ -83,13 +86,18 @@ check_swift() {
   [ "$(printf '%s\n' 6.3 "$version" | sort -V | head -n 1)" = 6.3 ] || fail "found Swift $version, expected 6.3 or newer. $hint"
 }
 
+install_python() {
+  # Debian's python3 can lack venv and ensurepip: they are a package of their own.
+  python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages "python3 must import venv." python3 python3-venv
+}
+
 make_venv() {
   # The copy of the requirements inside tells whether the venv is complete and current.
   cat requirements-test.txt python/requirements-test.txt | cmp -s - .venv/requirements-test.txt && return
-  command -v python3 >/dev/null || fail "the tests need python3 (3.10 or newer); there is none on the PATH."
-  echo "install: .venv with $(cat requirements-test.txt python/requirements-test.txt | grep -v '^#' | tr '\n' ' ')"
-  python3 -m venv --clear .venv ||
-    fail "python3 -m venv failed; on Debian and Ubuntu it is in the package python3-venv."
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "the tests need Python 3.11 or newer; $(python3 --version) is first on the PATH."
+  echo "install: .venv with torch==$torch_version $(cat requirements-test.txt python/requirements-test.txt | grep -v '^#' | tr '\n' ' ')"
+  python3 -m venv --clear .venv
   local pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
   # The build for CPUs: that of PyPI brings some gigabytes for GPUs.
   "${pip[@]}" "torch==$torch_version+cpu" 2>/dev/null ||
@@ -104,6 +112,7 @@ case "${1:-}" in
   "") ;;
   --tests)
     install_compilers
+    install_python
     make_venv
     ;;
   *) fail "unknown option '$1'; there is --tests" ;;

@@ -175,6 +175,7 @@ public final class ConeProjection {
     /// `y` of the last target.
     public private(set) var added: [Double]
 
+    /// Takes the memory that every target needs.
     public init(_ gram: Gram) {
         self.gram = gram
         problem = NonnegativeQuadratic(gram.balanced)

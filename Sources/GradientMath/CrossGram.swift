@@ -27,12 +27,15 @@ public struct CrossGram {
 
     /// SDMGrad's settings, as published code has them.
     public struct DirectionOriented {
-        /// Step size and momentum of the iterations.
+        /// Step size of the iterations.
         public var rate = 10.0
+        /// Share of the last iteration's step that the next one keeps.
         public var momentum = 0.5
+        /// How many there are.
         public var iterations = 20
         /// Pull towards the preferred direction.
         public var strength = 0.3
+        /// The published values.
         public init() {}
     }
 

@@ -67,6 +67,7 @@ public struct Gram {
 
 /// A small dense symmetric matrix.
 public struct SymmetricMatrix {
+    /// Rows and columns.
     public let size: Int
     var elements: [Double]
 
@@ -83,6 +84,7 @@ public struct SymmetricMatrix {
         }
     }
 
+    /// An entry. Unchecked beyond the array's own bounds.
     public subscript(i: Int, j: Int) -> Double { elements[i * size + j] }
 
     /// The matrix times a vector.

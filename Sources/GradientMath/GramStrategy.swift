@@ -7,12 +7,23 @@ extension BlockScope {
     )
 }
 
+/// A strategy whose user says what is combined as one vector, by the setting ``BlockScope/parameter``.
+public protocol ScopedStrategy: Plugin {
+    /// What is combined as one vector.
+    var scope: BlockScope { get }
+}
+
+extension ScopedStrategy {
+    /// `plan` sets the block scope.
+    public static var scopeHook: Hook<Self> {
+        Hook<Self>(.plan, Output<BlockScope>("block_scope")) { strategy, scope in scope.value = strategy.scope }
+    }
+}
+
 /// A strategy that makes weights of each block's Gram matrix.
 ///
 /// Conform, list ``gramHooks`` among the hooks, and write ``weights(_:_:block:)``.
-public protocol GramStrategy: Plugin {
-    var scope: BlockScope { get }
-
+public protocol GramStrategy: ScopedStrategy {
     /// The weights of one block.
     ///
     /// - Parameters:
@@ -23,11 +34,6 @@ public protocol GramStrategy: Plugin {
 }
 
 extension GramStrategy {
-    /// `plan` sets the block scope.
-    public static var scopeHook: Hook<Self> {
-        Hook<Self>(.plan, Output<BlockScope>("block_scope")) { strategy, scope in scope.value = strategy.scope }
-    }
-
     /// `plan` sets the block scope; `gradient_combine` replaces the weights.
     public static var gramHooks: [Hook<Self>] {
         [

@@ -12,6 +12,7 @@ public protocol LossStrategy: Plugin {
 }
 
 extension LossStrategy {
+    /// `gradient_combine` scales each objective's weight by its factor.
     public static var lossHook: Hook<Self> {
         Hook<Self>(
             .gradientCombine, Input<ArrayView<Double>>("losses[m]"), Input<ArrayView<Double>>("weights[k,m]"),

@@ -1,6 +1,9 @@
 import ArgumentParser
+import Experiments
+import Formats
 import Foundation
 import PluginRuntime
+import Processes
 import Training
 
 struct Ablate: ParsableCommand {
@@ -46,9 +49,11 @@ struct Ablate: ParsableCommand {
     func run() throws {
         let (grid, name) = try read()
         let rows = try grid.rows()
-        let runner = try AblationRunner(folder: out ?? "runs/ablate-\(name)")
+        let runner = try AblationRunner(folder: out ?? "runs/ablate-\(name)") {
+            try Train.parse($0).options.settings()
+        }
         Interruption.install()
-        let session = AblationSession(runner: runner, rows: rows, seeds: grid.seeds)
+        let session = AblationSession(runner: runner, rows: rows, seeds: grid.seeds) { print($0) }
         if trial { try session.tryRows() }
         session.printSchedule()
         if Interruption.isRequested { throw ExitCode(130) }
@@ -73,12 +78,12 @@ struct Ablate: ParsableCommand {
             result = AblationGrid(combinations: try AblationGrid.combinations(parsing: combos))
             name = "combos"
         default:
-            throw TrainingError("give either a grid (a YAML file, or paper) or --combos \"A; A+B\"")
+            throw CommandError(.usage, "give either a grid (a YAML file, or paper) or --combos \"A; A+B\"")
         }
         if let seeds {
             result.seeds = try seeds.split(separator: ",", omittingEmptySubsequences: false).map { text in
                 guard let seed = UInt64(text.trimmingCharacters(in: .whitespaces)) else {
-                    throw TrainingError("--seeds '\(seeds)': a seed is a whole number from 0; write 0,1,2")
+                    throw CommandError(.usage, "--seeds '\(seeds)': a seed is a whole number from 0; write 0,1,2")
                 }
                 return seed
             }
@@ -99,7 +104,7 @@ struct Ablate: ParsableCommand {
         var rest = arguments[...]
         while let argument = rest.popFirst() {
             guard argument.hasPrefix("--") else {
-                throw TrainingError("'\(argument)' after -- is not a flag of craft train; write --name value")
+                throw CommandError(.usage, "'\(argument)' after -- is not a flag of craft train; write --name value")
             }
             let text = argument.dropFirst(2)
             if text == "set", let value = rest.popFirst() {
@@ -117,112 +122,5 @@ struct Ablate: ParsableCommand {
             }
         }
         return flags
-    }
-}
-
-/// The runs of an ablation in order, and what became of them.
-final class AblationSession {
-    private let runner: AblationRunner
-    private let rows: [AblationGrid.Row]
-    private let seeds: [UInt64]
-    private(set) var failures: [String] = []
-    private(set) var isStopped = false
-
-    init(runner: AblationRunner, rows: [AblationGrid.Row], seeds: [UInt64]) {
-        self.runner = runner
-        self.rows = rows
-        self.seeds = seeds
-    }
-
-    private func missing(_ row: AblationGrid.Row) -> [UInt64] { seeds.filter { runner.result(row, $0) == nil } }
-
-    /// Seconds that are left, as far as they are known.
-    private var secondsLeft: Double {
-        rows.reduce(0) { $0 + Double(missing($1).count) * (runner.estimate($1, seeds: seeds) ?? 0) }
-    }
-
-    /// Five steps of every row that has neither finished runs nor an earlier trial.
-    func tryRows() throws {
-        let unknown = rows.filter { !missing($0).isEmpty && runner.estimate($0, seeds: seeds) == nil }
-        guard !unknown.isEmpty, let seed = seeds.first else { return }
-        print("trying \(unknown.count) of \(rows.count) rows for five steps")
-        for row in unknown where !Interruption.isRequested {
-            if case .failed(let reason) = try runner.trial(row, seed: seed) { print("  \(row.title): \(reason)") }
-        }
-    }
-
-    func printSchedule() {
-        let width = rows.map { $0.title.count }.max() ?? 0
-        for row in rows {
-            let left = missing(row).count
-            let estimate = runner.estimate(row, seeds: seeds)
-            let each = estimate.map { "\(Self.duration($0)) each" } ?? "not yet known how long"
-            let title = row.title + String(repeating: " ", count: width - row.title.count)
-            for seed in seeds {
-                let changes = runner.changes(row, seed)
-                if !changes.isEmpty {
-                    print(
-                        "  \(row.title), seed \(seed): runs again, as these changed: \(changes.joined(separator: ", "))"
-                    )
-                }
-            }
-            print(
-                "  \(title)  \(seeds.count - left)/\(seeds.count) done, \(left) to run" + (left > 0 ? ", \(each)" : ""))
-        }
-        let runs = rows.reduce(0) { $0 + missing($1).count }
-        let isKnown = rows.allSatisfy { missing($0).isEmpty || runner.estimate($0, seeds: seeds) != nil }
-        let time = secondsLeft > 0 ? ", \(isKnown ? "about" : "at least") \(Self.duration(secondsLeft))" : ""
-        print("\(runs) of \(rows.count * seeds.count) runs to do\(runs > 0 ? time : ""), in \(runner.folder)")
-    }
-
-    /// Seed by seed, so that a stopped ablation has whole seeds to compare.
-    func runAll() throws {
-        let todo = seeds.flatMap { seed in rows.filter { runner.result($0, seed) == nil }.map { ($0, seed) } }
-        for (index, (row, seed)) in todo.enumerated() {
-            if Interruption.isRequested {
-                isStopped = true
-                return
-            }
-            let name = "[\(index + 1)/\(todo.count)] \(row.title), seed \(seed)"
-            switch try runner.train(row, seed: seed) {
-            case .done(let result):
-                let measures = RunMeasures.columns.compactMap { column in
-                    result.measures[column.title].map { "\(column.title) " + String(format: "%.\(column.digits)f", $0) }
-                }
-                let left = secondsLeft > 0 ? "; about \(Self.duration(secondsLeft)) left" : ""
-                print("\(name): \(measures.joined(separator: ", ")) in \(Self.duration(result.seconds))\(left)")
-            case .failed(let reason):
-                failures.append("\(row.title), seed \(seed): \(reason)")
-                print("\(name): failed: \(reason)")
-            case .stopped:
-                isStopped = true
-                print("\(name): stopped; the same command goes on from here")
-                return
-            }
-        }
-    }
-
-    /// Prints the table of what is done, and keeps it.
-    func report() throws {
-        let table = AblationTable(
-            rows: rows.map { row in
-                let runs = seeds.compactMap { seed in runner.result(row, seed).map { (seed, $0.measures) } }
-                return .init(title: row.title, runs: Dictionary(uniqueKeysWithValues: runs), wanted: seeds.count)
-            })
-        print("\n\(table.text)\n")
-        for (name, text) in [("table.txt", table.text + "\n"), ("table.csv", table.csv), ("table.tex", table.latex)] {
-            try Data(text.utf8).write(to: URL(fileURLWithPath: "\(runner.folder)/\(name)"), options: .atomic)
-        }
-        print("\(runner.folder)/table.txt, table.csv, table.tex")
-        if !failures.isEmpty {
-            print("\n\(failures.count) of \(rows.count * seeds.count) runs failed; the same command tries them again:")
-            for failure in failures { print("  \(failure)") }
-        }
-    }
-
-    static func duration(_ seconds: Double) -> String {
-        let total = Int(min(max(seconds, 0), 3_599_999).rounded())
-        if total >= 3600 { return "\(total / 3600) h \(total / 60 % 60) min" }
-        return total >= 60 ? "\(total / 60) min \(total % 60) s" : "\(total) s"
     }
 }

@@ -1,7 +1,9 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Models
 import PluginRuntime
+import Processes
 import Tensors
 import Training
 
@@ -28,8 +30,7 @@ struct Bench: ParsableCommand {
 
     @OptionGroup var assignments: SettingAssignments
 
-    @Option(help: ArgumentHelp("Folders to search for plugins, separated by colons.", valueName: "folders"))
-    var pluginPath: String?
+    @OptionGroup var folders: PluginFolders
 
     @Option(help: "Samples in a batch.")
     var batchSize = 8
@@ -55,8 +56,14 @@ struct Bench: ParsableCommand {
     @Flag(help: "Run blocks again in the backward pass instead of keeping their values.")
     var checkpointActivations = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Compute what is known all the same, to measure what leaving it out gains: demanded-states, active-rows or shared-cotangents, separated by commas.",
+            valueName: "shortcuts"))
+    var without: String?
+
     @Option(help: "float32, or bf16 to round the operands of matrix products to bfloat16.")
-    var matmulPrecision = "float32"
+    var matmulPrecision = RunSettings.MatmulPrecision.float32
 
     @Flag(
         help:
@@ -68,10 +75,10 @@ struct Bench: ParsableCommand {
     var inference = true
 
     @Option(help: "The same for anchor features alone.")
-    var anchorPrecision: String?
+    var anchorPrecision: RunSettings.MatmulPrecision?
 
     @Option(help: "wall, or cpu for processor time, which other processes lengthen less; with --threads 1.")
-    var clock = "wall"
+    var clock = BenchmarkSettings.Clock.wall
 
     @Option(help: ArgumentHelp("Write the figures as JSON too.", valueName: "file"))
     var json: String?
@@ -103,24 +110,25 @@ struct Bench: ParsableCommand {
         settings.batchSize = batchSize
         settings.promptTokens = promptTokens
         if let threads { settings.threads = threads }
-        settings.adapter = loraRank.map { AdapterSettings(rank: $0, alpha: Double(2 * $0)) }
+        settings.adapter = loraRank.map { AdapterSettings(rank: $0, alpha: RunSettings.defaultAlpha(rank: $0)) }
         settings.checkpointsActivations = checkpointActivations
-        func precision(_ name: String, _ text: String) throws -> RunSettings.MatmulPrecision {
-            guard let value = RunSettings.MatmulPrecision(rawValue: text) else {
-                throw TrainingError("\(name) is \(text); expected float32 or bf16")
+        for name in (without ?? "").split(separator: ",") {
+            guard let known = Shortcuts.named.first(where: { $0.name == name }) else {
+                throw ValidationError(
+                    "--without names '\(name)'; expected "
+                        + Shortcuts.named.map(\.name).joined(separator: ", "))
             }
-            return value
+            settings.shortcuts.subtract(known.shortcut)
         }
-        settings.matmulPrecision = try precision("--matmul-precision", matmulPrecision)
-        settings.anchorPrecision = try anchorPrecision.map { try precision("--anchor-precision", $0) }
-        guard let clock = BenchmarkSettings.Clock(rawValue: clock) else {
-            throw TrainingError("--clock is \(clock); expected wall or cpu")
-        }
+        settings.matmulPrecision = matmulPrecision
+        settings.anchorPrecision = anchorPrecision
         settings.clock = clock
-        settings.pluginPath = Installation.pluginPath(pluginPath)
+        settings.pluginPath = folders.paths
         let lists = plugins.split(separator: ";").map { $0.trimmingCharacters(in: .whitespaces) }
             .filter { !$0.isEmpty }
-        guard !lists.isEmpty else { throw TrainingError("--plugins names no list; give BaselineL1 for instance") }
+        guard !lists.isEmpty else {
+            throw CommandError(.usage, "--plugins names no list; give BaselineL1 for instance")
+        }
         if hooks { return try runHooks(lists) }
         let benchmarks = try assignments.apply(to: lists.map { try PluginRequest.parseList($0) }).map {
             try StepBenchmark(settings, plugins: $0)
@@ -166,7 +174,7 @@ struct Bench: ParsableCommand {
         for request in try assignments.apply(to: lists.map { try PluginRequest.parseList($0) }).flatMap(\.self)
         where !requests.contains(request) { requests.append(request) }
         let benchmark = try HookBenchmark(
-            requests, search: PluginSearch(paths: Installation.pluginPath(pluginPath)), blocks: 100,
+            requests, search: folders.search, blocks: 100,
             repetitions: 100 * steps)
         print(HookReport.text(of: benchmark))
         if let json {
@@ -177,8 +185,8 @@ struct Bench: ParsableCommand {
     /// Samples a second of the shipped demonstrations; nil for other models, whose image size may differ.
     private func loadingRate(threads: Int) throws -> Double? {
         guard model == "small" else { return nil }
-        var settings = TrainingOptions.trainDefaults
-        settings.pluginPath = Installation.pluginPath(pluginPath)
+        var settings = TrainDefaults.settings
+        settings.pluginPath = folders.paths
         settings.batchSize = batchSize
         settings.threads = threads
         settings.holdOutEvery = 0
@@ -190,7 +198,8 @@ struct Bench: ParsableCommand {
         if name == "small" { return Installation.model }
         if ["medium", "smollm2"].contains(name) { return Installation.assets + "/bench/\(name)" }
         guard FileManager.default.fileExists(atPath: name + "/config.json") else {
-            throw TrainingError("--model is \(name); expected small, medium, smollm2 or a folder with a config.json")
+            throw CommandError(
+                .usage, "--model is \(name); expected small, medium, smollm2 or a folder with a config.json")
         }
         return name
     }

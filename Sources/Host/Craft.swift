@@ -2,6 +2,7 @@ import ArgumentParser
 @preconcurrency import Foundation
 import Glibc
 import PluginRuntime
+import Processes
 import Training
 
 @main
@@ -43,7 +44,8 @@ struct Craft: ParsableCommand {
                 end(0)
             }
             if let code = error as? ExitCode { end(code.rawValue) }
-            let text = isParserError(error) ? fullMessage(for: error) : "Error: \(sentence(for: error))"
+            let text =
+                isParserError(error) ? fullMessage(for: error) : "Error: \(SettingFlags.sentence(sentence(for: error)))"
             FileHandle.standardError.write(Data((text + "\n").utf8))
             end(2)
         }
@@ -57,7 +59,7 @@ struct Craft: ParsableCommand {
     }
 
     private static func isParserError(_ error: any Error) -> Bool {
-        error is ValidationError || String(describing: type(of: error)).contains("CommandError")
+        error is ValidationError || String(describing: type(of: error)) == "CommandError"
     }
 
     private static func sentence(for error: any Error) -> String {

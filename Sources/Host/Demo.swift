@@ -8,7 +8,7 @@ struct Demo: ParsableCommand {
         abstract: "Fine-tune the shipped model on the shipped demonstrations, plainly and with CRaFT, and compare.",
         discussion: "Same model, data, seed and steps for both runs; only the plugin list differs.")
 
-    @OptionGroup var options: TrainingOptions
+    @OptionGroup var options: TrainingOptions<TrainDefaults>
 
     @Option(help: ArgumentHelp("Folder for both runs. Default: runs/ and the time.", valueName: "folder"))
     var out: String?
@@ -21,8 +21,7 @@ struct Demo: ParsableCommand {
     var quiet = false
 
     func run() throws {
-        var (settings, others) = try options.settings(
-            over: TrainingOptions.trainDefaults, and: [PluginRequest.parseList(craft)])
+        var (settings, others) = try options.settings(and: [PluginRequest.parseList(craft)])
         let folder = try out ?? RunDirectory.claimFolder(RunNames.fresh("demo"))
         let rows: [(name: String, plugins: [PluginRequest])] = [
             ("baseline", settings.plugins), ("craft", others[0]),

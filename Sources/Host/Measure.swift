@@ -1,5 +1,7 @@
 import ArgumentParser
+import Formats
 import Foundation
+import Processes
 import Training
 
 struct Measure: ParsableCommand {
@@ -56,14 +58,16 @@ struct Measure: ParsableCommand {
     func run() throws {
         let folder = try CheckpointFolders.model(in: model, isAveraged: average)
         guard FileManager.default.fileExists(atPath: folder) else {
-            throw TrainingError("\(model): no such folder; expected a run, one of its checkpoints, or a model folder")
+            throw CommandError(
+                .missingFile, "\(model): no such folder; expected a run, one of its checkpoints, or a model folder")
         }
         if folder == model, FileManager.default.fileExists(atPath: model + "/run.json") {
-            throw TrainingError("\(model): the run has no complete checkpoint yet; wait for its first save")
+            throw CommandError(
+                .missingFile, "\(model): the run has no complete checkpoint yet; wait for its first save")
         }
-        var settings = try RunSettings.ofRun(with: folder) ?? TrainingOptions.trainDefaults
+        var settings = try RunSettings.ofRun(with: folder) ?? TrainDefaults.settings
         settings.model = folder
-        var options = try TrainingOptions.parse([])
+        var options = try TrainingOptions<TrainDefaults>.parse([])
         (options.data, options.dataset, options.holdOutEvery) = (data, dataset, holdOutEvery)
         (options.cameras, options.questions, options.questionLimit) = (cameras, questions, questionLimit)
         (options.batchSize, options.threads, options.augment) = (batchSize, threads, centerCrop)
@@ -80,6 +84,6 @@ struct Measure: ParsableCommand {
         }
         print("\(folder): \(settings.data)\(settings.dataset.isEmpty ? "" : " (\(settings.dataset))")")
         for (name, value) in measures.values { print("\(name) \(String(format: "%.4f", value))") }
-        for note in measures.notes { print("note: \(note)") }
+        for note in measures.notes { print("note: \(SettingFlags.sentence(note))") }
     }
 }

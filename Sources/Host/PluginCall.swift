@@ -1,7 +1,9 @@
 import ArgumentParser
+import Conformance
+import Formats
 import Foundation
-import Models
 import PluginRuntime
+import Processes
 import Training
 
 extension Plugins {
@@ -56,8 +58,7 @@ extension Plugins {
 
         @OptionGroup var assignments: SettingAssignments
 
-        @Option(help: ArgumentHelp("Folders to search first, separated by colons.", valueName: "folders"))
-        var pluginPath: String?
+        @OptionGroup var folders: PluginFolders
 
         func validate() throws {
             if state != nil, loadState != nil || saveState != nil {
@@ -73,7 +74,8 @@ extension Plugins {
             let near = HookPoint.allCases.filter { !word.isEmpty && letters($0.rawValue).contains(word) }
             if let point = matches.first ?? (near.count == 1 ? near.first : nil) { return point }
             let known = HookPoint.allCases.map(\.rawValue)
-            throw TrainingError(
+            throw CommandError(
+                .hook,
                 "there is no hook '\(text)'; "
                     + Suggestion.hint(for: text, among: known, otherwise: "there are \(known.joined(separator: ", "))"))
         }
@@ -81,21 +83,23 @@ extension Plugins {
         func run() throws {
             let requests = try PluginRequest.parseList(plugin)
             guard requests.count == 1 else {
-                throw TrainingError("'\(plugin)' names \(requests.count) plugins; call takes one")
+                throw CommandError(.usage, "'\(plugin)' names \(requests.count) plugins; call takes one")
             }
             let request = try assignments.apply(to: [requests])[0][0]
             let point = try Self.point(hook)
-            let path = try PluginSearch(paths: Installation.pluginPath(pluginPath)).locate(request.name)
+            let path = try folders.search.locate(request.name)
             let instance = try PluginInstance(library: PluginLibrary(path: path), request: request)
             guard !instance.arguments(at: point).isEmpty else {
                 let others = HookPoint.allCases.filter { !instance.arguments(at: $0).isEmpty }.map(\.rawValue)
-                throw TrainingError(
+                throw CommandError(
+                    .hook,
                     "\(request.name) has no hook at \(point.rawValue); it has some at \(others.joined(separator: ", "))"
                 )
             }
             if let file = loadState ?? state.flatMap({ FileManager.default.fileExists(atPath: $0) ? $0 : nil }) {
                 guard let data = FileManager.default.contents(atPath: file) else {
-                    throw TrainingError(
+                    throw CommandError(
+                        .missingFile,
                         "\(file): cannot be read; it should hold state that --save-state or --state wrote")
                 }
                 try instance.loadState(data)
@@ -117,7 +121,7 @@ extension Plugins {
             for file in Set([saveState, state].compactMap(\.self)) {
                 try AtomicFile.write([UInt8](try instance.saveState()), to: file)
             }
-            if let problem = caller.firstNonFinite { throw TrainingError(problem) }
+            if let problem = caller.firstNonFinite { throw CommandError(.hook, problem) }
         }
     }
 }

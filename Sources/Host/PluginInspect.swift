@@ -1,6 +1,8 @@
 import ArgumentParser
+import Formats
 import Foundation
 import PluginRuntime
+import Processes
 import Training
 
 extension Plugins {
@@ -23,21 +25,18 @@ extension Plugins {
 
         @OptionGroup var assignments: SettingAssignments
 
-        @Option(help: ArgumentHelp("Folders to search first, separated by colons.", valueName: "folders"))
-        var pluginPath: String?
+        @OptionGroup var folders: PluginFolders
 
         func run() throws {
             let requests = try PluginRequest.parseList(plugin)
             guard requests.count == 1 else {
-                throw TrainingError("'\(plugin)' names \(requests.count) plugins; inspect takes one")
+                throw CommandError(.usage, "'\(plugin)' names \(requests.count) plugins; inspect takes one")
             }
             let request = try assignments.apply(to: [requests])[0][0]
-            let path = try PluginSearch(paths: Installation.pluginPath(pluginPath)).locate(request.name)
+            let path = try folders.search.locate(request.name)
             let report = try PluginReport(PluginLibrary(path: path), request)
             guard json else { return print(report.text) }
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            print(try JSONOutput.encode(report))
         }
     }
 }

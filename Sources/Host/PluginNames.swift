@@ -55,10 +55,8 @@ extension Plugins {
         func run() throws {
             let rows = NameRegistry.training.entries.map(Row.init)
             if json {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
                 let document = Document(abi: PluginLibrary.hostABI, codes: CodeTable.all, names: rows)
-                print(String(decoding: try encoder.encode(document), as: UTF8.self))
+                print(try JSONOutput.encode(document))
                 return
             }
             for row in rows {

@@ -10,11 +10,10 @@ struct Plugins: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the plugins that can be found by name.")
 
-        @Option(help: ArgumentHelp("Folders to search first, separated by colons.", valueName: "folders"))
-        var pluginPath: String?
+        @OptionGroup var folders: PluginFolders
 
         func run() throws {
-            let search = PluginSearch(paths: Installation.pluginPath(pluginPath))
+            let search = folders.search
             for (name, path) in search.available() {
                 guard let library = try? PluginLibrary(path: path) else { continue }
                 print(

@@ -1,7 +1,9 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Models
 import PluginRuntime
+import Processes
 import Training
 
 struct Pretrain: ParsableCommand {
@@ -11,12 +13,10 @@ struct Pretrain: ParsableCommand {
             craft pretrain --data easy_vqa/data --out runs/pretrain --export Assets/small-vlm
 
             --data is a folder in easy-VQA's layout (train/ and test/ with images/ and questions.json, answers.txt), as \
-            the Python package easy-vqa ships it. Other defaults than those of train: --steps 5000, --batch-size 32, \
-            --lr 0.0004, --schedule cosine, --warmup 100, --weight-decay 0.05, --clip 1, --log-every 10, --plugins \
-            AnswerLoss, and --questions is --data. --model gives the architecture: its config.json and tokenizer.json.
+            the Python package easy-vqa ships it. --model gives the architecture: its config.json and tokenizer.json.
             """)
 
-    @OptionGroup var options: TrainingOptions
+    @OptionGroup var options: TrainingOptions<PretrainDefaults>
 
     @Option(help: ArgumentHelp("Folder of the new run. Default: runs/ and the time.", valueName: "folder"))
     var out: String?
@@ -36,22 +36,10 @@ struct Pretrain: ParsableCommand {
             try ResumedSettings(run: resume).check(options, allowsData: false)
             trainer = try Trainer(resuming: resume, steps: options.steps, revise: options.revisePlugins)
         } else {
-            var defaults = RunSettings()
-            defaults.task = .questions
-            defaults.startsFresh = true
-            defaults.model = Installation.model
-            defaults.plugins = [PluginRequest(name: "AnswerLoss")]
-            defaults.steps = 5000
-            defaults.batchSize = 32
-            defaults.learningRate = 4e-4
-            defaults.schedule = .cosine
-            defaults.warmupSteps = 100
-            defaults.optimizer.weightDecay = 0.05
-            defaults.clipNorm = 1
-            defaults.logEvery = 10
-            var settings = try options.settings(over: defaults)
+            var settings = try options.settings()
             guard !settings.data.isEmpty else {
-                throw TrainingError(
+                throw CommandError(
+                    .usage,
                     "--data is missing; give a folder in easy-VQA's layout (pip download easy-vqa has one)")
             }
             if options.questions == nil { settings.questions = settings.data }

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import Training
@@ -12,7 +13,8 @@ struct ResumedSettings {
     init(run: String) throws {
         path = run + "/config.json"
         guard FileManager.default.fileExists(atPath: run + "/run.json") else {
-            throw TrainingError(
+            throw CommandError(
+                .missingFile,
                 "\(run): is not the folder of a run: it has no run.json; --resume takes one that craft made")
         }
         stored = try RunSettings.read(path)
@@ -22,7 +24,7 @@ struct ResumedSettings {
     ///   - options: what is given. Steps, plugins and their settings may be others; whether the plugins are the run's is found when
     ///     it is opened.
     ///   - allowsData: whether other data may be named as well.
-    func check(_ options: TrainingOptions, allowsData: Bool) throws {
+    func check(_ options: TrainingOptions<some RunDefaults>, allowsData: Bool) throws {
         var stored = stored
         var given = try options.settings(over: stored, isAssigning: false)
         given.steps = stored.steps
@@ -33,9 +35,10 @@ struct ResumedSettings {
         let differences = Set(before.keys).union(after.keys).sorted().filter { before[$0] != after[$0] }
         guard differences.isEmpty else {
             let sentences = differences.map { key in
-                "\(Self.flag(key)) is \(after[key] ?? "none"), but the run has \(before[key] ?? "none")"
+                "\(SettingFlags.flag(key)) is \(after[key] ?? "none"), but the run has \(before[key] ?? "none")"
             }
-            throw TrainingError(
+            throw CommandError(
+                .otherSettings,
                 sentences.joined(separator: "\n")
                     + "\n\(path): --resume goes on with the settings the run began with. Give --steps, "
                     + (allowsData ? "--data and --dataset for other data, " : "")
@@ -46,20 +49,11 @@ struct ResumedSettings {
     /// Settings as texts by dotted key, with what nothing was said about filled in, so that a default that is given equals one
     /// that is not.
     private func resolved(_ settings: RunSettings) throws -> [String: String] {
-        var settings = settings
+        var settings = settings.resolved
         let model = try? ModelConfig(folder: settings.model)
-        settings.readAhead = settings.readAhead ?? RunSettings.defaultReadAhead
-        settings.statistics = settings.statistics ?? .all
-        settings.matmulPrecision = settings.matmulPrecision ?? .float32
-        settings.anchorPrecision = settings.anchorPrecision ?? settings.matmulPrecision
         settings.imageSize = settings.imageSize ?? model?.imageSize
         settings.usesProprio = settings.usesProprio ?? model?.usesProprio
         settings.proPolicy = settings.proPolicy ?? model?.policy.pro
-        settings.gate = settings.gate ?? 0
-        settings.proprioGain = settings.proprioGain ?? 1
-        settings.proprioBandwidth = settings.proprioBandwidth ?? 1
-        settings.proprioDropout = settings.proprioDropout ?? 0
-        settings.learningRateScales = settings.learningRateScales ?? LearningRateScales()
         for key in [\RunSettings.model, \.data, \.questions] where !settings[keyPath: key].isEmpty {
             settings[keyPath: key] = URL(fileURLWithPath: settings[keyPath: key]).standardizedFileURL.path
         }
@@ -78,22 +72,5 @@ struct ResumedSettings {
         case let list as [Any]: texts[key] = list.map { "\($0)" }.joined(separator: ",")
         default: texts[key] = "\(value)"
         }
-    }
-
-    /// The flag that sets what a key holds.
-    private static func flag(_ key: String) -> String {
-        let named = [
-            "learningRate": "--lr", "warmupSteps": "--warmup", "clipNorm": "--clip", "augments": "--augment",
-            "usesProprio": "--proprio", "proPolicy": "--policy", "skipsNonFinite": "--on-non-finite",
-            "checkpointsActivations": "--checkpoint-activations", "adapter.rank": "--lora-rank",
-            "adapter.alpha": "--lora-alpha",
-        ]
-        if let flag = named[key] { return flag }
-        if key.hasPrefix("learningRateScales") { return "--lr-scale" }
-        let last = key.split(separator: ".").last.map(String.init) ?? key
-        return "--"
-            + last.reduce(into: "") { text, character in
-                text += character.isUppercase ? "-" + character.lowercased() : String(character)
-            }
     }
 }

@@ -1,5 +1,7 @@
 import ArgumentParser
+import Formats
 import Foundation
+import Processes
 import Serving
 import Training
 
@@ -35,8 +37,8 @@ struct Serve: ParsableCommand {
 
     @Option(
         name: .customLong("protocol"),
-        help: "auto, openpi or vla-eval. A client can also choose by the path /openpi or /vla-eval.")
-    var served = "auto"
+        help: "What is spoken. A client can also choose by the path /openpi or /vla-eval.")
+    var served = ServedProtocol.auto
 
     @Option(help: "Connections at a time.")
     var maxClients = 16
@@ -79,17 +81,13 @@ struct Serve: ParsableCommand {
         policy.compresses = jpeg
         if let threads {
             guard (1...64).contains(threads) else {
-                throw ServingError("--threads is \(threads); expected 1 to 64")
+                throw CommandError(.usage, "--threads is \(threads); expected 1 to 64")
             }
             policy.threads = threads
         }
         var options = ServerOptions()
-        guard let served = ServedProtocol(rawValue: served) else {
-            let all = ServedProtocol.allCases.map(\.rawValue).joined(separator: ", ")
-            throw ServingError("--protocol is \(served); expected one of \(all)")
-        }
         guard (1...1_024).contains(maxMessageMb) else {
-            throw ServingError("--max-message-mb is \(maxMessageMb); expected 1 to 1024")
+            throw CommandError(.usage, "--max-message-mb is \(maxMessageMb); expected 1 to 1024")
         }
         (options.host, options.port, options.served) = (host, port, served)
         (options.maximumClients, options.maximumQueue) = (maxClients, maxQueue)

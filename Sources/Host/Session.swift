@@ -1,7 +1,9 @@
+import Formats
 import Foundation
 import Glibc
 import Models
 import PluginRuntime
+import Processes
 import Tensors
 import Training
 
@@ -23,7 +25,7 @@ private struct ProgressLog {
         let manager = FileManager.default
         guard manager.fileExists(atPath: path) || manager.createFile(atPath: path, contents: nil),
             let file = FileHandle(forWritingAtPath: path)
-        else { throw TrainingError("\(path): cannot be written; check the folder's permissions and space") }
+        else { throw CommandError(.unwritable, "\(path): cannot be written; check the folder's permissions and space") }
         self.file = file
         try file.seekToEnd()
     }
@@ -77,7 +79,7 @@ enum Session {
                 do { try saved(path, step) } catch { print("note: \(error)") }
             case .note(let text):
                 clearLine(isTerminal)
-                print(text)
+                print(SettingFlags.sentence(text))
             }
         }
         return try trainer.train(shouldStop: { Interruption.isRequested }, report: show)
@@ -126,7 +128,7 @@ enum Session {
             "run \(trainer.run.path): \(settings.plugins.map(\.instance).joined(separator: ",")) (objectives: \(objectives))"
         )
         let anchor = trainer.step.anchorSource.map { ", anchors \($0.rawValue)" } ?? ""
-        for note in trainer.step.composition.plan.notes { print("note: \(note)") }
+        for note in trainer.step.composition.plan.notes { print("note: \(SettingFlags.sentence(note))") }
         let from = trainer.stepsDone == 0 ? "" : ", continuing from step \(trainer.stepsDone)"
         print(
             "\(trainer.model.parameters.trainableCount) trainable values, batch \(settings.batchSize) x "

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Training
 
@@ -12,7 +13,7 @@ struct Train: ParsableCommand {
             --config FILE reads the same settings from YAML; flags override it.
             """)
 
-    @OptionGroup var options: TrainingOptions
+    @OptionGroup var options: TrainingOptions<TrainDefaults>
 
     @Option(help: ArgumentHelp("Folder of the new run. Default: runs/ and the time.", valueName: "folder"))
     var out: String?
@@ -56,19 +57,21 @@ struct Train: ParsableCommand {
     func run(saved: @escaping (String, Int) throws -> Void) throws {
         let trainer: Trainer
         guard progressEvery.map({ $0 >= 1 }) ?? true else {
-            throw TrainingError("--progress-every is \(progressEvery ?? 0); expected at least 1")
+            throw CommandError(.usage, "--progress-every is \(progressEvery ?? 0); expected at least 1")
         }
         guard resume != nil || resumeStep == nil else {
-            throw TrainingError("--resume-step is given without --resume; name the run too")
+            throw CommandError(.usage, "--resume-step is given without --resume; name the run too")
         }
         guard resume != nil || base == nil else {
-            throw TrainingError("--base is for --resume; a new run's model is --model")
+            throw CommandError(.usage, "--base is for --resume; a new run's model is --model")
         }
         guard resume != nil || !allowPluginChanges else {
-            throw TrainingError("--allow-plugin-changes is for --resume; a new run has nothing to change")
+            throw CommandError(.usage, "--allow-plugin-changes is for --resume; a new run has nothing to change")
         }
         if let resume {
-            guard out == nil else { throw TrainingError("--resume continues in the run's own folder; leave --out out") }
+            guard out == nil else {
+                throw CommandError(.usage, "--resume continues in the run's own folder; leave --out out")
+            }
             try ResumedSettings(run: resume).check(options, allowsData: true)
             trainer = try Trainer(
                 resuming: resume, from: resumeStep, steps: options.steps, allowsPluginChanges: allowPluginChanges,
@@ -79,7 +82,7 @@ struct Train: ParsableCommand {
                 })
         } else {
             trainer = try Trainer(
-                settings: try options.settings(over: TrainingOptions.trainDefaults), at: out ?? RunNames.fresh("train"),
+                settings: try options.settings(), at: out ?? RunNames.fresh("train"),
                 isFresh: out == nil)
         }
         if profile { trainer.profiledSteps = 3..<13 }
@@ -95,14 +98,14 @@ struct Plan: ParsableCommand {
         abstract: "Print the resolved data flow of a plugin list and what it costs, without training.",
         discussion: "craft plan --plugins BaselineL1,AnchorVariants,CRaFTProjection --dot | dot -Tsvg > plan.svg")
 
-    @OptionGroup var options: TrainingOptions
+    @OptionGroup var options: TrainingOptions<TrainDefaults>
 
     @Flag(help: "Print the data flow as a graph for graphviz instead.")
     var dot = false
 
     func run() throws {
-        let settings = try options.settings(over: TrainingOptions.trainDefaults)
+        let settings = try options.settings()
         let report = try PlanReport(settings: settings)
-        print(dot ? report.dot : report.text, terminator: dot ? "" : "\n")
+        print(dot ? report.dot : SettingFlags.sentence(report.text), terminator: dot ? "" : "\n")
     }
 }

@@ -1,11 +1,13 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Models
 import PluginRuntime
+import Processes
 import Training
 
-/// The flags that describe a run. Each is optional, so that a command can have defaults of its own.
-struct TrainingOptions: ParsableArguments {
+/// The flags that describe a run. Each is optional: what is not given is the command's default, or that of a run that goes on.
+struct TrainingOptions<Defaults: RunDefaults>: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Folder of the pretrained model. Default: the small model that ships with craft.", valueName: "folder"))
@@ -13,7 +15,7 @@ struct TrainingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Root folder of the data. Default: the LIBERO sample that ships with craft.", valueName: "folder"))
+            "Root folder of the data. Default: \(Defaults.folders.data).", valueName: "folder"))
     var data: String?
 
     @Option(
@@ -23,32 +25,28 @@ struct TrainingOptions: ParsableArguments {
     var dataset: String?
 
     @Option(
-        help: ArgumentHelp(
-            "The strategy: plugin names or .so files, with settings, in order: A,B:key=value,C. Default: BaselineL1.",
-            valueName: "list"))
+        help: Defaults.help(
+            "The strategy: plugin names or .so files, with settings, in order: A,B:key=value,C.",
+            { $0.plugins.map(\.listText) }, valueName: "list"))
     var plugins: String?
 
     @OptionGroup var assignments: SettingAssignments
 
-    @Option(
-        help: ArgumentHelp(
-            "Folders to search for plugins, separated by colons. CRAFT_PLUGIN_PATH and the executable's own folder come after.",
-            valueName: "folders"))
-    var pluginPath: String?
+    @OptionGroup var folders: PluginFolders
 
-    @Option(help: "Optimizer steps, counted from the start of the run. Default: 200.")
+    @Option(help: Defaults.help("Optimizer steps, counted from the start of the run.", { $0.steps }))
     var steps: Int?
 
-    @Option(help: "Seed of everything random. Default: 0.")
+    @Option(help: Defaults.help("Seed of everything random.", { $0.seed }))
     var seed: UInt64?
 
-    @Option(help: "Samples in a micro-batch. Default: 8.")
+    @Option(help: Defaults.help("Samples in a micro-batch.", { $0.batchSize }))
     var batchSize: Int?
 
-    @Option(help: "Micro-batches per step. Default: 1.")
+    @Option(help: Defaults.help("Micro-batches per step.", { $0.accumulation }))
     var accumulation: Int?
 
-    @Option(name: .customLong("lr"), help: "Learning rate. Default: 0.0005.")
+    @Option(name: .customLong("lr"), help: Defaults.help("Learning rate.", { $0.learningRate }))
     var learningRate: Double?
 
     @Option(
@@ -58,25 +56,25 @@ struct TrainingOptions: ParsableArguments {
             valueName: "group=factor,..."))
     var learningRateScales: String?
 
-    @Option(help: "constant, multistep or cosine. Default: constant.")
-    var schedule: String?
+    @Option(help: Defaults.help("How the rate changes over a run.", { $0.schedule.rawValue }))
+    var schedule: LearningRateSchedule.Kind?
 
-    @Option(help: "Steps of linear warm-up from a tenth of the rate. Default: 0.")
+    @Option(help: Defaults.help("Steps of linear warm-up from a tenth of the rate.", { $0.warmupSteps }))
     var warmup: Int?
 
-    @Option(help: "Step from which multistep uses a tenth of the rate. Default: 100000.")
+    @Option(help: Defaults.help("Step from which multistep uses a tenth of the rate.", { $0.decayStep }))
     var decayStep: Int?
 
-    @Option(help: "Decoupled weight decay. Default: 0.01.")
+    @Option(help: Defaults.help("Decoupled weight decay.", { $0.optimizer.weightDecay }))
     var weightDecay: Double?
 
-    @Option(help: "AdamW: decay of the mean of gradients, per step. Default: 0.9.")
+    @Option(help: Defaults.help("AdamW: decay of the mean of gradients, per step.", { $0.optimizer.beta1 }))
     var adamBeta1: Double?
 
-    @Option(help: "AdamW: decay of the mean of their squares. Default: 0.999.")
+    @Option(help: Defaults.help("AdamW: decay of the mean of their squares.", { $0.optimizer.beta2 }))
     var adamBeta2: Double?
 
-    @Option(help: "AdamW: added to the root of that mean. Default: 1e-8.")
+    @Option(help: Defaults.help("AdamW: added to the root of that mean.", { $0.optimizer.epsilon }))
     var adamEpsilon: Double?
 
     @Option(
@@ -91,7 +89,7 @@ struct TrainingOptions: ParsableArguments {
             valueName: "power"))
     var emaWarmup: Double?
 
-    @Option(help: "Largest gradient norm; 0 does not clip. Default: 0.")
+    @Option(help: Defaults.help("Largest gradient norm; 0 does not clip.", { $0.clipNorm }))
     var clip: Double?
 
     @Option(help: "Fine-tune by low-rank adapters of this rank instead of in full. Default: full fine-tuning.")
@@ -100,29 +98,25 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Alpha of the adapters, whose scale is alpha / rank. Default: twice the rank.")
     var loraAlpha: Double?
 
-    @Option(
-        help: ArgumentHelp(
-            "Action head, for a model folder that has none yet. Default: what its config.json says, else pro.",
-            valueName: "pro|base"
-        ))
-    var policy: String?
+    @Option(help: "Action head, for a model folder that has none yet. Default: what its config.json says, else pro.")
+    var policy: ActionHead?
 
     @Option(
-        help:
-            "What the gates of a new action head begin at; at 0 it attends to all visual tokens alike. Default: 0, as in VLA-Adapter."
-    )
+        help: Defaults.help(
+            "What the gates of a new action head begin at; at 0 it attends to all visual tokens alike.", { $0.gate },
+            note: ", as in VLA-Adapter"))
     var gate: Double?
 
     @Option(
-        help:
-            "Factor on the first weights of a new proprioception projector's last layer, whose token is faint beside the hidden states otherwise. Default: 1, as in VLA-Adapter."
-    )
+        help: Defaults.help(
+            "Factor on the first weights of a new proprioception projector's last layer, whose token is faint beside the hidden states otherwise.",
+            { $0.proprioGain }, note: ", as in VLA-Adapter"))
     var proprioGain: Double?
 
     @Option(
-        help:
-            "Factor on the first weights of a new proprioception projector's first layer: with more, the policy tells close states of the arm apart sooner. Default: 1, as in VLA-Adapter."
-    )
+        help: Defaults.help(
+            "Factor on the first weights of a new proprioception projector's first layer: with more, the policy tells close states of the arm apart sooner.",
+            { $0.proprioBandwidth }, note: ", as in VLA-Adapter"))
     var proprioBandwidth: Double?
 
     @Option(
@@ -139,9 +133,9 @@ struct TrainingOptions: ParsableArguments {
     var proprio: Bool?
 
     @Option(
-        help:
-            "Probability with which a training sample shows the policy zeros in place of the arm's state, so that it learns to look as well. Default: 0."
-    )
+        help: Defaults.help(
+            "Probability with which a training sample shows the policy zeros in place of the arm's state, so that it learns to look as well.",
+            { $0.proprioDropout }))
     var proprioDropout: Double?
 
     @Option(
@@ -150,15 +144,17 @@ struct TrainingOptions: ParsableArguments {
             valueName: "steps"))
     var proprioDropoutSteps: Int?
 
-    @Option(help: ArgumentHelp("Camera features, in the model's order. Default: image,wrist_image.", valueName: "list"))
+    @Option(help: Defaults.help(
+            "Camera features, in the model's order; the data set's own where it has others.", { $0.cameras }, valueName: "list"))
     var cameras: String?
 
     @Flag(
         inversion: .prefixedNo,
-        help: "Augment images (crop, brightness, contrast, saturation, hue). Default: --augment.")
+        help: Defaults.help(
+            "Augment images (crop, brightness, contrast, saturation, hue).", flag: "augment", \.augments))
     var augment: Bool?
 
-    @Option(help: "Keep every k-th episode for evaluation; 0 keeps none. Default: 4.")
+    @Option(help: Defaults.help("Keep every k-th episode for evaluation; 0 keeps none.", { $0.holdOutEvery }))
     var holdOutEvery: Int?
 
     @Option(help: "Use only N episodes of each instruction. Default: all.")
@@ -168,15 +164,18 @@ struct TrainingOptions: ParsableArguments {
     var shotsSeed: UInt64?
 
     @Option(
-        help: ArgumentHelp(
-            "Normalise by the statistics of all episodes of a data set, or of the selected ones. Default: all.",
-            valueName: "all|selected"))
-    var statistics: String?
+        help: Defaults.help(
+            "Normalise by the statistics of all episodes of a data set, or of the selected ones.",
+            { $0.statistics?.rawValue }))
+    var statistics: RunSettings.StatisticsRule?
 
-    @Option(help: "Batches decoded ahead of the step; 0 decodes each when it is due. Default: 2.")
+    @Option(help: Defaults.help("Batches decoded ahead of the step; 0 decodes each when it is due.", { $0.readAhead }))
     var readAhead: Int?
 
-    @Option(help: "Save a checkpoint every N steps; the last step is always saved. Default: 0 (last step only).")
+    @Option(
+        help: Defaults.help(
+            "Save a checkpoint every N steps; the last step is always saved.", { $0.saveEvery },
+            note: " (last step only)"))
     var saveEvery: Int?
 
     @Option(help: "Keep only the latest N checkpoints. Default: all.")
@@ -187,34 +186,50 @@ struct TrainingOptions: ParsableArguments {
         help: "Steps from one measurement on held-out data to the next. Default: before and after training alone.")
     var evaluateEvery: Int?
 
-    @Option(help: "Log metrics every N steps. Default: 1.")
+    @Option(help: Defaults.help("Log metrics every N steps.", { $0.logEvery }))
     var logEvery: Int?
+
+    @Option(
+        help: Defaults.help(
+            "Programs to report the run to beside its metrics.jsonl, separated by commas, or none.",
+            { $0.reportTo?.map(\.rawValue) }, valueName: "list"))
+    var reportTo: ReportTargets?
+
+    @Option(help: "Project of the run in those programs. Default: their own.")
+    var project: String?
+
+    @Option(help: "User or team of the run in W&B. Default: W&B's own.")
+    var entity: String?
 
     @Option(help: "Threads. Default: the processors of the machine.")
     var threads: Int?
 
-    @Option(help: "Where anchor features come from: automatic, adaptersOff, mapped or copy. Default: automatic.")
-    var anchor: String?
+    @Option(help: Defaults.help("Where anchor features come from.", { $0.anchor.rawValue }))
+    var anchor: RunSettings.AnchorChoice?
 
     @Flag(
         inversion: .prefixedNo,
-        help:
-            "Run blocks again in the backward pass instead of keeping their values: less memory, more time. Default: --no-checkpoint-activations."
-    )
+        help: Defaults.help(
+            "Run blocks again in the backward pass instead of keeping their values: less memory, more time.",
+            flag: "checkpoint-activations", \.checkpointsActivations))
     var checkpointActivations: Bool?
 
     @Option(
-        help: "float32, or bf16 to round the operands of matrix products to bfloat16. Default: float32.")
-    var matmulPrecision: String?
+        help: Defaults.help(
+            "float32, or bf16 to round the operands of matrix products to bfloat16.", { $0.matmulPrecision?.rawValue }))
+    var matmulPrecision: RunSettings.MatmulPrecision?
 
     @Option(
         help:
             "The same for anchor features alone. In bf16 they cost half, and drift starts at the rounding instead of 0. Default: that of --matmul-precision."
     )
-    var anchorPrecision: String?
+    var anchorPrecision: RunSettings.MatmulPrecision?
 
-    @Option(help: "What a non-finite loss does: error or skip (the step is skipped and counted). Default: error.")
-    var onNonFinite: String?
+    @Option(
+        help: Defaults.help(
+            "What a non-finite loss does; with skip the step is skipped and counted.",
+            { $0.skipsNonFinite ? NonFiniteRule.skip.rawValue : NonFiniteRule.error.rawValue }))
+    var onNonFinite: NonFiniteRule?
 
     @Option(
         help: ArgumentHelp(
@@ -230,20 +245,23 @@ struct TrainingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Questions that measure retention: a folder in easy-VQA's layout, or none. Default: the held-out ones that ship with craft.",
+            "Questions that measure retention: a folder in easy-VQA's layout, or none. Default: \(Defaults.folders.questions).",
             valueName: "folder"))
     var questions: String?
 
-    @Option(help: "How many of the questions to ask. Default: 1000.")
+    @Option(help: Defaults.help("How many of the questions to ask.", { $0.questionLimit }))
     var questionLimit: Int?
 
-    /// `base` with the given flags in place.
+    /// The command's defaults with the given flags in place.
+    func settings() throws -> RunSettings { try settings(over: Defaults.settings) }
+
+    /// The command's defaults with the given flags in place.
     ///
     /// - Parameter others: further plugin lists that `--set` is for; they come back with its values in place.
     func settings(
-        over base: RunSettings, and others: [[PluginRequest]]
+        and others: [[PluginRequest]]
     ) throws -> (settings: RunSettings, others: [[PluginRequest]]) {
-        var settings = try self.settings(over: base, isAssigning: false)
+        var settings = try self.settings(over: Defaults.settings, isAssigning: false)
         let lists = try assignments.apply(to: [settings.plugins] + others)
         settings.plugins = lists[0]
         return (settings, Array(lists.dropFirst()))
@@ -258,7 +276,7 @@ struct TrainingOptions: ParsableArguments {
         reviseData(of: &settings)
         if let plugins { settings.plugins = try PluginRequest.parseList(plugins) }
         if isAssigning { settings.plugins = try assignments.apply(to: [settings.plugins])[0] }
-        settings.pluginPath = Installation.pluginPath(pluginPath)
+        settings.pluginPath = folders.paths
         if let steps { settings.steps = steps }
         if let seed { settings.seed = seed }
         if let batchSize { settings.batchSize = batchSize }
@@ -267,7 +285,7 @@ struct TrainingOptions: ParsableArguments {
         if let learningRateScales {
             settings.learningRateScales = try LearningRateScales(parsing: learningRateScales)
         }
-        if let schedule { settings.schedule = try choice(schedule, "--schedule") }
+        if let schedule { settings.schedule = schedule }
         if let warmup { settings.warmupSteps = warmup }
         if let decayStep { settings.decayStep = decayStep }
         if let weightDecay { settings.optimizer.weightDecay = weightDecay }
@@ -277,24 +295,20 @@ struct TrainingOptions: ParsableArguments {
         if let ema {
             settings.average = AverageSettings(decay: ema, warmupPower: emaWarmup)
         } else if emaWarmup != nil {
-            throw TrainingError("--ema-warmup is given without --ema; give the decay of the average too")
+            throw CommandError(.usage, "--ema-warmup is given without --ema; give the decay of the average too")
         }
         if let clip { settings.clipNorm = clip }
         if let loraRank, settings.adapter?.rank != loraRank {
-            settings.adapter = AdapterSettings(rank: loraRank, alpha: Double(2 * max(0, min(loraRank, 1 << 20))))
+            settings.adapter = AdapterSettings(rank: loraRank, alpha: RunSettings.defaultAlpha(rank: loraRank))
         }
         if let loraAlpha {
             guard settings.adapter != nil else {
-                throw TrainingError("--lora-alpha is given without --lora-rank; give the rank of the adapters too")
+                throw CommandError(
+                    .usage, "--lora-alpha is given without --lora-rank; give the rank of the adapters too")
             }
             settings.adapter?.alpha = loraAlpha
         }
-        if let policy {
-            guard ["pro", "base"].contains(policy) else {
-                throw TrainingError("--policy is \(policy); expected pro or base")
-            }
-            settings.proPolicy = policy == "pro"
-        }
+        if let policy { settings.proPolicy = policy == .pro }
         if let gate { settings.gate = gate }
         if let proprioGain { settings.proprioGain = proprioGain }
         if let proprioBandwidth { settings.proprioBandwidth = proprioBandwidth }
@@ -302,28 +316,30 @@ struct TrainingOptions: ParsableArguments {
         if let proprio { settings.usesProprio = proprio }
         if let proprioDropout { settings.proprioDropout = proprioDropout }
         if let proprioDropoutSteps { settings.proprioDropoutSteps = proprioDropoutSteps }
-        if let cameras { settings.cameras = cameras.split(separator: ",").map(String.init) }
+        if let cameras {
+            settings.cameras = cameras.split(separator: ",").map(String.init)
+        } else if data != nil || dataset != nil {
+            settings.takeCamerasOfData()
+        }
         if let augment { settings.augments = augment }
         if let holdOutEvery { settings.holdOutEvery = holdOutEvery }
         if let shots { settings.shots = shots }
         if let shotsSeed { settings.shotsSeed = shotsSeed }
-        if let statistics { settings.statistics = try choice(statistics, "--statistics") }
+        if let statistics { settings.statistics = statistics }
         if let readAhead { settings.readAhead = readAhead }
         if let saveEvery { settings.saveEvery = saveEvery }
         if let keepCheckpoints { settings.keepCheckpoints = keepCheckpoints }
         if let logEvery { settings.logEvery = logEvery }
         if let evaluateEvery { settings.evaluateEvery = evaluateEvery }
+        if let reportTo { settings.reportTo = reportTo.targets }
+        if let project { settings.project = project }
+        if let entity { settings.entity = entity }
         if let threads { settings.threads = threads }
-        if let anchor { settings.anchor = try choice(anchor, "--anchor") }
+        if let anchor { settings.anchor = anchor }
         if let checkpointActivations { settings.checkpointsActivations = checkpointActivations }
-        if let matmulPrecision { settings.matmulPrecision = try choice(matmulPrecision, "--matmul-precision") }
-        if let anchorPrecision { settings.anchorPrecision = try choice(anchorPrecision, "--anchor-precision") }
-        if let onNonFinite {
-            guard ["error", "skip"].contains(onNonFinite) else {
-                throw TrainingError("--on-non-finite is \(onNonFinite); expected error or skip")
-            }
-            settings.skipsNonFinite = onNonFinite == "skip"
-        }
+        if let matmulPrecision { settings.matmulPrecision = matmulPrecision }
+        if let anchorPrecision { settings.anchorPrecision = anchorPrecision }
+        if let onNonFinite { settings.skipsNonFinite = onNonFinite == .skip }
         if !stream.isEmpty { settings.streams = try StreamSetting.parse(stream) }
         if !side.isEmpty { settings.sides = try SideSetting.parse(side) }
         if let questions { settings.questions = questions == "none" ? "" : questions }
@@ -347,30 +363,6 @@ struct TrainingOptions: ParsableArguments {
     func revisePlugins(of settings: inout RunSettings) throws {
         if let plugins { settings.plugins = try PluginRequest.parseList(plugins) }
         settings.plugins = try assignments.apply(to: [settings.plugins])[0]
-        if pluginPath != nil { settings.pluginPath = Installation.pluginPath(pluginPath) }
-    }
-
-    private func choice<Choice: RawRepresentable & CaseIterable>(
-        _ text: String, _ flag: String
-    ) throws -> Choice where Choice.RawValue == String {
-        guard let value = Choice(rawValue: text) else {
-            let all = Choice.allCases.map(\.rawValue).joined(separator: ", ")
-            throw TrainingError("\(flag) is \(text); expected one of \(all)")
-        }
-        return value
-    }
-
-    /// What `craft train` does when nothing is said.
-    static var trainDefaults: RunSettings {
-        var settings = RunSettings()
-        settings.model = Installation.model
-        settings.data = Installation.data
-        settings.dataset = Installation.dataset
-        settings.plugins = [PluginRequest(name: "BaselineL1")]
-        settings.steps = 200
-        settings.learningRate = 5e-4
-        settings.holdOutEvery = 4
-        settings.questions = Installation.questions
-        return settings
+        if folders.isGiven { settings.pluginPath = folders.paths }
     }
 }

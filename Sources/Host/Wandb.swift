@@ -1,4 +1,6 @@
 import ArgumentParser
+import Compatibility
+import Processes
 import Training
 
 struct Wandb: ParsableCommand {

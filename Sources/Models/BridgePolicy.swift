@@ -32,7 +32,7 @@ struct BridgePolicy {
         chunk = model.chunk
         let d = config.dim
         inputWidth = model.actionDim * d
-        let scope = root.scoped("action_head").scoped("model")
+        let scope = root.part(.actionHead, drawing: .uniform(.one)).scoped("model")
         norm1 = scope.norm("layer_norm1", inputWidth)
         fc1 = scope.linear("fc1", inputs: inputWidth, outputs: d)
         let isPro = config.pro
@@ -42,15 +42,17 @@ struct BridgePolicy {
                 (block.linear(k, inputs: d, outputs: d), block.linear(v, inputs: d, outputs: d))
             }
             let current = isPro ? pair("k_self", "v_self") : pair("k_proj", "v_proj")
-            return Block(
-                q: block.linear("q_proj", inputs: d, outputs: d),
+            let made = Block(
+                q: block.linear("q_proj", inputs: d, outputs: d, order: -1),
                 current: current,
                 adapter: isPro ? pair("k_adapter", "v_adapter") : current,
                 task: isPro ? pair("k_task", "v_task") : current,
                 o: block.linear("o_proj", inputs: d, outputs: d),
-                gate: block.tensor("gating_factor", [1]),
-                norm: block.norm("ffn.0", d),
-                ffn: block.linear("ffn.1", inputs: d, outputs: d))
+                gate: block.tensor("gating_factor", [1], .gate, order: -2),
+                norm: block.norm("ffn.0", d, order: -2),
+                ffn: block.linear("ffn.1", inputs: d, outputs: d, order: -2))
+            if isPro { block.carried().linear("film_gen.0", inputs: d, outputs: 2 * d) }
+            return made
         }
         norm2 = scope.norm("layer_norm2", d)
         fc2 = scope.linear("fc2", inputs: d, outputs: model.actionDim)

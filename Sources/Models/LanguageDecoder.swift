@@ -1,6 +1,6 @@
 internal import Tensors
 
-/// A pre-norm decoder of the Qwen2 / Llama family: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+/// A pre-norm decoder of the Qwen / Llama family (``DecoderFamily``): RMSNorm, rotary positions, grouped-query attention, SwiGLU.
 ///
 /// B sequences of T tokens, D width. Tensor names are those of transformers under `language_model.`.
 struct LanguageDecoder {
@@ -10,6 +10,9 @@ struct LanguageDecoder {
         let k: LinearLayer
         let v: LinearLayer
         let o: LinearLayer
+        /// Scales of each head of q and k, [headDim].
+        let qNorm: Int?
+        let kNorm: Int?
         let postNorm: Int
         let gate: LinearLayer
         let up: LinearLayer
@@ -29,26 +32,32 @@ struct LanguageDecoder {
         let (d, width, kvWidth) = (
             config.hiddenSize, config.heads * config.headDim, config.keyValueHeads * config.headDim
         )
-        let scope = root.scoped("language_model").scoped("model")
-        embedding = scope.matrix("embed_tokens.weight", [config.vocabularySize, d])
+        let language = root.part(
+            .languageModel, drawing: .normal(deviation: Float(config.initializerRange)))
+        let scope = language.scoped("model")
+        let vocabulary = [config.vocabularySize, d]
+        embedding = scope.matrix("embed_tokens.weight", vocabulary)
+        // PEFT adapts the head too, though no gradient of a regression on hidden states reaches it.
+        language.unreachedModule("lm_head", vocabulary, order: 1)
         head =
-            config.tiesWordEmbeddings
-            ? embedding : root.scoped("language_model").matrix("lm_head.weight", [config.vocabularySize, d])
+            config.tiesWordEmbeddings ? embedding : language.matrix("lm_head.weight", vocabulary, order: 1)
         layers = (0..<config.layers).map { index in
             let layer = scope.scoped("layers.\(index)")
             let (attention, mlp) = (layer.scoped("self_attn"), layer.scoped("mlp"))
             return Layer(
-                inputNorm: layer.tensor("input_layernorm.weight", [d]),
+                inputNorm: layer.scale("input_layernorm", d, order: 1),
                 q: attention.linear("q_proj", inputs: d, outputs: width, bias: config.hasAttentionBias),
                 k: attention.linear("k_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
                 v: attention.linear("v_proj", inputs: d, outputs: kvWidth, bias: config.hasAttentionBias),
                 o: attention.linear("o_proj", inputs: width, outputs: d, bias: config.hasOutputBias),
-                postNorm: layer.tensor("post_attention_layernorm.weight", [d]),
+                qNorm: config.family.normalisesHeads ? attention.scale("q_norm", config.headDim) : nil,
+                kNorm: config.family.normalisesHeads ? attention.scale("k_norm", config.headDim) : nil,
+                postNorm: layer.scale("post_attention_layernorm", d, order: 1),
                 gate: mlp.linear("gate_proj", inputs: d, outputs: config.intermediateSize, bias: false),
                 up: mlp.linear("up_proj", inputs: d, outputs: config.intermediateSize, bias: false),
                 down: mlp.linear("down_proj", inputs: config.intermediateSize, outputs: d, bias: false))
         }
-        norm = scope.tensor("norm.weight", [d])
+        norm = scope.scale("norm", d)
     }
 
     /// - `embeddings`: [B * T, D]. `layout`: of the sequences.
@@ -94,7 +103,12 @@ struct LanguageDecoder {
         func callAsFunction(_ x: Tensor, on tape: Tape) -> Tensor {
             let run = ForwardRun(tape: tape, usesAdapters: usesAdapters)
             let normed = tape.rmsNorm(x, weight: layer.inputNorm, epsilon: epsilon)
-            let (q, k, v) = (layer.q(normed, on: run), layer.k(normed, on: run), layer.v(normed, on: run))
+            func normalised(_ heads: Tensor, _ scale: Int?) -> Tensor {
+                scale.map { tape.rmsNorm(heads, weight: $0, epsilon: epsilon) } ?? heads
+            }
+            let q = normalised(layer.q(normed, on: run), layer.qNorm)
+            let k = normalised(layer.k(normed, on: run), layer.kNorm)
+            let v = layer.v(normed, on: run)
             tape.rotateInPlace(q, table: rotary, positions: positions, pairing: .splitHalf)
             tape.rotateInPlace(k, table: rotary, positions: positions, pairing: .splitHalf)
             let all = tape.attention(q: ColumnBlock(q), k: ColumnBlock(k), v: ColumnBlock(v), shape: shape)

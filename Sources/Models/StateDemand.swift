@@ -1,6 +1,6 @@
 internal import Tensors
 
-/// Which hidden states a forward pass has to compute.
+/// Which hidden states a forward pass has to compute (docs/ENGINE.md, "Demanded states").
 struct StateDemand {
     /// States from the embeddings on.
     let states: Int

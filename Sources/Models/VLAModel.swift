@@ -35,12 +35,13 @@ package struct ModelInput {
     package struct ActionInput {
         /// Normalised proprioception, [B, 8].
         package var proprio: [Float]
-        /// Policy input, [chunk, actionDim * D], the same for every sample; empty means zeros, as at inference.
-        package var policyInput: [Float]
+        /// Policy input, [chunk, actionDim * D], the same for every sample. Empty: zeros, as at inference; so does nil, in whose
+        /// place a training step puts noise.
+        package var policyInput: [Float]?
         /// Whether the policy runs; without it the sequence still has queries, for their features.
         package var runsPolicy: Bool
 
-        package init(proprio: [Float], policyInput: [Float] = [], runsPolicy: Bool = true) {
+        package init(proprio: [Float], policyInput: [Float]? = nil, runsPolicy: Bool = true) {
             self.proprio = proprio
             self.policyInput = policyInput
             self.runsPolicy = runsPolicy
@@ -86,13 +87,9 @@ package final class VLAModel {
     package let config: ModelConfig
     package let fineTuning: FineTuning
     package let parameters = ParameterSet()
-    /// The action queries, [Q, D].
-    package let actionQueries: Int
-    let towers: [VisionTower]
-    let decoder: LanguageDecoder
-    private let projector: [LinearLayer]
-    private let policy: BridgePolicy
-    private let proprio: (fc1: LinearLayer, fc2: LinearLayer)
+    let modules: ModelModules
+    /// First values of every parameter, by id.
+    let fresh: [FreshValues]
     private let policyRotary: RotaryTable?
     private var rotary: RotaryTable
 
@@ -100,25 +97,10 @@ package final class VLAModel {
     package init(config: ModelConfig, fineTuning: FineTuning) {
         self.config = config
         self.fineTuning = fineTuning
-        let adapters: AdapterSettings? = if case .lowRank(let settings) = fineTuning { settings } else { nil }
-        let vlm = ParameterDeclarer(
-            parameters: parameters, prefix: "", isTrainable: fineTuning == .full, adapters: adapters)
-        let head = ParameterDeclarer(
-            parameters: parameters, prefix: "", isTrainable: fineTuning != .frozen, adapters: nil)
-        towers = config.towers.map { VisionTower($0, of: config, declaring: vlm) }
-        let projectorScope = vlm.scoped("projector")
-        projector = (1..<config.projectorDims.count).map {
-            projectorScope.linear("fc\($0)", inputs: config.projectorDims[$0 - 1], outputs: config.projectorDims[$0])
-        }
-        decoder = LanguageDecoder(config.decoder, declaring: vlm)
-        let d = config.decoder.hiddenSize
-        actionQueries = head.tensor("action_queries.weight", [config.queries, d])
-        policy = BridgePolicy(config, declaring: head)
-        let proprioScope = head.scoped("proprio_projector")
-        proprio = (
-            proprioScope.linear("fc1", inputs: config.proprioDim, outputs: d),
-            proprioScope.linear("fc2", inputs: d, outputs: d)
-        )
+        let declarations = Declarations()
+        modules = ModelModules(
+            config, fineTuning: fineTuning, declaring: declarations, parameters: parameters)
+        fresh = declarations.fresh
         parameters.seal()
         let visual = config.patchesPerImage * config.cameras
         policyRotary =
@@ -131,19 +113,20 @@ package final class VLAModel {
             scaling: config.decoder.ropeScaling)
     }
 
+    /// The parameter of the action queries, [Q, D].
+    package var actionQueries: Int { modules.actionQueries }
+
     /// Parameter ids of the vision-language model, queries and adapters included: what an anchor keeps.
     package var backboneParameters: [Int] {
-        parameters.parameters.indices.filter { !isHead(parameters[$0].name) }
+        parameters.parameters.indices.filter { !isHeadParameter(parameters[$0].name) }
     }
 
     /// Width of one row of the policy's input.
-    package var policyInputCount: Int { config.chunk * policy.inputWidth }
-
-    func isHead(_ name: String) -> Bool { isHeadParameter(name) }
+    package var policyInputCount: Int { config.chunk * modules.policy.inputWidth }
 
     /// Whether a parameter belongs to the action head or the proprioception projector.
     package func isHeadParameter(_ name: String) -> Bool {
-        name.hasPrefix("action_head.") || name.hasPrefix("proprio_projector.")
+        ModelPart(of: name).map { !$0.isBackbone } ?? false
     }
 
     /// Runs the model on a tape that has been reset.
@@ -154,7 +137,9 @@ package final class VLAModel {
         _ input: ModelInput, taps: [FeatureTap] = [], usesAdapters: Bool = true, on tape: Tape
     ) -> ModelOutput {
         let run = ForwardRun(tape: tape, usesAdapters: usesAdapters)
-        let input = tape.isRecording || !tape.parallel.hasRowwiseProducts ? input : needed(of: input, for: taps)
+        let demands = tape.shortcuts.contains(.demandedStates)
+        let input =
+            tape.isRecording || !demands || !tape.parallel.hasRowwiseProducts ? input : needed(of: input, for: taps)
         let batch = input.prompts.count
         precondition(batch > 0 && input.prompts.allSatisfy { !$0.isEmpty }, "every sample has a prompt")
         let visual = config.patchesPerImage * input.cameras
@@ -170,7 +155,7 @@ package final class VLAModel {
         tape.stage = ForwardStage.vision.rawValue
         defer { tape.stage = ForwardStage.vision.rawValue }
         var features: Tensor?
-        for (index, tower) in towers.enumerated() {
+        for (index, tower) in modules.towers.enumerated() {
             let pixels = input.images.patches(
                 tower: index, of: config, batch: batch, cameras: input.cameras, on: tape)
             let output = tower(pixels, on: run)
@@ -178,20 +163,20 @@ package final class VLAModel {
         }
         tape.stage = ForwardStage.projector.rawValue
         guard var projected = features else { preconditionFailure("a model has at least one tower") }
-        for (index, layer) in projector.enumerated() {
+        for (index, layer) in modules.projector.enumerated() {
             projected = layer(projected, on: run)
-            if index < projector.count - 1 { projected = tape.gelu(projected) }
+            if index < modules.projector.count - 1 { projected = tape.gelu(projected) }
         }
         tape.stage = ForwardStage.decoder.rawValue
         let embeddings = assemble(projected, prompts: input.prompts, layout: layout, on: tape)
         let answers = answerRows(of: input, layout, on: tape)
         let demand =
-            input.action?.runsPolicy == true
+            input.action?.runsPolicy == true || !demands
             ? StateDemand.all(layers: config.decoder.layers)
             : StateDemand(
                 taps: taps, answers: answers, layers: config.decoder.layers, layout: layout,
                 rowwise: tape.parallel.hasRowwiseProducts, on: tape)
-        let states = decoder(embeddings, layout: layout, rotary: rotary, demand: demand, on: run)
+        let states = modules.decoder(embeddings, layout: layout, rotary: rotary, demand: demand, on: run)
         tape.stage = ForwardStage.policy.rawValue
         let tapped = tape.list(taps.count) { taps[$0].apply(to: states, layout: layout, demand: demand, on: tape) }
         let predicted = input.action.flatMap { action in
@@ -205,7 +190,7 @@ package final class VLAModel {
                 RowReference(source: 0, row: demand.row(Int(answers[$0]), ofState: config.decoder.layers))
             }
             let last = tape.gatherRows(rows, of: states[states.count - 1])
-            logits = tape.linear(last, weight: decoder.head)
+            logits = tape.linear(last, weight: modules.decoder.head)
         }
         return ModelOutput(
             layout: layout, hiddenStates: states, projectedPatches: projected, predictedActions: predicted,
@@ -246,19 +231,19 @@ package final class VLAModel {
         let tape = run.tape
         let batch = layout.batch
         precondition(!config.usesProprio || action.proprio.count == batch * config.proprioDim)
-        precondition(action.policyInput.isEmpty || action.policyInput.count == policyInputCount)
+        precondition(action.policyInput.map { $0.isEmpty || $0.count == policyInputCount } ?? true)
         let state = tape.constant(rows: batch, columns: config.proprioDim)
         if config.usesProprio {
             state.values.update(from: action.proprio, count: state.count)
         } else {
             state.values.update(repeating: 0, count: state.count)
         }
-        let embedded = proprio.fc2(tape.gelu(proprio.fc1(state, on: run)), on: run)
-        let start = tape.constant(rows: config.chunk, columns: policy.inputWidth)
-        if action.policyInput.isEmpty {
-            start.values.update(repeating: 0, count: start.count)
+        let embedded = modules.proprio.fc2(tape.gelu(modules.proprio.fc1(state, on: run)), on: run)
+        let start = tape.constant(rows: config.chunk, columns: modules.policy.inputWidth)
+        if let input = action.policyInput, !input.isEmpty {
+            start.values.update(from: input, count: start.count)
         } else {
-            start.values.update(from: action.policyInput, count: start.count)
+            start.values.update(repeating: 0, count: start.count)
         }
         func window(_ state: Tensor, _ places: (Int) -> Range<Int>) -> Tensor {
             var rows = tape.list(of: RowReference.self, capacity: batch * places(0).count)
@@ -272,7 +257,7 @@ package final class VLAModel {
                 task: window(states[block + 1], layout.taskWindow),
                 adapter: window(states[block + 1], layout.adapterWindow))
         }
-        return policy(
+        return modules.policy(
             input: start, conditions: conditions, proprio: embedded, batch: batch, rotary: policyRotary, on: run)
     }
 
@@ -292,7 +277,7 @@ package final class VLAModel {
             while rows.count < (sample + 1) * layout.tokens { rows.append(.zero) }
         }
         var sources = tape.list(of: RowSource.self, capacity: 3)
-        sources.append(.parameter(decoder.embedding))
+        sources.append(.parameter(modules.decoder.embedding))
         sources.append(.tensor(projected))
         sources.append(.parameter(actionQueries))
         return tape.gatherRows(rows, from: sources, columns: projected.columns)

@@ -16,6 +16,11 @@ struct VisionTower {
         let scale2: Int?
     }
 
+    private static let positionsName = "pos_embed"
+
+    /// Whether a tensor holds position embeddings, which fit images of another size once they are resampled.
+    static func isPositions(_ name: String) -> Bool { name.hasSuffix("." + positionsName) }
+
     let config: ModelConfig.Tower
     private let patches: Int
     private let patchEmbedding: LinearLayer
@@ -27,25 +32,43 @@ struct VisionTower {
     init(_ tower: ModelConfig.Tower, of model: ModelConfig, declaring root: ParameterDeclarer) {
         config = tower
         patches = model.patchesPerImage
-        let scope = root.scoped("vision_backbone").scoped(tower.prefix)
+        let scope = root.part(tower.part, drawing: .fanIn)
         let dim = tower.dim
-        classToken = tower.classToken ? scope.tensor("cls_token", [1, 1, dim]) : nil
-        registerTokens = tower.registerTokens > 0 ? scope.tensor("reg_token", [1, tower.registerTokens, dim]) : nil
-        positions = scope.tensor("pos_embed", [1, tower.prefixPositions + patches, dim])
+        classToken = tower.classToken ? scope.tensor("cls_token", [1, 1, dim], .table) : nil
+        registerTokens =
+            tower.registerTokens > 0 ? scope.tensor("reg_token", [1, tower.registerTokens, dim], .table) : nil
+        positions = scope.tensor(Self.positionsName, [1, tower.prefixPositions + patches, dim], .table)
         patchEmbedding = scope.linear(
-            "patch_embed.proj", inputs: [3, model.patchSize, model.patchSize], outputs: dim, bias: true)
-        blocks = (0...tower.outputBlock).map { index in
-            let block = scope.scoped("blocks.\(index)")
+            "patch_embed.proj", inputs: [3, model.patchSize, model.patchSize], outputs: dim)
+        let all = (0..<tower.depth).map { index in
+            let block = scope.scoped("blocks.\(index)").carried(unless: index <= tower.outputBlock)
             return Block(
                 norm1: block.norm("norm1", dim),
                 qkv: block.linear("attn.qkv", inputs: dim, outputs: 3 * dim),
                 proj: block.linear("attn.proj", inputs: dim, outputs: dim),
-                scale1: tower.layerScale ? block.tensor("ls1.scale_factor", [dim]) : nil,
+                scale1: tower.layerScale ? block.tensor("ls1.scale_factor", [dim], .layerScale) : nil,
                 norm2: block.norm("norm2", dim),
                 fc1: block.linear("mlp.fc1", inputs: dim, outputs: tower.mlp),
                 fc2: block.linear("mlp.fc2", inputs: tower.mlp, outputs: dim),
-                scale2: tower.layerScale ? block.tensor("ls2.scale_factor", [dim]) : nil)
+                scale2: tower.layerScale ? block.tensor("ls2.scale_factor", [dim], .layerScale) : nil)
         }
+        blocks = Array(all.prefix(tower.outputBlock + 1))
+        Self.declareRest(of: tower, in: scope.carried())
+    }
+
+    /// What comes after the blocks in timm's transformer and is on no path to a policy.
+    private static func declareRest(of tower: ModelConfig.Tower, in scope: ParameterDeclarer) {
+        let dim = tower.dim
+        scope.norm("norm", dim)
+        guard tower.attnPool else { return }
+        let pool = scope.scoped("attn_pool")
+        pool.tensor("latent", [1, 1, dim], .table)
+        pool.linear("q", inputs: dim, outputs: dim)
+        pool.linear("kv", inputs: dim, outputs: 2 * dim)
+        pool.linear("proj", inputs: dim, outputs: dim)
+        pool.norm("norm", dim)
+        pool.linear("mlp.fc1", inputs: dim, outputs: tower.mlp)
+        pool.linear("mlp.fc2", inputs: tower.mlp, outputs: dim)
     }
 
     /// - `pixels`: flattened normalised patches, [B * N, 3 * patch * patch], channel first.

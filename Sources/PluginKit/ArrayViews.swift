@@ -2,17 +2,27 @@ public import PluginAPI
 
 /// An element type of arrays: `Float`, `Double`, `Int64`. The ABI has no others; do not add conformances.
 public protocol ArrayElement {
+    /// The type's name in a signature.
     static var elementName: String { get }
 }
 
-extension Float: ArrayElement { public static var elementName: String { "f32" } }
+extension Float: ArrayElement {
+    /// The type's name in a signature.
+    public static var elementName: String { "f32" }
+}
+
 extension Double: ArrayElement {}
-extension Int64: ArrayElement { public static var elementName: String { "i64" } }
+
+extension Int64: ArrayElement {
+    /// The type's name in a signature.
+    public static var elementName: String { "i64" }
+}
 
 /// A read-only array: compact, row-major. Valid until the hook returns.
 public struct ArrayView<Element: ArrayElement> {
     /// Sizes, outermost first.
     public let shape: Shape
+    /// The elements in row-major order.
     public let elements: UnsafeBufferPointer<Element>
 
     init(_ view: UnsafePointer<craft_array>) {

@@ -96,7 +96,9 @@ public protocol HookArgument: Sendable {
     var text: String { get }
     /// One character for the type (`craft_signature_hash`).
     static var code: Character { get }
+    /// Whether the hook gives it, rather than reads it.
     static var isResult: Bool { get }
+    /// The value in a call.
     static func value(in slot: craft_slot) -> Value
     /// Where it finds its slot, as a value with a name.
     var binding: SlotBinding { get }
@@ -113,7 +115,9 @@ extension [any HookArgument] {
 /// absent.
 @propertyWrapper
 public struct Input<Value: InputValue>: HookArgument {
+    /// The name and type as a signature has them.
     public let text: String
+    /// Where in a call the value is; set when the plugin's table is made.
     public let binding = SlotBinding()
 
     /// - Parameter name: `loss.{objective}`; for an array with its axes, `gram[k,m,m]`.
@@ -121,10 +125,14 @@ public struct Input<Value: InputValue>: HookArgument {
         text = declaration(of: name, element: Value.elementName, isOptional: Value.isOptionalValue)
     }
 
+    /// The letter by which a call form names the type.
     public static var code: Character { Value.inputCode }
+    /// Whether the hook gives it, rather than reads it.
     public static var isResult: Bool { false }
+    /// The value in a call.
     public static func value(in slot: craft_slot) -> Value { Value(inputSlot: slot) }
 
+    /// The value in the call that goes on.
     @inlinable public var wrappedValue: Value { Value(inputSlot: binding.slot) }
 }
 
@@ -133,8 +141,11 @@ public struct Input<Value: InputValue>: HookArgument {
 /// unknown.
 @propertyWrapper
 public struct Output<Result: ResultValue>: HookArgument {
+    /// What the hook writes to.
     public typealias Value = Result.Target
+    /// The name and type as a signature has them.
     public let text: String
+    /// Where in a call the value is; set when the plugin's table is made.
     public let binding = SlotBinding()
 
     /// - Parameter name: `metric.cosine`; for an array with its axes, `weights[k,m]`.
@@ -142,8 +153,11 @@ public struct Output<Result: ResultValue>: HookArgument {
         text = declaration(of: name, element: Result.elementName, isOptional: Result.isOptionalValue)
     }
 
+    /// The letter by which a call form names the type.
     public static var code: Character { Result.resultCode }
+    /// Whether the hook gives it, rather than reads it.
     public static var isResult: Bool { true }
+    /// The value in a call.
     public static func value(in slot: craft_slot) -> Value { Result.target(in: slot) }
 
     /// Reads what was written.

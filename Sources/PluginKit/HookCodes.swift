@@ -11,6 +11,7 @@ public enum BlockScope: Int64, HookCode {
     /// All parameters.
     case global = 3
 
+    /// As a user types it.
     public var name: String {
         switch self {
         case .tensor: "tensor"
@@ -42,6 +43,7 @@ public enum TapTokens: Int64, HookCode {
     /// All of them, the first token of the prompt too.
     case all = 4
 
+    /// As a user types it.
     public var name: String {
         switch self {
         case .visual: "visual"
@@ -62,6 +64,7 @@ public enum TapPooling: Int64, HookCode {
     /// The greatest value of each column.
     case max = 2
 
+    /// As a user types it.
     public var name: String {
         switch self {
         case .none: "none"
@@ -80,6 +83,7 @@ public enum ProbeTemplate: Int64, HookCode {
     /// Nothing.
     case none = 2
 
+    /// As a user types it.
     public var name: String {
         switch self {
         case .question: "question"
@@ -96,6 +100,7 @@ public enum StreamKind: Int64, HookCode {
     /// Questions about images, with answers.
     case questions = 1
 
+    /// As a user types it.
     public var name: String {
         switch self {
         case .demonstrations: "demonstrations"
@@ -119,6 +124,7 @@ public enum BlockGroup: Int64, HookCode {
     /// The projector of the proprioception.
     case proprio = 5
 
+    /// As a user types it.
     public var name: String {
         switch self {
         case .vision: "vision"
@@ -150,6 +156,7 @@ public enum BlockKind: Int64, HookCode {
     /// Several tensors of different kinds.
     case mixed = 7
 
+    /// As a user types it.
     public var name: String {
         switch self {
         case .weight: "weight"

@@ -8,34 +8,48 @@ public protocol SettingValue: Sendable {
     static var settingChoices: [String] { get }
     /// As a user would type it.
     var settingText: String { get }
+    /// Reads the value as the host gives it: by the field of its type. nil when it is not one.
     init?(integer: Int64, number: Double, text: String)
 }
 
 extension SettingValue {
+    /// What the setting may be; empty when any value of its type will do.
     public static var settingChoices: [String] { [] }
 }
 
 extension Int: SettingValue {
+    /// The type at the boundary.
     public static var settingType: Int32 { Int32(CRAFT_I64) }
+    /// The value as text that reads back to it.
     public var settingText: String { String(self) }
+    /// Reads the value as the host gives it: by the field of its type. nil when it is not one.
     public init?(integer: Int64, number: Double, text: String) { self.init(exactly: integer) }
 }
 
 extension Double: SettingValue {
+    /// The type at the boundary.
     public static var settingType: Int32 { Int32(CRAFT_F64) }
+    /// The value as text that reads back to it.
     public var settingText: String { String(self) }
+    /// Reads the value as the host gives it: by the field of its type. nil when it is not one.
     public init?(integer: Int64, number: Double, text: String) { self = number }
 }
 
 extension Bool: SettingValue {
+    /// The type at the boundary.
     public static var settingType: Int32 { Int32(CRAFT_BOOL) }
+    /// The value as text that reads back to it.
     public var settingText: String { String(self) }
+    /// Reads the value as the host gives it: by the field of its type. nil when it is not one.
     public init?(integer: Int64, number: Double, text: String) { self = integer != 0 }
 }
 
 extension String: SettingValue {
+    /// The type at the boundary.
     public static var settingType: Int32 { Int32(CRAFT_STRING) }
+    /// The value as text that reads back to it.
     public var settingText: String { self }
+    /// Reads the value as the host gives it: by the field of its type. nil when it is not one.
     public init?(integer: Int64, number: Double, text: String) { self = text }
 }
 
@@ -43,14 +57,19 @@ extension String: SettingValue {
 public protocol SettingChoice: SettingValue, RawRepresentable, CaseIterable where RawValue == String {}
 
 extension SettingChoice {
+    /// The type at the boundary.
     public static var settingType: Int32 { Int32(CRAFT_STRING) }
+    /// What the setting may be; empty when any value of its type will do.
     public static var settingChoices: [String] { allCases.map(\.rawValue) }
+    /// The value as text that reads back to it.
     public var settingText: String { rawValue }
+    /// Reads the value as the host gives it: by the field of its type. nil when it is not one.
     public init?(integer: Int64, number: Double, text: String) { self.init(rawValue: text) }
 }
 
 /// A parameter of any value type; what ``Plugin/parameters`` lists.
 public protocol AnyParameter: Sendable {
+    /// The row in the plugin's table.
     func makeRow() -> craft_parameter
 }
 
@@ -71,6 +90,7 @@ public struct Parameter<Value: SettingValue>: AnyParameter {
         maximum = .infinity
     }
 
+    /// The row in the plugin's table.
     public func makeRow() -> craft_parameter {
         var row = craft_parameter()
         row.name = cString(name)

@@ -32,10 +32,15 @@ public protocol Plugin: AnyObject, SendableMetatype {
 }
 
 extension Plugin {
+    /// No settings.
     public static var parameters: [any AnyParameter] { [] }
+    /// No state.
     public static var stateVersion: UInt32 { 0 }
+    /// Writes nothing.
     public func save(to output: inout StateWriter) throws {}
+    /// Reads nothing.
     public func load(from input: inout StateReader, version: UInt32) throws {}
+    /// Does nothing.
     public func reset() throws {}
 }
 
@@ -70,6 +75,8 @@ public struct PluginDescription: Sendable {
 
 /// An error with a sentence for the user: what was expected, what was found, what to do.
 public struct PluginError: Error, CustomStringConvertible {
+    /// The sentence.
     public let description: String
+    /// Makes the error of a sentence.
     public init(_ description: String) { self.description = description }
 }

@@ -3,6 +3,7 @@ import PluginAPI
 /// The sizes of an array, outermost first. Valid until the hook returns.
 public struct Shape: RandomAccessCollection, CustomStringConvertible {
     @usableFromInline let sizes: UnsafePointer<Int64>?
+    /// Number of axes.
     public let count: Int
 
     init(_ view: UnsafePointer<craft_array>) {
@@ -10,7 +11,9 @@ public struct Shape: RandomAccessCollection, CustomStringConvertible {
         count = Int(view.pointee.ndim)
     }
 
+    /// The outermost axis.
     @inlinable public var startIndex: Int { 0 }
+    /// One past the innermost axis.
     @inlinable public var endIndex: Int { count }
 
     /// The size along an axis. Checked.
@@ -21,8 +24,10 @@ public struct Shape: RandomAccessCollection, CustomStringConvertible {
         return Int(sizes[axis])
     }
 
+    /// The sizes in brackets, outermost first.
     public var description: String { "\(Array(self))" }
 
+    /// Whether both have the same axes with the same sizes.
     public static func == (left: Self, right: Self) -> Bool { left.elementsEqual(right) }
 
     /// The flat, row-major position of one index per axis. Checked.

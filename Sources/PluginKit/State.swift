@@ -6,8 +6,10 @@ public struct StateWriter {
 
     init(_ output: UnsafePointer<craft_output>) { self.output = output }
 
+    /// Writes a number.
     public mutating func write(_ value: Double) throws { try write(Int64(bitPattern: value.bitPattern)) }
 
+    /// Writes a whole number.
     public mutating func write(_ value: Int64) throws { try withUnsafeBytes(of: value) { try write($0) } }
 
     /// A count, then the values.
@@ -19,6 +21,7 @@ public struct StateWriter {
     /// A count, then the values.
     public mutating func write(_ values: [Int64]) throws { try write(list: values) }
 
+    /// Writes a count of bytes, then the text in UTF-8.
     public mutating func write(_ text: String) throws { try write(list: Array(text.utf8)) }
 
     private mutating func write<Value: BitwiseCopyable>(list values: [Value]) throws {
@@ -40,8 +43,10 @@ public struct StateReader {
 
     init(_ input: UnsafePointer<craft_input>) { self.input = input }
 
+    /// Reads a number.
     public mutating func double() throws -> Double { Double(bitPattern: UInt64(bitPattern: try integer())) }
 
+    /// Reads a whole number.
     public mutating func integer() throws -> Int64 {
         var value: Int64 = 0
         try withUnsafeMutableBytes(of: &value) { try fill($0) }
@@ -57,6 +62,7 @@ public struct StateReader {
     /// A count, then the values.
     public mutating func integers(limit: Int = 1 << 24) throws -> [Int64] { try list(limit, of: 0) }
 
+    /// Reads a text of at most `limit` bytes.
     public mutating func text(limit: Int = 1 << 16) throws -> String {
         let bytes: [UInt8] = try list(limit, of: 0)
         guard let text = String(validating: bytes, as: UTF8.self) else {

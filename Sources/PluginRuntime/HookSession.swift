@@ -109,6 +109,10 @@ package final class HookSession {
         let index: ValueName
         let norm: ValueName
         let weight: ValueName
+        /// As metrics call them: `loss.X`, `lambda.X`, and the multiplier before the step.
+        let lossMetric: String
+        let multiplierMetric: String
+        let previousMultiplierMetric: String
         /// Whether some hook reads the norm of its gradient.
         let readsNorm: Bool
 
@@ -118,6 +122,9 @@ package final class HookSession {
             index = ValueName("index.\(objective)")
             norm = ValueName("gradient_norm.\(objective)")
             weight = ValueName("weight.\(objective)")
+            lossMetric = "loss.\(objective)"
+            multiplierMetric = "lambda.\(objective)"
+            previousMultiplierMetric = "lambda.\(objective)@prev"
             readsNorm = composition.needs("gradient_norm.\(objective)")
         }
     }
@@ -409,7 +416,10 @@ package final class HookSession {
     /// Where weights start: at the multipliers, in every block. [k, m].
     private var startWeights: [Double] {
         let start = present.map { multipliersBefore[$0] }
-        return (0..<blocks.count).flatMap { _ in start }
+        var weights: [Double] = []
+        weights.reserveCapacity(blocks.count * start.count)
+        for _ in 0..<blocks.count { weights += start }
+        return weights
     }
 
     /// Gives `gradient_combine` hooks what they read, without calling them.
@@ -441,10 +451,11 @@ package final class HookSession {
             values.set(name.multiplier, multipliersBefore[row])
         }
         var metrics: [String: Double] = [:]
-        for (row, objective) in objectives.enumerated() {
-            if let loss = sums[names[row].loss] { metrics["loss.\(objective)"] = loss }
-            metrics["lambda.\(objective)"] = values.double(names[row].multiplier)
-            metrics["lambda.\(objective)@prev"] = multipliersBefore[row]
+        metrics.reserveCapacity(3 * names.count + microBatchMetrics.count + stepMetrics.count + 3)
+        for (row, name) in names.enumerated() {
+            if let loss = sums[name.loss] { metrics[name.lossMetric] = loss }
+            metrics[name.multiplierMetric] = values.double(name.multiplier)
+            metrics[name.previousMultiplierMetric] = multipliersBefore[row]
         }
         for metric in microBatchMetrics { if let mean = sums[metric.value] { metrics[metric.text] = mean } }
         for metric in stepMetrics { if let value = values.double(metric.value) { metrics[metric.text] = value } }

@@ -164,7 +164,8 @@ final class HookGuard {
     private var calls = 0
     private var step = 0
     private var lastLook: UInt64 = 0
-    private var suspects: [(plugin: String, point: HookPoint)] = []
+    /// Called since the last look, each once.
+    private var suspects: [BoundHook] = []
 
     private var isDue: Bool { calls < Self.firstCalls || Self.now() - lastLook >= Self.pause }
 
@@ -178,9 +179,7 @@ final class HookGuard {
     /// To be called after a hook. Throws ``PluginFailure``.
     func check(_ hook: BoundHook, step: Int) throws {
         guard ProcessState.isWatched.load(ordering: .relaxed) else { return }
-        if !suspects.contains(where: { $0.plugin == hook.instance && $0.point == hook.point }) {
-            suspects.append((hook.instance, hook.point))
-        }
+        if !suspects.contains(where: { $0 === hook }) { suspects.append(hook) }
         self.step = step
         let isDue = isDue
         calls += 1
@@ -196,10 +195,10 @@ final class HookGuard {
         guard !changes.isEmpty else { return }
         var message = ProcessState.sentence(changes)
         if suspects.count > 1 {
-            let list = suspects.map { "\($0.plugin) (\($0.point.rawValue))" }
+            let list = suspects.map { "\($0.instance) (\($0.point.rawValue))" }
             message = "it or one that was called before it, of \(list.joined(separator: ", ")): " + message
         }
-        throw PluginFailure(plugin: last.plugin, point: last.point, step: step, message: message, kind: .error)
+        throw PluginFailure(plugin: last.instance, point: last.point, step: step, message: message, kind: .error)
     }
 
     private static func now() -> UInt64 {

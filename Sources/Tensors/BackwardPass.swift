@@ -1,6 +1,6 @@
 internal import Kernels
 
-/// One cotangent for all rows of each of several ranges, as the mean over them sends back.
+/// One cotangent for all rows of each of several ranges, as the mean over them sends back (docs/ENGINE.md, "Shared cotangents").
 struct SharedCotangent {
     /// Ranges of rows, which may overlap: a row's cotangent is the sum.
     let spans: ArenaList<RowRange>
@@ -80,7 +80,7 @@ final class BackwardPass {
         of tensor: Tensor, within span: RowSpan? = nil
     ) -> (buffer: UnsafeMutablePointer<Float>, accumulate: Bool) {
         spread(tensor)
-        let span = tape.limitsRows ? span : nil
+        let span = tape.shortcuts.contains(.activeRows) ? span : nil
         if let buffer = cotangents[tensor.id] {
             spans[tensor.id] = span.flatMap { spans[tensor.id]?.union($0) }
             return (buffer, true)
@@ -138,7 +138,9 @@ final class BackwardPass {
     ///
     /// - `cotangent`: its values are taken over.
     func share(_ cotangent: SharedCotangent, with tensor: Tensor) {
-        if tensor.needsGradient && tape.limitsRows && cotangents[tensor.id] == nil && shared[tensor.id] == nil {
+        if tensor.needsGradient, tape.shortcuts.contains(.sharedCotangents), cotangents[tensor.id] == nil,
+            shared[tensor.id] == nil
+        {
             shared[tensor.id] = cotangent
             return
         }

@@ -34,6 +34,10 @@ package struct Parallel: Sendable {
         }
     }
 
+    /// Runs `body` on the calling thread, for work that is too little to be split.
+    @inline(__always)
+    func once(_ body: () -> Void) { if executes { body() } }
+
     /// Splits `0 ..< count` into contiguous ranges of at least `grain` and runs `body` on each.
     ///
     /// The split depends on `count`, `grain` and the thread count alone, so results repeat bit for bit.

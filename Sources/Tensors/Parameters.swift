@@ -70,9 +70,6 @@ package final class ParameterSet {
     /// Values of trainable tensors, [``trainableCount``].
     package var trainable: UnsafeMutablePointer<Float> { storage.base }
 
-    /// Values of frozen tensors, all together.
-    package var frozenCount: Int { parameters.reduce(0) { $0 + ($1.isTrainable ? 0 : $1.count) } }
-
     /// Declares a tensor. Storage is made by ``seal()``.
     package func declare(
         _ name: String, shape: [Int], trainable isTrainable: Bool, allowsHalf: Bool = false

@@ -1,7 +1,7 @@
 /// Rows of equally long sequences: those whose place in their sequence lies in `range`.
 ///
 /// A loss that reads a few tokens sends cotangents to those alone, and in a causal decoder only to earlier ones. A span
-/// says where they can be, so that backward passes leave out the rows that are zero.
+/// says where they can be, so that backward passes leave out the rows that are zero (docs/ENGINE.md, "Active rows").
 struct RowSpan: Equatable {
     /// Rows of one sequence.
     let period: Int

@@ -34,67 +34,68 @@ extension Tape {
     package func relu(_ x: Tensor) -> Tensor { activation(x, .relu) }
 
     package func activation(_ x: Tensor, _ kind: ActivationFunction) -> Tensor {
-        let start = profile?.now
-        defer { if let start { profile?.end("activation", .forward, from: start) } }
-        let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: x.needsGradient)
-        parallel.ranges(x.count, grain: elementGrain) { range in
-            let start = range.lowerBound
-            switch kind {
-            case .gelu: ck_gelu(x.values + start, range.count, y.values + start)
-            case .relu: ck_relu(x.values + start, range.count, y.values + start)
-            case .geluTanh, .quickGELU, .silu:
-                guard let (a, b) = kind.gate else { return }
-                ck_gated(x.values + start, range.count, a, b, y.values + start)
+        measured("activation") {
+            let y = makeTensor(rows: x.rows, columns: x.columns, needsGradient: x.needsGradient)
+            parallel.ranges(x.count, grain: elementGrain) { range in
+                let start = range.lowerBound
+                switch kind {
+                case .gelu: ck_gelu(x.values + start, range.count, y.values + start)
+                case .relu: ck_relu(x.values + start, range.count, y.values + start)
+                case .geluTanh, .quickGELU, .silu:
+                    guard let (a, b) = kind.gate else { return }
+                    ck_gated(x.values + start, range.count, a, b, y.values + start)
+                }
             }
+            record(Activation(output: y, x: x, kind: kind))
+            return y
         }
-        record(Activation(output: y, x: x, kind: kind))
-        return y
     }
 
     /// SwiGLU (Shazeer 2020): `silu(gate) * up`, elementwise on tensors of one shape.
     package func swiGLU(gate: Tensor, up: Tensor) -> Tensor {
-        let start = profile?.now
-        defer { if let start { profile?.end("SwiGLU", .forward, from: start) } }
-        precondition(gate.count == up.count)
-        let y = makeTensor(
-            rows: gate.rows, columns: gate.columns, needsGradient: gate.needsGradient || up.needsGradient)
-        parallel.ranges(y.count, grain: elementGrain) { range in
-            let start = range.lowerBound
-            ck_swiglu(gate.values + start, up.values + start, range.count, y.values + start)
+        measured("SwiGLU") {
+            precondition(gate.count == up.count)
+            let y = makeTensor(
+                rows: gate.rows, columns: gate.columns, needsGradient: gate.needsGradient || up.needsGradient)
+            parallel.ranges(y.count, grain: elementGrain) { range in
+                let start = range.lowerBound
+                ck_swiglu(gate.values + start, up.values + start, range.count, y.values + start)
+            }
+            record(SwiGLU(output: y, gate: gate, up: up))
+            return y
         }
-        record(SwiGLU(output: y, gate: gate, up: up))
-        return y
     }
 
     /// LayerScale residual (Touvron et al. 2021): `x + gamma * h`, with the parameter gamma [N] over rows of [M, N].
     package func layerScaleResidual(_ x: Tensor, _ h: Tensor, gamma: Int) -> Tensor {
-        let start = profile?.now
-        defer { if let start { profile?.end("layer scale", .forward, from: start) } }
-        precondition(x.rows == h.rows && x.columns == h.columns)
-        let y = makeTensor(
-            rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || h.needsGradient || isTrainable(gamma))
-        let n = x.columns
-        parallel.ranges(x.rows, grain: max(1, elementGrain / max(1, n))) { rows in
-            let start = rows.lowerBound * n
-            ck_layer_scale(x.values + start, h.values + start, floats(gamma), rows.count, n, y.values + start)
+        measured("layer scale") {
+            precondition(x.rows == h.rows && x.columns == h.columns)
+            let y = makeTensor(
+                rows: x.rows, columns: x.columns,
+                needsGradient: x.needsGradient || h.needsGradient || isTrainable(gamma))
+            let n = x.columns
+            parallel.ranges(x.rows, grain: max(1, elementGrain / max(1, n))) { rows in
+                let start = rows.lowerBound * n
+                ck_layer_scale(x.values + start, h.values + start, floats(gamma), rows.count, n, y.values + start)
+            }
+            record(LayerScale(output: y, x: x, h: h, gamma: gamma, values: floats(gamma)))
+            return y
         }
-        record(LayerScale(output: y, x: x, h: h, gamma: gamma, values: floats(gamma)))
-        return y
     }
 
     /// `x + h` for tensors of one shape.
     package func add(_ x: Tensor, _ h: Tensor) -> Tensor {
-        let start = profile?.now
-        defer { if let start { profile?.end("add", .forward, from: start) } }
-        precondition(x.rows == h.rows && x.columns == h.columns)
-        let y = makeTensor(
-            rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || h.needsGradient)
-        parallel.ranges(y.count, grain: elementGrain) { range in
-            let start = range.lowerBound
-            ck_add(x.values + start, h.values + start, range.count, y.values + start)
+        measured("add") {
+            precondition(x.rows == h.rows && x.columns == h.columns)
+            let y = makeTensor(
+                rows: x.rows, columns: x.columns, needsGradient: x.needsGradient || h.needsGradient)
+            parallel.ranges(y.count, grain: elementGrain) { range in
+                let start = range.lowerBound
+                ck_add(x.values + start, h.values + start, range.count, y.values + start)
+            }
+            record(Addition(output: y, x: x, h: h))
+            return y
         }
-        record(Addition(output: y, x: x, h: h))
-        return y
     }
 }
 
@@ -173,7 +174,7 @@ private struct LayerScale: Operation {
                 dy + start, h.values + start, values, rows.count, n, dh + start, accumulate ? 1 : 0,
                 dGamma == nil ? nil : sum)
         }
-        if let dGamma { ck_column_sum(partial, chunks, n, dGamma) }
+        if let dGamma { pass.parallel.once { ck_column_sum(partial, chunks, n, dGamma) } }
         pass.tape.pool.give(partial, count: chunks * n)
         if let scratch { pass.tape.pool.give(scratch, count: h.count) }
         pass.pass(output, to: x)

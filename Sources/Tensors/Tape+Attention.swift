@@ -76,41 +76,42 @@ extension Tape {
     /// - `q`: columns heads * headDim of a [batch * tokens, ...] matrix; `k`, `v`: keyValueHeads * headDim columns.
     /// - Returns [batch * tokens, heads * headDim].
     package func attention(q: ColumnBlock, k: ColumnBlock, v: ColumnBlock, shape: AttentionShape) -> Tensor {
-        let start = profile?.now
-        defer { if let start { profile?.end("attention", .forward, from: start) } }
-        let needs = q.tensor.needsGradient || k.tensor.needsGradient || v.tensor.needsGradient
-        let width = shape.heads * shape.headDim
-        let y = makeTensor(rows: shape.batch * shape.tokens, columns: width, needsGradient: needs)
-        let (t, d) = (shape.tokens, shape.headDim)
-        let group = shape.heads / shape.keyValueHeads
-        let scale = 1 / Float(d).squareRoot()
-        let tasks = shape.batch * shape.heads
-        let chunks = parallel.chunkCount(tasks, grain: 1)
-        // Probabilities are kept for the backward pass; without one, each thread needs room for a single head.
-        let keep = keepsOperations && needs
-        if let profile { shape.countProducts(2, queries: 0..<t, in: profile) }
-        let kernel = parallel.kernel
-        let probabilities = arena.allocate((keep ? tasks : chunks) * t * t)
-        parallel.run(chunks: chunks) { chunk in
-            for task in Parallel.range(chunk, of: chunks, count: tasks) {
-                let (sequence, head) = (task / shape.heads, task % shape.heads)
-                let p = probabilities + (keep ? task : chunk) * t * t
-                let queries = q.values + sequence * t * q.ld + head * d
-                let keys = k.values + sequence * t * k.ld + head / group * d
-                let values = v.values + sequence * t * v.ld + head / group * d
-                shape.forEachBlock(of: sequence) { start, rows, limit in
-                    gemm(
-                        .normal, .transposed, m: rows, n: limit, k: d, a: queries + start * q.ld, lda: q.ld,
-                        b: keys, ldb: k.ld, beta: 0, c: p + start * t, ldc: t, kernel: kernel)
-                    ck_softmax_rows(p + start * t, rows, limit, t, scale, shape.isCausal ? start + 1 : -1)
-                    gemm(
-                        .normal, .normal, m: rows, n: d, k: limit, a: p + start * t, lda: t, b: values, ldb: v.ld,
-                        beta: 0, c: y.values + (sequence * t + start) * width + head * d, ldc: width, kernel: kernel)
+        measured("attention") {
+            let needs = q.tensor.needsGradient || k.tensor.needsGradient || v.tensor.needsGradient
+            let width = shape.heads * shape.headDim
+            let y = makeTensor(rows: shape.batch * shape.tokens, columns: width, needsGradient: needs)
+            let (t, d) = (shape.tokens, shape.headDim)
+            let group = shape.heads / shape.keyValueHeads
+            let scale = 1 / Float(d).squareRoot()
+            let tasks = shape.batch * shape.heads
+            let chunks = parallel.chunkCount(tasks, grain: 1)
+            // Probabilities are kept for the backward pass; without one, each thread needs room for a single head.
+            let keep = keepsOperations && needs
+            if let profile { shape.countProducts(2, queries: 0..<t, in: profile) }
+            let kernel = parallel.kernel
+            let probabilities = arena.allocate((keep ? tasks : chunks) * t * t)
+            parallel.run(chunks: chunks) { chunk in
+                for task in Parallel.range(chunk, of: chunks, count: tasks) {
+                    let (sequence, head) = (task / shape.heads, task % shape.heads)
+                    let p = probabilities + (keep ? task : chunk) * t * t
+                    let queries = q.values + sequence * t * q.ld + head * d
+                    let keys = k.values + sequence * t * k.ld + head / group * d
+                    let values = v.values + sequence * t * v.ld + head / group * d
+                    shape.forEachBlock(of: sequence) { start, rows, limit in
+                        gemm(
+                            .normal, .transposed, m: rows, n: limit, k: d, a: queries + start * q.ld, lda: q.ld,
+                            b: keys, ldb: k.ld, beta: 0, c: p + start * t, ldc: t, kernel: kernel)
+                        ck_softmax_rows(p + start * t, rows, limit, t, scale, shape.isCausal ? start + 1 : -1)
+                        gemm(
+                            .normal, .normal, m: rows, n: d, k: limit, a: p + start * t, lda: t, b: values, ldb: v.ld,
+                            beta: 0, c: y.values + (sequence * t + start) * width + head * d, ldc: width, kernel: kernel
+                        )
+                    }
                 }
             }
+            record(Attention(output: y, q: q, k: k, v: v, shape: shape, probabilities: probabilities))
+            return y
         }
-        record(Attention(output: y, q: q, k: k, v: v, shape: shape, probabilities: probabilities))
-        return y
     }
 }
 

@@ -24,21 +24,21 @@ extension Tape {
     package func bridgeAttention(
         q: Tensor, current: BridgeSource, adapter: BridgeSource, task: BridgeSource, gate: Int, batch: Int, heads: Int
     ) -> Tensor {
-        let start = profile?.now
-        defer { if let start { profile?.end("bridge attention", .forward, from: start) } }
-        let sources = list(3) { $0 == 0 ? current : $0 == 1 ? adapter : task }
-        let needs =
-            q.needsGradient || isTrainable(gate)
-            || sources.contains { $0.keys.needsGradient || $0.values.needsGradient }
-        let y = makeTensor(rows: q.rows, columns: q.columns, needsGradient: needs)
-        let operation = BridgeAttention(
-            output: y, q: q, sources: sources, gate: gate, gateValue: tanhf(floats(gate)[0]), batch: batch,
-            heads: heads,
-            probabilities: arena.allocate(heads * q.rows * sources.reduce(0) { $0 + $1.keys.rows / batch }))
-        operation.forward(parallel)
-        profile?.countProduct(operation.queries * 2, operation.keyCount, q.columns / heads, times: batch * heads)
-        record(operation)
-        return y
+        measured("bridge attention") {
+            let sources = list(3) { $0 == 0 ? current : $0 == 1 ? adapter : task }
+            let needs =
+                q.needsGradient || isTrainable(gate)
+                || sources.contains { $0.keys.needsGradient || $0.values.needsGradient }
+            let y = makeTensor(rows: q.rows, columns: q.columns, needsGradient: needs)
+            let operation = BridgeAttention(
+                output: y, q: q, sources: sources, gate: gate, gateValue: tanhf(floats(gate)[0]), batch: batch,
+                heads: heads,
+                probabilities: arena.allocate(heads * q.rows * sources.reduce(0) { $0 + $1.keys.rows / batch }))
+            operation.forward(parallel)
+            profile?.countProduct(operation.queries * 2, operation.keyCount, q.columns / heads, times: batch * heads)
+            record(operation)
+            return y
+        }
     }
 }
 
@@ -159,9 +159,11 @@ private struct BridgeAttention: Operation {
             }
         }
         if let dGate = pass.parameterGradient(gate) {
-            var sum = 0.0
-            for task in 0..<tasks { sum += Double(gateParts[task]) }
-            dGate[0] += Float(sum) * (1 - gateValue * gateValue)
+            pass.parallel.once {
+                var sum = 0.0
+                for task in 0..<tasks { sum += Double(gateParts[task]) }
+                dGate[0] += Float(sum) * (1 - gateValue * gateValue)
+            }
         }
         finish(q, dq)
         for (index, source) in sources.enumerated() {

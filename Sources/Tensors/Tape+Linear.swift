@@ -23,51 +23,52 @@ extension Tape {
     package func linear(
         _ x: Tensor, weight: Int, bias: Int? = nil, residual: Tensor? = nil, update: LowRankUpdate? = nil
     ) -> Tensor {
-        let begin = profile?.now
-        defer { if let begin { profile?.end("linear", .forward, from: begin) } }
-        let shape = parameters[weight].shape
-        let outputs = shape[0]
-        let inputs = shape.dropFirst().reduce(1, *)
-        precondition(x.columns == inputs, "\(parameters[weight].name): input has \(x.columns) columns, not \(inputs)")
-        precondition(residual == nil || residual?.count == x.rows * outputs)
-        let needs =
-            x.needsGradient || residual?.needsGradient == true || isTrainable(weight) || isTrainable(bias)
-            || isTrainable(update?.a) || isTrainable(update?.b)
-        let y = makeTensor(rows: x.rows, columns: outputs, needsGradient: needs)
-        profile?.countProduct(x.rows, outputs, inputs)
-        let start = LinearStart(bias: bias.map { floats($0) }, residual: residual?.values, outputs: outputs)
-        switch weights[weight] {
-        case .float32(let values):
-            let product = parallel.product(
-                .normal, .transposed, m: x.rows, n: outputs, k: inputs, a: x.values, lda: inputs, b: values,
-                ldb: inputs, beta: start.beta, c: y.values, ldc: outputs, rowsOnly: true)
-            // A chunk's rows are filled while they are about to be used.
-            parallel.run(chunks: product.chunks) { chunk in
-                start.fill(product.rows(chunk), of: y.values)
-                product(chunk)
+        measured("linear") {
+            let shape = parameters[weight].shape
+            let outputs = shape[0]
+            let inputs = shape.dropFirst().reduce(1, *)
+            precondition(
+                x.columns == inputs, "\(parameters[weight].name): input has \(x.columns) columns, not \(inputs)")
+            precondition(residual == nil || residual?.count == x.rows * outputs)
+            let needs =
+                x.needsGradient || residual?.needsGradient == true || isTrainable(weight) || isTrainable(bias)
+                || isTrainable(update?.a) || isTrainable(update?.b)
+            let y = makeTensor(rows: x.rows, columns: outputs, needsGradient: needs)
+            profile?.countProduct(x.rows, outputs, inputs)
+            let start = LinearStart(bias: bias.map { floats($0) }, residual: residual?.values, outputs: outputs)
+            switch weights[weight] {
+            case .float32(let values):
+                let product = parallel.product(
+                    .normal, .transposed, m: x.rows, n: outputs, k: inputs, a: x.values, lda: inputs, b: values,
+                    ldb: inputs, beta: start.beta, c: y.values, ldc: outputs, rowsOnly: true)
+                // A chunk's rows are filled while they are about to be used.
+                parallel.run(chunks: product.chunks) { chunk in
+                    start.fill(product.rows(chunk), of: y.values)
+                    product(chunk)
+                }
+            case .half(let values):
+                parallel.ranges(x.rows, grain: max(1, 65_536 / outputs)) { start.fill($0, of: y.values) }
+                parallel.multiply(
+                    x.values, byTransposed: values, m: x.rows, n: outputs, k: inputs, beta: start.beta, into: y.values,
+                    pool)
             }
-        case .half(let values):
-            parallel.ranges(x.rows, grain: max(1, 65_536 / outputs)) { start.fill($0, of: y.values) }
-            parallel.multiply(
-                x.values, byTransposed: values, m: x.rows, n: outputs, k: inputs, beta: start.beta, into: y.values,
-                pool)
+            var down: Tensor?
+            if let update {
+                let low = makeTensor(rows: x.rows, columns: update.rank, needsGradient: false)
+                profile?.countProduct(x.rows, update.rank, inputs + outputs)
+                parallel.gemm(
+                    .normal, .transposed, m: x.rows, n: update.rank, k: inputs, a: x.values, lda: inputs,
+                    b: floats(update.a), ldb: inputs, beta: 0, c: low.values, ldc: update.rank)
+                parallel.gemm(
+                    .normal, .transposed, m: x.rows, n: outputs, k: update.rank, alpha: update.scale, a: low.values,
+                    lda: update.rank, b: floats(update.b), ldb: update.rank, beta: 1, c: y.values, ldc: outputs)
+                down = low
+            }
+            record(
+                Linear(
+                    output: y, x: x, weight: weight, bias: bias, residual: residual, update: update, down: down))
+            return y
         }
-        var down: Tensor?
-        if let update {
-            let low = makeTensor(rows: x.rows, columns: update.rank, needsGradient: false)
-            profile?.countProduct(x.rows, update.rank, inputs + outputs)
-            parallel.gemm(
-                .normal, .transposed, m: x.rows, n: update.rank, k: inputs, a: x.values, lda: inputs,
-                b: floats(update.a), ldb: inputs, beta: 0, c: low.values, ldc: update.rank)
-            parallel.gemm(
-                .normal, .transposed, m: x.rows, n: outputs, k: update.rank, alpha: update.scale, a: low.values,
-                lda: update.rank, b: floats(update.b), ldb: update.rank, beta: 1, c: y.values, ldc: outputs)
-            down = low
-        }
-        record(
-            Linear(
-                output: y, x: x, weight: weight, bias: bias, residual: residual, update: update, down: down))
-        return y
     }
 }
 
@@ -164,7 +165,7 @@ private struct Linear: Operation {
         }
         if let residual {
             let values = pool.take(count * n)
-            values.update(from: shared.values, count: count * n)
+            pass.parallel.once { values.update(from: shared.values, count: count * n) }
             pass.share(
                 SharedCotangent(spans: shared.spans, columns: n, values: values, rows: shared.rows), with: residual)
         }

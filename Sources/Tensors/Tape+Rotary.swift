@@ -66,13 +66,14 @@ extension Tape {
     ///
     /// - `x`: [rows, heads * headDim], made by an operation whose backward pass does not read its own output.
     package func rotateInPlace(_ x: Tensor, table: RotaryTable, positions: ArenaList<Int32>, pairing: RotaryPairing) {
-        let start = profile?.now
-        defer { if let start { profile?.end("rotary", .forward, from: start) } }
-        precondition(positions.count == x.rows && x.columns % table.headDim == 0)
-        precondition(positions.allSatisfy { $0 >= 0 && Int($0) < table.positions }, "a position is outside the table")
-        let rotation = Rotation(output: x, table: table, positions: positions, pairing: pairing)
-        rotation.apply(to: x.values, sign: 1, parallel)
-        record(rotation)
+        measured("rotary") {
+            precondition(positions.count == x.rows && x.columns % table.headDim == 0)
+            precondition(
+                positions.allSatisfy { $0 >= 0 && Int($0) < table.positions }, "a position is outside the table")
+            let rotation = Rotation(output: x, table: table, positions: positions, pairing: pairing)
+            rotation.apply(to: x.values, sign: 1, parallel)
+            record(rotation)
+        }
     }
 }
 

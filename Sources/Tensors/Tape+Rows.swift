@@ -52,47 +52,48 @@ extension Tape {
         _ rows: ArenaList<RowReference>, adding addends: ArenaList<RowReference>? = nil,
         from sources: ArenaList<RowSource>, columns: Int, period: Int? = nil
     ) -> Tensor {
-        let start = profile?.now
-        defer { if let start { profile?.end("gather rows", .forward, from: start) } }
-        precondition(addends == nil || addends?.count == rows.count)
-        var values = list(of: WeightValues.self, capacity: sources.count)
-        var needs = false
-        for source in sources {
-            switch source {
-            case .tensor(let tensor):
-                precondition(tensor.columns == columns, "rows of \(tensor.columns) and \(columns) do not mix")
-                values.append(.float32(tensor.values))
-                needs = needs || tensor.needsGradient
-            case .parameter(let id):
-                precondition(parameters[id].count % columns == 0, "\(parameters[id].name) has no rows of \(columns)")
-                values.append(weights[id])
-                needs = needs || isTrainable(id)
-            }
-        }
-        let y = makeTensor(rows: rows.count, columns: columns, needsGradient: needs)
-        parallel.ranges(rows.count, grain: max(1, 32_768 / columns)) { range in
-            for index in range {
-                let target = y.values + index * columns
-                let reference = rows[index]
-                if reference.source < 0 {
-                    ck_fill(0, columns, target)
-                } else {
-                    let start = Int(reference.row) * columns
-                    switch values[Int(reference.source)] {
-                    case .float32(let pointer): target.update(from: pointer + start, count: columns)
-                    case .half(let half): half.widen(start, columns, into: target)
-                    }
-                }
-                if let addend = addends?[index], addend.source >= 0 {
-                    guard case .float32(let pointer) = values[Int(addend.source)] else {
-                        preconditionFailure("rows to add are in float32")
-                    }
-                    ck_axpy(1, pointer + Int(addend.row) * columns, columns, target)
+        measured("gather rows") {
+            precondition(addends == nil || addends?.count == rows.count)
+            var values = list(of: WeightValues.self, capacity: sources.count)
+            var needs = false
+            for source in sources {
+                switch source {
+                case .tensor(let tensor):
+                    precondition(tensor.columns == columns, "rows of \(tensor.columns) and \(columns) do not mix")
+                    values.append(.float32(tensor.values))
+                    needs = needs || tensor.needsGradient
+                case .parameter(let id):
+                    precondition(
+                        parameters[id].count % columns == 0, "\(parameters[id].name) has no rows of \(columns)")
+                    values.append(weights[id])
+                    needs = needs || isTrainable(id)
                 }
             }
+            let y = makeTensor(rows: rows.count, columns: columns, needsGradient: needs)
+            parallel.ranges(rows.count, grain: max(1, 32_768 / columns)) { range in
+                for index in range {
+                    let target = y.values + index * columns
+                    let reference = rows[index]
+                    if reference.source < 0 {
+                        ck_fill(0, columns, target)
+                    } else {
+                        let start = Int(reference.row) * columns
+                        switch values[Int(reference.source)] {
+                        case .float32(let pointer): target.update(from: pointer + start, count: columns)
+                        case .half(let half): half.widen(start, columns, into: target)
+                        }
+                    }
+                    if let addend = addends?[index], addend.source >= 0 {
+                        guard case .float32(let pointer) = values[Int(addend.source)] else {
+                            preconditionFailure("rows to add are in float32")
+                        }
+                        ck_axpy(1, pointer + Int(addend.row) * columns, columns, target)
+                    }
+                }
+            }
+            record(GatherRows(output: y, rows: rows, addends: addends, sources: sources, period: period))
+            return y
         }
-        record(GatherRows(output: y, rows: rows, addends: addends, sources: sources, period: period))
-        return y
     }
 
     /// The same from one matrix.
@@ -104,47 +105,49 @@ extension Tape {
     ///
     /// - `period`: rows per sequence in `x`, when it is sequences of which some places may be taken alone.
     package func poolRows(_ x: Tensor, spans: ArenaList<RowRange>, pooling: Pooling, period: Int? = nil) -> Tensor {
-        let start = profile?.now
-        defer { if let start { profile?.end("pool rows", .forward, from: start) } }
-        let n = x.columns
-        let y = makeTensor(rows: spans.count, columns: n, needsGradient: x.needsGradient)
-        var winners = list(of: Int32.self, capacity: pooling == .max ? spans.count * n : 0)
-        for (index, span) in spans.enumerated() {
-            precondition(span.count > 0, "a range of rows to pool is empty")
-            let target = y.values + index * n
-            switch pooling {
-            case .mean:
-                ck_fill(0, n, target)
-                ck_column_sum(x.values + span.start * n, span.count, n, target)
-                ck_scale(1 / Float(span.count), target, n, target)
-            case .max:
-                for column in 0..<n {
-                    let best =
-                        span.range.max { x.values[$0 * n + column] < x.values[$1 * n + column] } ?? span.start
-                    winners.append(Int32(best))
-                    target[column] = x.values[best * n + column]
+        measured("pool rows") {
+            let n = x.columns
+            let y = makeTensor(rows: spans.count, columns: n, needsGradient: x.needsGradient)
+            precondition(spans.allSatisfy { $0.count > 0 }, "a range of rows to pool is empty")
+            let winners = list(pooling == .max ? spans.count * n : 0) { _ in Int32(0) }
+            parallel.ranges(spans.count, grain: 1) { range in
+                for index in range {
+                    let (span, target) = (spans[index], y.values + index * n)
+                    switch pooling {
+                    case .mean:
+                        ck_fill(0, n, target)
+                        ck_column_sum(x.values + span.start * n, span.count, n, target)
+                        ck_scale(1 / Float(span.count), target, n, target)
+                    case .max:
+                        for column in 0..<n {
+                            let best =
+                                span.range.max { x.values[$0 * n + column] < x.values[$1 * n + column] } ?? span.start
+                            winners[index * n + column] = Int32(best)
+                            target[column] = x.values[best * n + column]
+                        }
+                    }
                 }
             }
+            record(PoolRows(output: y, x: x, spans: spans, winners: winners, period: period))
+            return y
         }
-        record(PoolRows(output: y, x: x, spans: spans, winners: winners, period: period))
-        return y
     }
 
     /// Joins two matrices with equally many rows side by side: [rows, a.columns + b.columns].
     package func concatenateColumns(_ a: Tensor, _ b: Tensor) -> Tensor {
-        let start = profile?.now
-        defer { if let start { profile?.end("concatenate", .forward, from: start) } }
-        precondition(a.rows == b.rows)
-        let n = a.columns + b.columns
-        let y = makeTensor(rows: a.rows, columns: n, needsGradient: a.needsGradient || b.needsGradient)
-        parallel.ranges(a.rows, grain: max(1, 32_768 / n)) { range in
-            for row in range {
-                (y.values + row * n).update(from: a.values + row * a.columns, count: a.columns)
-                (y.values + row * n + a.columns).update(from: b.values + row * b.columns, count: b.columns)
+        measured("concatenate") {
+            precondition(a.rows == b.rows)
+            let n = a.columns + b.columns
+            let y = makeTensor(rows: a.rows, columns: n, needsGradient: a.needsGradient || b.needsGradient)
+            parallel.ranges(a.rows, grain: max(1, 32_768 / n)) { range in
+                for row in range {
+                    (y.values + row * n).update(from: a.values + row * a.columns, count: a.columns)
+                    (y.values + row * n + a.columns).update(from: b.values + row * b.columns, count: b.columns)
+                }
             }
+            record(ConcatenateColumns(output: y, a: a, b: b))
+            return y
         }
-        record(ConcatenateColumns(output: y, a: a, b: b))
-        return y
     }
 }
 
@@ -204,14 +207,18 @@ private struct PoolRows: Operation {
         if winners.isEmpty {
             let shared = SharedCotangent(
                 spans: spans, columns: n, values: pass.tape.pool.take(spans.count * n), rows: span)
-            for (index, span) in spans.enumerated() {
-                ck_scale(1 / Float(span.count), dy + index * n, n, shared.values + index * n)
+            pass.parallel.ranges(spans.count, grain: max(1, 32_768 / n)) { range in
+                for index in range {
+                    ck_scale(1 / Float(spans[index].count), dy + index * n, n, shared.values + index * n)
+                }
             }
             return pass.share(shared, with: x)
         }
         let dx = pass.clearedGradient(of: x, within: span)
-        for (index, winner) in winners.enumerated() {
-            dx[Int(winner) * n + index % n] += dy[index]
+        pass.parallel.columnRanges(n, count: winners.count) { columns in
+            for index in spans.indices {
+                for column in columns { dx[Int(winners[index * n + column]) * n + column] += dy[index * n + column] }
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ package struct Tensor: BitwiseCopyable {
     package var count: Int { rows * columns }
 }
 
-/// One recorded operation: what its backward pass needs.
+/// One recorded operation: what its backward pass needs. docs/ENGINE.md says what every operation has to keep to.
 protocol Operation {
     var output: Tensor { get }
     /// Whether `output` was made by this operation (true) or changed in place (false: its cotangent lives on).
@@ -56,9 +56,8 @@ package final class Tape {
     package private(set) var weights: [WeightValues] = []
     /// Whether a backward pass can follow. Without it values are computed all the same.
     package private(set) var isRecording = true
-    /// Whether backward passes leave out rows whose cotangent is known to be zero, and do rows that share one only once. The
-    /// results are the same without, but for rounding.
-    package var limitsRows = true
+    /// What passes leave out.
+    package var shortcuts = Shortcuts.all
     /// Where the times of operations are kept; nil measures nothing.
     package var profile: OperationProfile?
     /// Whether operations are kept now: not in the forward pass of a segment that will be run again.
@@ -122,10 +121,12 @@ package final class Tape {
         pass.begin(into: gradients, route)
         for seed in seeds where seed.tensor.needsGradient {
             let (buffer, accumulate) = pass.gradient(of: seed.tensor)
-            if accumulate {
-                ck_axpy(scale, seed.cotangent, seed.tensor.count, buffer)
-            } else {
-                ck_scale(scale, seed.cotangent, seed.tensor.count, buffer)
+            parallel.once {
+                if accumulate {
+                    ck_axpy(scale, seed.cotangent, seed.tensor.count, buffer)
+                } else {
+                    ck_scale(scale, seed.cotangent, seed.tensor.count, buffer)
+                }
             }
         }
         pass.run(operations)
@@ -185,6 +186,15 @@ package final class Tape {
         return Tensor(
             id: tensorCount, rows: rows, columns: columns, values: arena.allocate(rows * columns),
             needsGradient: needsGradient && isRecording)
+    }
+
+    /// Runs a forward operation, and notes how long it took when there is a profile.
+    @inline(__always)
+    func measured<Result>(_ name: StaticString, _ body: () -> Result) -> Result {
+        guard let profile else { return body() }
+        let start = profile.now
+        defer { profile.end(name.description, .forward, from: start) }
+        return body()
     }
 
     func record(_ operation: some Operation) {

@@ -14,8 +14,8 @@ import Testing
                 root: folder.url.appendingPathComponent(layout), name: "libero_10_no_noops", version: "0.1.0"
             ).write(shards: [[example]])
             for name in [nil, "libero_10_no_noops", "liber_o10"] {
-                let dataset = try DemonstrationDataset(root: folder.url.path, name: name)
-                #expect(dataset.name == name ?? "libero_10_no_noops" && dataset.storedName == "liber_o10")
+                let dataset = try RLDSStore(root: folder.url.path, name: name)
+                #expect(dataset.name == name ?? "libero_10_no_noops" && dataset.files.name == "liber_o10")
                 #expect(dataset.path.hasSuffix("libero_10_no_noops/0.1.0"))
             }
         }
@@ -24,7 +24,7 @@ import Testing
     @Test func aFolderWithoutAVersionIsNamedByItself() throws {
         let folder = try TemporaryFolder()
         try SyntheticDataset(root: folder.url, name: "mine", version: "data").write(shards: [[example]])
-        #expect(try DemonstrationDataset(root: folder.url.path).name == "data")
+        #expect(try RLDSStore(root: folder.url.path).name == "data")
     }
 
     @Test func theNewestVersionIsTaken() throws {
@@ -32,7 +32,7 @@ import Testing
         for version in ["0.9.0", "0.10.0", "0.1.0"] {
             try SyntheticDataset(root: folder.url, name: "d", version: version).write(shards: [[example]])
         }
-        #expect(try DemonstrationDataset(root: folder.url.path).path.hasSuffix("d/0.10.0"))
+        #expect(try RLDSStore(root: folder.url.path).path.hasSuffix("d/0.10.0"))
     }
 
     @Test func severalCandidatesAreListed() throws {
@@ -41,7 +41,7 @@ import Testing
             try SyntheticDataset(root: folder.url.appendingPathComponent("all"), name: name).write(shards: [[example]])
         }
         func message(_ name: String?) -> String {
-            dataError { _ = try DemonstrationDataset(root: folder.url.path, name: name) }?.description ?? "no error"
+            dataError { _ = try RLDSStore(root: folder.url.path, name: name) }?.description ?? "no error"
         }
         for word in ["holds 3 data sets", "all/one/1.0.0", "all/two/1.0.0", "all/x/one/1.0.0", "--dataset"] {
             #expect(message(nil).contains(word), "\(message(nil))")
@@ -59,7 +59,7 @@ import Testing
         try FileManager.default.removeItem(at: info)
         for root in ["", "/x", "/x/d", "/x/d/1.0.0"] {
             for name in [nil, "d"] {
-                let message = dataError { _ = try DemonstrationDataset(root: folder.url.path + root, name: name) }
+                let message = dataError { _ = try RLDSStore(root: folder.url.path + root, name: name) }
                 #expect(
                     message?.description.contains(
                         "d/1.0.0/dataset_info.json: is missing, though features.json and 2 shards are there") == true,
@@ -68,13 +68,13 @@ import Testing
         }
         // A whole set beside it is what is meant.
         try SyntheticDataset(root: folder.url, name: "whole").write(shards: [[example]])
-        #expect(try DemonstrationDataset(root: folder.url.path).name == "whole")
+        #expect(try RLDSStore(root: folder.url.path).name == "whole")
     }
 
     @Test func whereItLookedIsSaid() throws {
         let folder = try TemporaryFolder()
         func message(_ root: String) -> String {
-            dataError { _ = try DemonstrationDataset(root: root) }?.description ?? "no error"
+            dataError { _ = try RLDSStore(root: root) }?.description ?? "no error"
         }
         let deep = try SyntheticDataset(root: folder.url.appendingPathComponent("a/b/c/e"), name: "d")
         try deep.write(shards: [[example]])
@@ -89,7 +89,7 @@ import Testing
         let dataset = try SyntheticDataset(root: folder.url, name: "d")
         try dataset.write(shards: [[example], [example]])
         try dataset.replaceInfo(#"{"name":"other","splits":[{"name":"train","shardLengths":["1","1"]}]}"#)
-        #expect(try DemonstrationDataset(root: folder.url.path).episodes.count == 2)
+        #expect(try RLDSStore(root: folder.url.path).episodes.count == 2)
         let problems = try DatasetVerification(root: folder.url.path).problems
         #expect(problems.count == 1)
         for word in [
@@ -106,7 +106,7 @@ import Testing
         try dataset.replaceInfo(
             #"{"name":"liber_o10","splits":[{"name":"train","shardLengths":["1"],"#
                 + #""filepathTemplate":"{DATASET}_{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"}]}"#)
-        #expect(try DemonstrationDataset(root: folder.url.path).episodes.count == 1)
+        #expect(try RLDSStore(root: folder.url.path).episodes.count == 1)
         let problems = try DatasetVerification(root: folder.url.path).problems
         #expect(problems.count == 1)
         for word in [

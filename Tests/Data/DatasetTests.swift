@@ -79,7 +79,7 @@ import Testing
         try dataset.write(shards: [
             [SyntheticDataset.example(.init(length: 5, action: { [0, 0, 0, 0, 0, 0, stored[$0]] }))]
         ])
-        let opened = try DemonstrationDataset(root: folder.url.path, name: "d")
+        let opened = try RLDSStore(root: folder.url.path, name: "d")
         #expect(stride(from: 6, to: 35, by: 7).map { opened.episodes[0].actions[$0] } == [1, 0, 1, 0, 0.75])
     }
 
@@ -96,7 +96,7 @@ import Testing
         try SyntheticDataset(root: nested, name: name).write(shards: [[example], [example]])
         let root = folder.url.path
         func version(_ root: String, _ name: String) throws -> String {
-            let dataset = try DemonstrationDataset(root: root, name: name)
+            let dataset = try RLDSStore(root: root, name: name)
             #expect(dataset.name == name)
             return URL(fileURLWithPath: dataset.path).lastPathComponent
         }
@@ -106,12 +106,12 @@ import Testing
         #expect(try version("\(root)/\(name)/0.1.0/", name) == "0.1.0")
         #expect(try version("\(root)/\(name)/0.9.0", "liber_o10") == "0.9.0")
         #expect(try version("\(root)/mirror", name) == "1.0.0")
-        #expect(try DemonstrationDataset(root: "\(root)/mirror", name: name).episodes.count == 2)
+        #expect(try RLDSStore(root: "\(root)/mirror", name: name).episodes.count == 2)
     }
 
     @Test func missingDatasetsSayWhatIsThere() throws {
         func message(_ root: String, _ name: String) -> String {
-            dataError { _ = try DemonstrationDataset(root: root, name: name) }?.description ?? "no error"
+            dataError { _ = try RLDSStore(root: root, name: name) }?.description ?? "no error"
         }
         let close = message(Sample.root, "libero_spatial_no_noop")
         #expect(close.contains("Did you mean 'libero_spatial_no_noops'? Present: libero_spatial_no_noops."))
@@ -132,7 +132,7 @@ import Testing
         let features = dataset.folder.appendingPathComponent("features.json")
         let original = try String(contentsOf: features, encoding: .utf8)
         func message() -> String {
-            dataError { _ = try DemonstrationDataset(root: folder.url.path, name: "d") }?.description ?? "no error"
+            dataError { _ = try RLDSStore(root: folder.url.path, name: "d") }?.description ?? "no error"
         }
         func message(features change: (String) -> String) throws -> String {
             try dataset.write(shards: [[example]])
@@ -172,7 +172,7 @@ import Testing
             try message(info: #"{"name":"d","fileFormat":"riegeli","splits":[]}"#).contains("fileFormat is 'riegeli'"))
         #expect(
             try message(info: #"{"name":"d","splits":[{"name":"train","shardLengths":[1, 1]}]}"#)
-                .contains("d-train.tfrecord-00000-of-00002: cannot be opened"))
+                .contains("d-train.tfrecord-00000-of-00002: could not open the file"))
         try dataset.write(shards: [[example]], lengths: [3])
         #expect(message().contains("liber_o10-train.tfrecord-00000-of-00001: holds 1 records, expected 3"))
     }
@@ -183,7 +183,7 @@ import Testing
         try dataset.write(shards: [
             [SyntheticDataset.example(.init(length: 8, images: Array(SyntheticDataset.jpeg.dropLast(700))))]
         ])
-        let opened = try DemonstrationDataset(root: folder.url.path, name: "d")
+        let opened = try RLDSStore(root: folder.url.path, name: "d")
         let sampler = try DemonstrationSampler(
             opened, statistics: opened.statistics(), options: SamplingOptions(batchSize: 1, imageSize: 16))
         let message = dataError { _ = try sampler.next() }?.description ?? ""

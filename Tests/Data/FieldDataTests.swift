@@ -29,7 +29,7 @@ import Testing
             to: dataset.folder.appendingPathComponent("features.json"), atomically: true, encoding: .utf8)
         let verification = try DatasetVerification(root: folder.url.path)
         #expect(verification.isSound, "\(verification.problems)")
-        let opened = try DemonstrationDataset(root: folder.url.path)
+        let opened = try RLDSStore(root: folder.url.path)
         let episode = opened.episodes[0]
         let width = opened.embodiment.actionWidth
         #expect(episode.length == item.instructions.count && width * episode.length == item.actions.count)
@@ -56,7 +56,7 @@ import Testing
         let dataset = try SyntheticDataset(root: folder.url, name: "d")
         try dataset.write(shards: [[SyntheticDataset.example(.init(images: []))]])
         #expect(try DatasetVerification(root: folder.url.path).isSound)
-        let opened = try DemonstrationDataset(root: folder.url.path)
+        let opened = try RLDSStore(root: folder.url.path)
         let sampler = try DemonstrationSampler(
             opened, statistics: opened.statistics(),
             options: SamplingOptions(batchSize: 2, imageSize: 24, augment: true))
@@ -81,7 +81,7 @@ import Testing
                 ("steps/is_last", Wire.integers((0..<steps).map { $0 == steps - 1 ? 1 : 0 })),
             ] + SyntheticDataset.unread(steps: steps))
         try dataset.write(shards: [[example]])
-        let opened = try DemonstrationDataset(root: folder.url.path)
+        let opened = try RLDSStore(root: folder.url.path)
         func sampler(_ cameras: [String]) throws -> DemonstrationSampler {
             try DemonstrationSampler(
                 opened, statistics: opened.statistics(),
@@ -113,8 +113,8 @@ import Testing
         try two.replaceInfo(
             #"{"name":"liber_o10","splits":[{"name":"train","shardLengths":["3"]},{"name":"val","shardLengths":["1"]}]}"#
         )
-        let whole = try DemonstrationDataset(root: folder.path("one"))
-        let split = try DemonstrationDataset(root: folder.path("two"))
+        let whole = try RLDSStore(root: folder.path("one"))
+        let split = try RLDSStore(root: folder.path("two"))
         #expect(split.episodes.count == 3)
         #expect(try split.statistics() == whole.statistics())
         #expect(try split.statistics().trajectoryCount == 4)
@@ -122,7 +122,7 @@ import Testing
 
         try FileManager.default.removeItem(at: val)
         let message =
-            dataError { _ = try DemonstrationDataset(root: folder.path("two")).statistics() }?.description ?? ""
+            dataError { _ = try RLDSStore(root: folder.path("two")).statistics() }?.description ?? ""
         #expect(message.contains("val.tfrecord-00000-of-00001") && message.contains("over all splits"), "\(message)")
         #expect(try !DatasetVerification(root: folder.path("two")).isSound)
     }
@@ -148,7 +148,7 @@ import Testing
         try dataset.write(shards: [[[UInt8](item.record)]])
         try item.features.write(
             to: dataset.folder.appendingPathComponent("features.json"), atomically: true, encoding: .utf8)
-        let statistics = try DemonstrationDataset(root: folder.url.path).statistics()
+        let statistics = try RLDSStore(root: folder.url.path).statistics()
         let normalised = statistics.normaliseAction(item.actions)
         for joint in 0..<14 {
             let column = stride(from: joint, to: item.actions.count, by: 14).map { Double(item.actions[$0]) }

@@ -26,7 +26,7 @@ import Testing
             try SyntheticDataset(root: folder.url, name: "d\(index)").write(shards: [
                 [SyntheticDataset.example(episode)]
             ])
-            let dataset = try DemonstrationDataset(root: folder.url.path, name: "d\(index)")
+            let dataset = try RLDSStore(root: folder.url.path, name: "d\(index)")
             return MixturePart(dataset: dataset, statistics: try dataset.statistics(), weight: pair.1)
         }
         return (folder, parts)
@@ -74,7 +74,7 @@ import Testing
                 SyntheticDataset.example(.init(length: 12, images: Array(SyntheticDataset.jpeg.dropLast(900)))),
             ]
         ])
-        let dataset = try DemonstrationDataset(root: folder.url.path)
+        let dataset = try RLDSStore(root: folder.url.path)
         func make(depth: Int) throws -> DemonstrationReader {
             try DemonstrationReader(
                 try DemonstrationSampler(

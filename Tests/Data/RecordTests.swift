@@ -1,4 +1,5 @@
 import Data
+import Formats
 import Foundation
 import TestSupport
 import Testing
@@ -15,7 +16,7 @@ import Testing
     }
 
     private func message() -> String {
-        dataError { _ = try DemonstrationDataset(root: folder.url.path, name: "libero_10_no_noops") }?.description
+        dataError { _ = try RLDSStore(root: folder.url.path, name: "libero_10_no_noops") }?.description
             ?? "no error"
     }
 
@@ -88,7 +89,7 @@ import Testing
             ("steps/something_else", Wire.floats([1, 2])),
         ])
         try dataset.write(shards: [[unknown + example + unknown]])
-        let opened = try DemonstrationDataset(root: folder.url.path, name: "libero_10_no_noops")
+        let opened = try RLDSStore(root: folder.url.path, name: "libero_10_no_noops")
         #expect(opened.transitionCount == 3)
         #expect(opened.episodes[0].instruction == "go")
         #expect(opened.episodes[0].proprio == [Float](repeating: 0.25, count: 24))

@@ -1,4 +1,5 @@
 import Data
+import Formats
 import Foundation
 import TestSupport
 
@@ -10,7 +11,7 @@ enum Sample {
     static let questions = BuildFolder.repository.appendingPathComponent("Assets/easy-vqa-heldout").path
 
     /// Opened once: opening verifies 8 MB.
-    static let dataset = Result { try DemonstrationDataset(root: root, name: name) }
+    static let dataset = Result { try RLDSStore(root: root, name: name) }
 }
 
 /// JSON under Tests/Fixtures/data.
@@ -19,12 +20,15 @@ func fixture<Value: Decodable>(_ path: String, as type: Value.Type = Value.self)
 }
 
 /// The error that `body` throws, or nil.
-func dataError(_ body: () throws -> Void) -> DataError? {
+func dataError(_ body: () throws -> Void) -> DataError? { failure(of: body) }
+func fileError(_ body: () throws -> Void) -> FileError? { failure(of: body) }
+
+private func failure<Failure: Error>(of body: () throws -> Void) -> Failure? {
     do {
         try body()
         return nil
     } catch {
-        return error as? DataError
+        return error as? Failure
     }
 }
 

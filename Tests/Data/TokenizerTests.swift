@@ -1,4 +1,5 @@
 import Data
+import Formats
 import Foundation
 import TestSupport
 import Testing
@@ -98,7 +99,7 @@ import Testing
 
     @Test func unsupportedFilesAreRefused() throws {
         func message(_ change: (inout [String: Any]) -> Void) -> String {
-            dataError { _ = try variant(change) }?.description ?? "no error"
+            fileError { _ = try variant(change) }?.description ?? "no error"
         }
         func added(_ tokens: [[String: Any]]) -> String { message { $0["added_tokens"] = tokens } }
         func split(_ pattern: String) -> String {
@@ -131,7 +132,7 @@ import Testing
         #expect(added([["id": 1e12, "content": "<A>"]]).contains("expected a whole number from 0 to"))
         #expect(message { $0["model"] = nil }.contains("has no \"model\""))
         #expect(
-            dataError { _ = try Tokenizer(contentsOf: "/nowhere/tokenizer.json") }?.description.contains("No such file")
+            fileError { _ = try Tokenizer(contentsOf: "/nowhere/tokenizer.json") }?.description.contains("no such file")
                 == true)
     }
 
@@ -142,7 +143,7 @@ import Testing
         let deep = Array(String(repeating: "[", count: 100_000).utf8)
         for bytes in [[], Array("[]".utf8), Array("{\"a\":\"\\ud800\"}".utf8), [0xff], deep, Array(whole.dropLast(9))] {
             try Foundation.Data(bytes).write(to: URL(fileURLWithPath: path))
-            #expect(dataError { _ = try Tokenizer(contentsOf: path) }?.description.hasPrefix(path) == true)
+            #expect(fileError { _ = try Tokenizer(contentsOf: path) }?.description.hasPrefix(path) == true)
         }
     }
 }

@@ -57,17 +57,17 @@ import Testing
                 .description
                 ?? "no error"
         }
-        #expect(message().contains("answers.txt: cannot be opened"))
+        #expect(message().contains("answers.txt: could not open the file"))
         try write("\n", "answers.txt")
         #expect(message().contains("holds no answers"))
         try write("yes\r\nno\n", "answers.txt")
-        #expect(message().contains("questions.json: cannot be opened"))
+        #expect(message().contains("questions.json: could not open the file"))
         try write(#"[["q", "maybe", 0]]"#, "test/questions.json")
         #expect(message().contains("the answer 'maybe' of question 0 is not in answers.txt"))
         try write(#"[["q", "yes"]]"#, "test/questions.json")
         #expect(message().contains("expected a list of [question, answer, image id]"))
         try write(#"[["q", "yes", 7]]"#, "test/questions.json")
-        #expect(message().contains("images/7.png: cannot be opened"))
+        #expect(message().contains("images/7.png: could not open the file"))
         try write("not an image", "test/images/7.png")
         #expect(message().contains("images/7.png: is neither a JPEG nor a PNG"))
     }

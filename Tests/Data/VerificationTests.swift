@@ -1,5 +1,6 @@
 import Data
 import Dispatch
+import Formats
 import Foundation
 import TestSupport
 import Testing

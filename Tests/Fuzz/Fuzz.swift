@@ -1,4 +1,5 @@
 import Data
+import Formats
 import Foundation
 import Models
 
@@ -45,11 +46,17 @@ private struct FuzzTarget: Sendable {
         try? features?.write(to: URL(fileURLWithPath: version + "/features.json"))
         let info = #"{"name":"d","splits":[{"name":"train","shardLengths":["1"]}]}"#
         try? Foundation.Data(info.utf8).write(to: URL(fileURLWithPath: version + "/dataset_info.json"))
+        guard name == "parquet" else { return }
+        let lerobot = FileManager.default.currentDirectoryPath + "/Tests/Fixtures/lerobot/v21-image"
+        try? FileManager.default.copyItem(atPath: lerobot, toPath: folder + "/lerobot")
+        // One episode, whose file is what is fuzzed.
+        let episode = #"{"episode_index": 2, "tasks": ["push the red block"], "length": 5}"#
+        try? Foundation.Data(episode.utf8).write(to: URL(fileURLWithPath: folder + "/lerobot/meta/episodes.jsonl"))
     }
 
     private static let names = [
         "images", "record", "features", "info", "safetensors", "gguf", "onnx", "config", "adapter", "tokenizer",
-        "template",
+        "parquet",
         "statistics",
     ]
 
@@ -59,15 +66,15 @@ private struct FuzzTarget: Sendable {
         case "record":
             let length = withUnsafeBytes(of: UInt64(bytes.count).littleEndian) { Array($0) }
             write(length + checksum(length) + bytes + checksum(bytes), "d/1.0.0/d-train.tfrecord-00000-of-00001")
-            _ = try? DemonstrationDataset(root: folder).statistics()
+            _ = try? Demonstrations.open(root: folder).statistics()
             _ = try? DatasetVerification(root: folder, threads: 1)
-            _ = try? DemonstrationDataset.instructions(root: folder, name: nil)
+            _ = try? Demonstrations.instructions(root: folder, name: nil)
         case "features":
             write(bytes, "d/1.0.0/features.json")
-            _ = DemonstrationDataset.embodiment(root: folder, name: nil)
+            _ = Demonstrations.outline(root: folder, name: nil)
         case "info":
             write(bytes, "d/1.0.0/dataset_info.json")
-            _ = try? DemonstrationDataset.files(root: folder, name: nil)
+            _ = try? Demonstrations.files(root: folder, name: nil)
         case "safetensors":
             let path = write(bytes, "model.safetensors")
             guard let file = try? SafetensorsFile(path: path) else { return }
@@ -79,9 +86,10 @@ private struct FuzzTarget: Sendable {
         case "tokenizer":
             guard let tokenizer = try? Tokenizer(contentsOf: write(bytes, "tokenizer.json")) else { return }
             _ = tokenizer.decode(tokenizer.encode("Pick up the bowl, é 12 <|im_end|>"))
-        case "template":
-            let template = try? ChatTemplate(String(decoding: bytes, as: UTF8.self), source: "fuzz")
-            _ = try? template?.render([.init(role: "user", content: "hello")], addingGenerationPrompt: true)
+        case "parquet":
+            write(bytes, "lerobot/data/chunk-000/episode_000002.parquet")
+            _ = try? Demonstrations.open(root: folder + "/lerobot").statistics()
+            _ = try? DatasetVerification(root: folder + "/lerobot", threads: 1)
         default:
             let path = write(bytes, "dataset_statistics.json")
             _ = try? DatasetStatistics.load(contentsOf: path, dataset: "d")

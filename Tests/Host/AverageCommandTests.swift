@@ -1,5 +1,5 @@
+import Formats
 import Foundation
-import Models
 import TestSupport
 import Testing
 

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import TestSupport
@@ -61,7 +62,7 @@ extension HostTests {
             #expect(metrics.split(separator: "\n").count == 4, "one line a step, none twice:\n\(metrics)")
         }
 
-        /// Until craft wrote `plugins.safetensors`, the states were in `trainer_state.json`, as base64.
+        /// Until craft wrote `plugins.safetensors`, the states were in `trainer_state.json`, as base64, and the data cursor as a text.
         @Test func aCheckpointWithPluginStatesInItsJSONIsRead() throws {
             let folder = try TemporaryFolder()
             let (new, old) = (folder.path("new"), folder.path("old"))
@@ -84,8 +85,11 @@ extension HostTests {
                 file.withBytes(try file.requiredEntry(name)) { Data($0) }.base64EncodedString()
             }
             var state = try object("trainer_state.json")
-            #expect(state["format"] as? Int == 2 && state["plugins"] == nil)
+            #expect(state["format"] as? Int == 3 && state["plugins"] == nil)
             state["format"] = 1
+            let cursor = try JSONSerialization.data(
+                withJSONObject: try #require(state["dataCursor"] as? [String: Any]), options: .sortedKeys)
+            state["dataCursor"] = String(decoding: cursor, as: UTF8.self)
             let instances = file.names.filter { $0.hasPrefix("state.") }.map { String($0.dropFirst(6)) }
             #expect(instances.sorted() == ["AnchorVariants", "BaselineL1", "CRaFTDual", "CRaFTProjection"])
             state["plugins"] = Dictionary(

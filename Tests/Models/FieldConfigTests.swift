@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import Tensors
@@ -74,7 +75,9 @@ import Testing
             }
         }
         #expect(
-            refused == ["window, mistral", "window of some layers", "layer_types sliding"],
+            refused == [
+                "window, mistral", "window of some layers", "layer_types sliding", "window of some layers, qwen3",
+            ],
             "only small windows are refused")
     }
 
@@ -183,6 +186,7 @@ import Testing
         let broken = text.replacingOccurrences(of: "NaN]", with: "NuN]")
         try broken.write(toFile: folder.path("config.json"), atomically: true, encoding: .utf8)
         let error = #expect(throws: ModelError.self) { try ModelConfig(folder: folder.url.path) }
+        #expect(error?.code == .malformed)
         #expect(error?.description.contains("line ") == true, "\(error?.description ?? "")")
     }
 }

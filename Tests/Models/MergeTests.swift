@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import Tensors
@@ -26,7 +27,7 @@ import Testing
         let merged = try ModelFolder(path: out)
         #expect(merged.adapter == nil && ModelInfo(merged).missing == [] && ModelInfo(merged).unexpected == [])
         let again = #expect(throws: ModelError.self) { try merge(fixture.path) }
-        #expect(again?.description.contains("exists already") == true)
+        #expect(again?.code == .exists)
     }
 
     @Test func trainedQueriesAreIncluded() throws {
@@ -56,6 +57,7 @@ import Testing
             entry.name == "action_queries.weight" ? nil : .init(entry.name, copying: entry, of: file)
         }
         let error = #expect(throws: ModelError.self) { try merge(fixture.path) }
+        #expect(error?.code == .missing)
         #expect(error?.description.contains("action_queries.weight") == true)
     }
 

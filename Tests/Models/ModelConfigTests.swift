@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import Tensors
@@ -85,11 +86,43 @@ import Testing
         }
     }
 
+    /// PyTorch's order of a module's `state_dict`, whatever the order in which parameters are numbered.
+    @Test func filesListTensorsAsReleasedOnesDo() throws {
+        func inside(_ scope: String, of fixture: String) throws -> [String] {
+            let folder = try ModelFolder(path: BuildFolder.fixture("vla/\(fixture)").path)
+            var modules: [String] = []
+            for name in folder.layout.entries.map(\.name) where name.hasPrefix(scope) {
+                let module = name.dropFirst(scope.count).split(separator: ".").dropLast().joined(separator: ".")
+                let last = module.isEmpty ? String(name.dropFirst(scope.count)) : module
+                if modules.last != last { modules.append(last) }
+            }
+            return modules
+        }
+        let attention = ["q_proj", "k_proj", "v_proj", "o_proj"].map { "self_attn." + $0 }
+        let rest = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "input_layernorm", "post_attention_layernorm"]
+        let layer = "language_model.model.layers.1."
+        #expect(try inside(layer, of: "one-tower-qwen2-base") == attention + rest)
+        #expect(
+            try inside(layer, of: "one-tower-qwen3-base")
+                == attention + ["self_attn.q_norm", "self_attn.k_norm"] + rest)
+        let block = "action_head.model.mlp_resnet_blocks.0."
+        let start = ["gating_factor", "ffn.0", "ffn.1", "q_proj"]
+        #expect(try inside(block, of: "one-tower-qwen2-base") == start + ["k_proj", "v_proj", "o_proj"])
+        #expect(
+            try inside(block, of: "one-tower-qwen2-pro")
+                == start + ["k_self", "v_self", "k_adapter", "v_adapter", "k_task", "v_task", "o_proj", "film_gen.0"])
+        let llama = try ModelFolder(path: BuildFolder.fixture("vla/one-tower-llama-base").path).layout
+        let names = llama.entries(of: .languageModel).map(\.name)
+        #expect(names.first == "language_model.model.embed_tokens.weight")
+        #expect(names.suffix(2) == ["language_model.model.norm.weight", "language_model.lm_head.weight"])
+        #expect(llama.modules.last?.name == "language_model.lm_head")
+    }
+
     static let contradictions: [(text: String, other: String, says: [String])] = [
         ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 2000000000", ["num_hidden_layers", "2000000000"]),
         ("\"hidden_size\": 12", "\"hidden_size\": -12", ["hidden_size", "-12"]),
         ("\"hidden_size\": 12", "\"hidden_size\": \"12\"", ["text_config.hidden_size", "a whole number"]),
-        ("\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"", ["gpt2", "qwen2, llama or mistral"]),
+        ("\"model_type\": \"llama\"", "\"model_type\": \"gpt2\"", ["gpt2", "qwen2, qwen3, llama or mistral"]),
         ("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", ["hidden_act", "gelu", "silu"]),
         ("\"mlp_bias\": false", "\"mlp_bias\": true", ["mlp_bias"]),
         (
@@ -119,17 +152,22 @@ import Testing
         let folder = try TemporaryFolder()
         let text = try String(
             contentsOfFile: BuildFolder.fixture("configs/vla-adapter.json").path, encoding: .utf8)
-        for (old, new, says) in [
-            ("vit_so400m_patch14_siglip_224", "vit_giant_patch14_clip", ["vit_giant_patch14_clip", "siglip_224"]),
-            ("\"image_sizes\": [224, 224]", "\"image_sizes\": [224, 384]", ["224", "384", "grid"]),
+        let cases: [(old: String, new: String, code: ModelErrorCode, says: [String])] = [
             (
-                "\"use_fused_vision_backbone\": true", "\"use_fused_vision_backbone\": false",
+                "vit_so400m_patch14_siglip_224", "vit_giant_patch14_clip", .unsupported,
+                ["vit_giant_patch14_clip", "siglip_224"]
+            ),
+            ("\"image_sizes\": [224, 224]", "\"image_sizes\": [224, 384]", .invalid, ["224", "384", "grid"]),
+            (
+                "\"use_fused_vision_backbone\": true", "\"use_fused_vision_backbone\": false", .invalid,
                 ["use_fused_vision_backbone"]
             ),
-        ] {
+        ]
+        for (old, new, code, says) in cases {
             try text.replacingOccurrences(of: old, with: new)
                 .write(toFile: folder.path("config.json"), atomically: true, encoding: .utf8)
             let error = #expect(throws: ModelError.self) { try ModelConfig(file: folder.path("config.json")) }
+            #expect(error?.code == code)
             for word in says { #expect(error?.description.contains(word) == true, "\(error?.description ?? "")") }
         }
     }

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import Tensors
@@ -28,7 +29,7 @@ struct ModelFixture {
     /// Replaces text in a file.
     func replace(_ text: String, with other: String, in name: String = "config.json") throws {
         let old = try String(contentsOfFile: file(name), encoding: .utf8)
-        guard old.contains(text) else { throw ModelError("\(name) has no \(text)") }
+        guard old.contains(text) else { throw ModelError(.malformed, "\(name) has no \(text)") }
         try old.replacingOccurrences(of: text, with: other).write(toFile: file(name), atomically: true, encoding: .utf8)
     }
 
@@ -38,7 +39,7 @@ struct ModelFixture {
         let model = VLAModel(
             config: folder.config, fineTuning: folder.adapterSettings.map(FineTuning.lowRank) ?? .full)
         let absent = try folder.load(into: model)
-        guard absent.isEmpty else { throw ModelError("absent: \(absent)") }
+        guard absent.isEmpty else { throw ModelError(.missing, "absent: \(absent)") }
         var values: [String: [Float]] = [:]
         for parameter in model.parameters.parameters {
             values[parameter.name] = [Float](unsafeUninitializedCapacity: parameter.count) { buffer, count in

@@ -98,14 +98,4 @@ import Training
             ["python3", BuildFolder.repository.appendingPathComponent("scripts/generate_names.py").path, "--check"])
         #expect(result.status == 0, "\(result.output)")
     }
-
-    @Test func theRequirementsAreNumberedAndEnforced() throws {
-        let header = try String(
-            contentsOf: BuildFolder.repository.appendingPathComponent("Sources/PluginAPI/include/craft_plugin.h"),
-            encoding: .utf8)
-        let numbers = header.components(separatedBy: "\n *   R").dropFirst().compactMap {
-            Int($0.prefix { $0.isNumber })
-        }
-        #expect(numbers == Array(1...30))
-    }
 }

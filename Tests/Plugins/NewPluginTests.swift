@@ -109,7 +109,7 @@ import Training
         ([String(repeating: "A", count: 65), "--lang", "c"], "at most 64"),
         (["Self", "--lang", "swift"], "'Self' means something else"),
         (["CRaFTDual", "--lang", "c"], "ships with craft"),
-        (["Rule", "--lang", "go"], "--lang go: there are c, cpp, rust and swift"),
+        (["Rule", "--lang", "go"], "'cpp'"),
         (["Rule"], "--lang"), (["--lang", "c"], "name"),
         (["Rule", "--lang", "c", "--out", ""], "--out needs the path"),
         (["Rule", "--lang", "c", "--out", "there"], "'there' is there already"),

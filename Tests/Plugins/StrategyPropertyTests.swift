@@ -98,15 +98,59 @@ import Testing
         }
     }
 
-    /// Defined results, and a direction that does not fail, where gradients vanish, agree, oppose or depend.
+    /// Strategies whose step conflicts with no gradient.
+    private static let nonconflicting = ["UPGrad", "DualProj", "MGDA"]
+    /// How much longer than all gradients in a row a step can be; the others' length is a rule of its own.
+    private static func reach(_ plugin: String) -> Double? {
+        if plugin.hasPrefix("CAGrad") { return 1 + (Double(plugin.drop { $0 != "=" }.dropFirst()) ?? 0) }
+        return ["IMTLG", "NashMTL", "FairGrad"].contains { plugin.hasPrefix($0) } ? nil : 1
+    }
+
+    /// What holds of a strategy's step on any gradients, however they lie.
+    private func expectSoundStep(
+        _ plugin: String, _ sample: GradientSample, _ weights: [Double], _ note: String,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        let name = "\(plugin) on \(sample.name) \(note): \(weights)"
+        #expect(weights.count == sample.size, "\(name)", sourceLocation: sourceLocation)
+        let lengths = sample.rows.map(norm)
+        let longest = lengths.reduce(0, +)
+        let step = combine(weights, sample.rows)
+        // Everything that rounds a step does so in proportion to the terms of its sum.
+        let rounding = 1e-12 * zip(weights, lengths).reduce(longest) { $0 + abs($1.0) * $1.1 }
+        if let reach = Self.reach(plugin) {
+            #expect(norm(step) <= reach * longest + rounding, "\(name)", sourceLocation: sourceLocation)
+        }
+        if Self.nonconflicting.contains(plugin) {
+            for (row, length) in zip(sample.rows, lengths) {
+                let product = dot(step, row)
+                #expect(product >= -(1e-10 * longest + rounding) * length, "\(name)", sourceLocation: sourceLocation)
+            }
+        }
+        switch plugin {
+        // Capped in length.
+        case "NashMTL": #expect(norm(step) <= 1 + 1e-12, "\(name)", sourceLocation: sourceLocation)
+        // Weights of sum 1, or the incoming ones where no direction has equal projections.
+        case "IMTLG":
+            let isEqual = weights.allSatisfy { $0 == 1 }
+            #expect(
+                isEqual || lengths.allSatisfy { $0 == 0 } || abs(weights.reduce(0, +) - 1) <= 1e-6,
+                "\(name)", sourceLocation: sourceLocation)
+        case _ where plugin.hasPrefix("FairGrad") || plugin.hasPrefix("NashMTL"):
+            let positive = zip(weights, lengths).allSatisfy { $0 > 0 || $1 == 0 }
+            #expect(positive, "\(name)", sourceLocation: sourceLocation)
+        default: break
+        }
+    }
+
+    /// Defined results, and a step that is sound, where gradients vanish, agree, oppose or depend.
     @Test(arguments: all)
     func degenerate(plugin: String) throws {
         for sample in GradientSample.degenerate + GradientSample.nearlyDegenerate {
             for scale in [1e-12, 1, 1e12] {
-                let strategy = try Strategy(plugin)
-                let weights = try strategy.weights(of: sample.rows.map { $0.map { $0 * scale } })
-                let isFinite = weights.allSatisfy { $0.isFinite }
-                #expect(isFinite, "\(sample.name)")
+                var scaled = sample
+                scaled.rows = sample.rows.map { $0.map { $0 * scale } }
+                expectSoundStep(plugin, scaled, try Strategy(plugin).weights(of: scaled.rows), "times \(scale)")
             }
         }
     }
@@ -115,9 +159,7 @@ import Testing
     func upToEightObjectives(plugin: String) throws {
         guard !plugin.contains("average") else { return }
         for sample in GradientSample.independent(seed: 4, sizes: 6...8) {
-            let weights = try Strategy(plugin).weights(of: sample.rows)
-            let isFinite = weights.allSatisfy { $0.isFinite }
-            #expect(weights.count == sample.size && isFinite)
+            expectSoundStep(plugin, sample, try Strategy(plugin).weights(of: sample.rows), "")
         }
     }
 

@@ -9,7 +9,7 @@ extension ServingTests {
     @Suite(.serialized) struct PolicyTests {
         /// The server's path and the trainer's own give the same error on the same held-out frames.
         @Test func itPredictsWhatTheTrainerMeasured() throws {
-            let dataset = try DemonstrationDataset(
+            let dataset = try Demonstrations.open(
                 root: ServedRun.assets + "/libero-sample", name: "libero_spatial_no_noops")
             let statistics = try dataset.statistics()
             let sampler = try DemonstrationSampler(

@@ -197,7 +197,7 @@ extension ServingTests {
                 (["--checkpoint", "/no/such"], "no such folder"),
                 (["--checkpoint", "RUN", "--port", "70000"], "--port"),
                 (["--checkpoint", "RUN", "--chunk-steps", "9"], "--chunk-steps is 9; expected 1 to 8"),
-                (["--checkpoint", "RUN", "--protocol", "grpc"], "auto, openpi, vla-eval"),
+                (["--checkpoint", "RUN", "--protocol", "grpc"], "'openpi'"),
                 (["--checkpoint", "RUN", "--host", "no such host"], "there is no host of this name"),
             ] as [([String], String)])
         func wrongOptionsAreRefusedInWords(arguments: [String], words: String) throws {

@@ -40,6 +40,7 @@ import Testing
             $0.layerNorm($0.rows(of: $1[0], m, n), weight: $1[1], bias: $1[2], epsilon: 0.1)
         }
         expectGradients([[m, n], [n]]) { $0.rmsNorm($0.rows(of: $1[0], m, n), weight: $1[1], epsilon: 0.1) }
+        expectGradients([[m, 3 * n], [n]]) { $0.rmsNorm($0.rows(of: $1[0], m, 3 * n), weight: $1[1], epsilon: 0.1) }
     }
 
     @Test(arguments: sizes) func activations(_ m: Int, _ n: Int) {
@@ -91,6 +92,33 @@ import Testing
             $0.poolRows($0.rows(of: $1[0], 7, 5), spans: $0.list([0..<3, 3..<7].map(RowRange.init)), pooling: .max)
         }
         expectGradients([[4, 3], [4, 5]]) { $0.concatenateColumns($0.rows(of: $1[0], 4, 3), $0.rows(of: $1[1], 4, 5)) }
+    }
+
+    /// A dry run takes memory and leaves it as it is, so that planning a run touches no page of it.
+    @Test func aDryRunWritesNoValues() {
+        let parameters = ParameterSet()
+        let (x, weight) = (
+            parameters.declare("x", shape: [8, 4], trainable: true),
+            parameters.declare("weight", shape: [2], trainable: true)
+        )
+        parameters.seal()
+        for id in [x, weight] { parameters.values(id).update(repeating: 1, count: parameters[id].count) }
+        let gradients = GradientAccumulator(parameters: parameters)
+        let tape = Tape(parameters: parameters, parallel: Parallel(threads: 1, executes: false))
+        tape.reset(weights: parameters.currentWeights(), recording: true)
+        let spans = tape.list([0..<3, 3..<8].map(RowRange.init))
+        let normed = tape.rmsNorm(tape.rows(of: x, 8, 4), weight: weight, epsilon: 1)
+        let results = [Pooling.mean, .max].map { tape.poolRows(normed, spans: spans, pooling: $0) }
+        let seed = [Float](repeating: 1, count: 8)
+        seed.withUnsafeBufferPointer { seed in
+            guard let start = seed.baseAddress else { return }
+            tape.backward(seeds: results.map { ($0, start) }, scale: 1, into: gradients)
+        }
+        for tensor in results + [normed] {
+            #expect((0..<tensor.count).allSatisfy { tensor.values[$0] == 0 })
+        }
+        #expect((0..<gradients.values.count).allSatisfy { gradients.values.base[$0] == 0 })
+        #expect(gradients.isReached == [true, true])
     }
 
     /// Rows whose mean is taken share a cotangent down to the linear layer and its residual, where others join.

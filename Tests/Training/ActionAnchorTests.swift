@@ -47,8 +47,8 @@ import Training
         for index in 0..<4 { _ = try step.run(step: index, from: source) }
         #expect(fixture.allValues != kept.allValues)
         let batches = RandomBatches(kept.model.config, batchSize: 4)
-        for _ in 0..<3 { _ = try batches.next(policyInput: []) }
-        let batch = try batches.next(policyInput: [])
+        for _ in 0..<3 { _ = try batches.next() }
+        let batch = try batches.next()
         let tape = Tape(parameters: kept.model.parameters, parallel: kept.parallel)
         tape.reset(weights: kept.model.parameters.currentWeights(), recording: false)
         let actions = try #require(kept.model.forward(batch.input, on: tape).predictedActions)

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import Tensors
@@ -18,7 +19,7 @@ import Training
         let anchors = try sources.map {
             try AnchorWeights(model: fixture.model, source: $0, folder: $0 == .copy ? nil : folder, initial: nil)
         }
-        let batch = try RandomBatches(fixture.model.config, batchSize: 3).next(policyInput: [])
+        let batch = try RandomBatches(fixture.model.config, batchSize: 3).next()
         let taps = [
             FeatureTap(name: "visual", layer: 2, tokens: .visual, pooling: 1),
             FeatureTap(name: "query", layer: 3, tokens: .query, pooling: 0),
@@ -65,7 +66,7 @@ import Training
         let mapped = try AnchorWeights(model: fixture.model, source: .mapped, folder: folder, initial: nil)
         let copied = try AnchorWeights(model: fixture.model, source: .copy, folder: folder, initial: nil)
         #expect(mapped.residentBytes * 4 < copied.residentBytes)
-        let batch = try RandomBatches(fixture.model.config, batchSize: 3).next(policyInput: [])
+        let batch = try RandomBatches(fixture.model.config, batchSize: 3).next()
         let tape = Tape(parameters: fixture.model.parameters, parallel: fixture.parallel)
         let features = [mapped, copied].map { anchor in
             tape.reset(weights: anchor.table, recording: false)
@@ -82,7 +83,7 @@ import Training
     @Test(arguments: [0, 1])
     func allLayers(pooling: Int) throws {
         let fixture = try StepFixture()
-        let batch = try RandomBatches(fixture.model.config, batchSize: 3).next(policyInput: [])
+        let batch = try RandomBatches(fixture.model.config, batchSize: 3).next()
         let tape = Tape(parameters: fixture.model.parameters, parallel: fixture.parallel)
         func features(_ layers: [Int]) -> [(values: [Float], mask: [Float], tokens: Int)] {
             tape.reset(weights: fixture.model.parameters.currentWeights(), recording: false)

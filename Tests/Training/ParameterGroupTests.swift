@@ -1,3 +1,4 @@
+import Formats
 import Models
 import PluginRuntime
 import Tensors
@@ -72,12 +73,15 @@ import Training
     }
 
     @Test(arguments: [
-        ("visoin=1", "--lr-scale names 'visoin'; the groups are vision, projector, decoder, queries, policy, proprio"),
+        (
+            "visoin=1",
+            "`learningRateScales` names 'visoin'; the groups are vision, projector, decoder, queries, policy, proprio"
+        ),
         ("vision", "'vision'; expected group=factor"), ("vision=fast", "expected group=factor"),
         ("vision=1,vision=2", "names vision twice"), ("vision=-1", "-1.0 for vision; expected 0 to 1000"),
         ("vision=inf", "expected 0 to 1000"), ("", "expected group=factor"),
     ]) func refuses(_ text: String, _ words: String) throws {
         let error = try #require(throws: TrainingError.self) { try LearningRateScales(parsing: text) }
-        #expect(error.description.contains(words), "\(error)")
+        #expect(error.code == .settings && error.description.contains(words), "\(error)")
     }
 }

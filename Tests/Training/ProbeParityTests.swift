@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import PluginRuntime
@@ -12,9 +13,7 @@ import Training
     private final class OneBatch: BatchSource {
         let batch: TrainingBatch
         init(_ batch: TrainingBatch) { self.batch = batch }
-        func next(policyInput: [Float]) throws -> TrainingBatch { batch }
-        var cursor: String { "" }
-        func restore(cursor: String) throws {}
+        func next() throws -> TrainingBatch { batch }
     }
 
     @Test(arguments: ["two-towers-qwen2-base", "two-towers-qwen2-base-lora"], ["probe", "distillation"])

@@ -131,9 +131,7 @@ import Training
         final class Same: BatchSource {
             let batch: TrainingBatch
             init(_ batch: TrainingBatch) { self.batch = batch }
-            func next(policyInput: [Float]) throws -> TrainingBatch { batch }
-            var cursor: String { "" }
-            func restore(cursor: String) throws {}
+            func next() throws -> TrainingBatch { batch }
         }
         let name = "language_model.model.layers.0.mlp.up_proj.weight"
         let gradients = try [1, 2].map { accumulation in
@@ -144,7 +142,7 @@ import Training
                 "ProbeTokens:prompts=one:jitter=0:shuffle=0:mix=0:cameras=0", settings: settings, learningRate: 0)
             let values = fixture.model.parameters.trainable
             for index in 0..<fixture.model.parameters.trainableCount { values[index] *= 1.1 }
-            let batch = try RandomBatches(fixture.model.config, batchSize: 3).next(policyInput: [])
+            let batch = try RandomBatches(fixture.model.config, batchSize: 3).next()
             _ = try step.run(step: 0, from: Same(batch))
             return fixture.gradient(step, "probe", name)
         }
@@ -160,7 +158,7 @@ import Training
             let values = fixture.model.parameters.trainable
             for index in 0..<fixture.model.parameters.trainableCount { values[index] *= 1.1 }
             let batches = RandomBatches(fixture.model.config, batchSize: 4)
-            for _ in 0..<steps.lowerBound { _ = try batches.next(policyInput: []) }
+            for _ in 0..<steps.lowerBound { _ = try batches.next() }
             return try steps.map { try step.run(step: $0, from: batches).metrics["loss.probe"] ?? .nan }
         }
         #expect(losses[0].last == losses[1].last)

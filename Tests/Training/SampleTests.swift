@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import PluginRuntime
@@ -38,7 +39,7 @@ import Training
         (settings.model, settings.data) = (assets + "/small-vlm", assets + "/libero-sample")
         settings.plugins = try PluginRequest.parseList(plugins)
         settings.pluginPath = [BuildFolder.url.path]
-        (settings.steps, settings.batchSize, settings.sides) = (3, 4, sides)
+        (settings.steps, settings.batchSize, settings.holdOutEvery, settings.sides) = (3, 4, 0, sides)
         return settings
     }
 
@@ -81,20 +82,19 @@ import Training
         let absent = try #require(throws: CompositionError.self) {
             try Trainer(settings: settings(list, sides: []), at: folder.path("absent"))
         }
-        #expect("\(absent)".contains("add --side number=FILE"), "\(absent)")
+        #expect("\(absent)".contains("add `sides` number=FILE"), "\(absent)")
         let path = folder.path("side.safetensors")
-        func error(_ samples: [(id: Int64, value: Float)]) throws -> String {
+        func error(_ samples: [(id: Int64, value: Float)]) throws -> TrainingError? {
             try write(samples, to: path)
             let sides = [SideSetting(name: "number", path: path)]
             let run = folder.path("run-\(samples.count)")
-            let error = #expect(throws: TrainingError.self) {
+            return #expect(throws: TrainingError.self) {
                 try Trainer(settings: settings(list, sides: sides), at: run).train()
             }
-            return error.map { "\($0)" } ?? ""
         }
-        #expect(try error([(1, 1)]).contains("has no values for the sample"))
-        #expect(try error([(1, 1), (1, 2)]).contains("has the sample 1 twice"))
-        #expect(try error([(1, 1), (2, 2), (3, .nan)]).contains("not finite"))
+        #expect(try error([(1, 1)])?.code == .missing)
+        #expect(try error([(1, 1), (1, 2)])?.description.contains("has the sample 1 twice") == true)
+        #expect(try error([(1, 1), (2, 2), (3, .nan)])?.code == .malformed)
         for text in ["number", "=x", "a.b=x", "a="] {
             #expect(throws: TrainingError.self) { try SideSetting.parse([text]) }
         }

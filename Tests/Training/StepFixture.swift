@@ -1,3 +1,4 @@
+import Data
 import Foundation
 import Models
 import PluginRuntime
@@ -34,7 +35,7 @@ struct StepFixture {
 
     init(adapter: AdapterSettings? = nil, seed: UInt64 = 3) throws {
         folder = try TemporaryFolder()
-        try Data(Self.configuration.utf8).write(to: folder.url.appendingPathComponent("config.json"))
+        try Foundation.Data(Self.configuration.utf8).write(to: folder.url.appendingPathComponent("config.json"))
         let config = try ModelConfig(folder: folder.url.path)
         model = VLAModel(config: config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
         model.initialise(seed: seed)
@@ -121,7 +122,7 @@ final class RandomBatches: BatchSource {
         self.isQuiet = isQuiet
     }
 
-    func next(policyInput: [Float]) throws -> TrainingBatch {
+    func next() throws -> TrainingBatch {
         var pixels: [UInt8] = []
         var prompts: [[Int32]] = []
         var proprio: [Float] = []
@@ -140,10 +141,10 @@ final class RandomBatches: BatchSource {
         return TrainingBatch(
             input: ModelInput(
                 images: .rgb(pixels), cameras: config.cameras, prompts: prompts,
-                action: .init(proprio: proprio, policyInput: isQuiet ? [] : policyInput)),
+                action: .init(proprio: proprio, policyInput: isQuiet ? [] : nil)),
             targetActions: actions)
     }
 
-    var cursor: String { String(index) }
-    func restore(cursor: String) throws { index = Int(cursor) ?? 0 }
+    var cursor: DataCursor { DataCursor(seed: 0, position: index) }
+    func restore(cursor: DataCursor) throws { index = cursor.position }
 }

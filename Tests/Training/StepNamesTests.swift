@@ -1,3 +1,4 @@
+import Data
 import Models
 import PluginRuntime
 import Tensors
@@ -323,18 +324,18 @@ import Training
 
         init(_ source: RandomBatches) { self.source = source }
 
-        func next(policyInput: [Float]) throws -> TrainingBatch {
+        func next() throws -> TrainingBatch {
             if let batch = last {
                 last = nil
                 return batch
             }
-            let batch = try source.next(policyInput: policyInput)
+            let batch = try source.next()
             last = batch
             return batch
         }
 
-        var cursor: String { source.cursor }
-        func restore(cursor: String) throws { try source.restore(cursor: cursor) }
+        var cursor: DataCursor { source.cursor }
+        func restore(cursor: DataCursor) throws { try source.restore(cursor: cursor) }
     }
 
     private func crossPlugin() throws -> String {
@@ -391,7 +392,7 @@ import Training
         let error = try #require(throws: CompositionError.self) {
             try StepFixture().step("BaselineL1,\(cross)", settings: settings)
         }
-        #expect(error.description.contains("give an even --accumulation"), "\(error)")
+        #expect(error.description.contains("give an even `accumulation`"), "\(error)")
     }
 
     // MARK: - Whole arrays

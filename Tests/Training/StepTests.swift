@@ -100,18 +100,6 @@ import Training
         #expect(zip(gradients[0], gradients[1]).allSatisfy { abs($0 - $1) < 2e-3 * scale })
     }
 
-    /// Without projection the combined gradient is that of one backward pass of the weighted sum.
-    @Test func projectionOffEqualsTheGradientOfTheWeightedSum() throws {
-        let fixture = try StepFixture()
-        let step = try fixture.step("BaselineL1,AnchorVariants:weight=0.3")
-        _ = try run(step, RandomBatches(fixture.model.config, batchSize: 4), steps: 2)
-        let m = step.objectives.count
-        for block in step.blocks.blocks.indices {
-            #expect(step.combinationWeights[block * m] == 1)
-            #expect(step.combinationWeights[block * m + 1] == 0.3)
-        }
-    }
-
     /// `BaselineL1` alone is a plain loop: AdamW written out here in Double on the same gradients.
     @Test(arguments: [(0.9, 0.999, 1e-8, 0.01), (0.5, 0.75, 1e-3, 0.5), (0, 0.9375, 1e-6, 0)])
     func theBaselineIsPlainAdamW(_ beta1: Double, _ beta2: Double, _ epsilon: Double, _ decay: Double) throws {
@@ -150,18 +138,6 @@ import Training
             return fixture.allValues
         }
         #expect(runs[0] == runs[1])
-    }
-
-    /// Only the plugin list differs; the trajectory must.
-    @Test func leavingAPluginOutChangesTheRun() throws {
-        let results = try ["BaselineL1", "BaselineL1,AnchorVariants:weight=5", Self.full].map { plugins in
-            let fixture = try StepFixture()
-            let step = try fixture.step(plugins)
-            _ = try run(step, RandomBatches(fixture.model.config, batchSize: 4), steps: 4)
-            return fixture.allValues
-        }
-        #expect(results[0] != results[1])
-        #expect(results[1] != results[2])
     }
 
     @Test func clippingScalesTheCombinedGradient() throws {

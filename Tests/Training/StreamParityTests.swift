@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import PluginRuntime
@@ -74,7 +75,7 @@ import Training
             TrainingBatch(
                 input: ModelInput(
                     images: .normalised(try read("pixel_values")), cameras: cameras, prompts: prompts,
-                    action: .init(proprio: try read("proprio"))),
+                    action: .init(proprio: try read("proprio"), policyInput: [])),
                 targetActions: try read("actions"))
         }
         return (
@@ -115,7 +116,5 @@ import Training
 final class OneBatch: BatchSource {
     let batch: TrainingBatch
     init(_ batch: TrainingBatch) { self.batch = batch }
-    func next(policyInput: [Float]) throws -> TrainingBatch { batch }
-    var cursor: String { "" }
-    func restore(cursor: String) throws {}
+    func next() throws -> TrainingBatch { batch }
 }

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Models
 import PluginRuntime
@@ -43,9 +44,7 @@ import Training
     private final class OneBatch: BatchSource {
         private let batch: TrainingBatch
         init(_ batch: TrainingBatch) { self.batch = batch }
-        func next(policyInput: [Float]) throws -> TrainingBatch { batch }
-        var cursor: String { "" }
-        func restore(cursor: String) throws {}
+        func next() throws -> TrainingBatch { batch }
     }
 
     private func batch(_ folder: ModelFolder) throws -> TrainingBatch {

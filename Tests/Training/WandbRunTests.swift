@@ -10,8 +10,8 @@ import Training
         let records = try Self.records(of: stored)
         #expect(records.count > 10 && records.contains { $0.count > 32_768 })
         var log = LevelDBLog()
-        for record in records { log.append(record) }
-        #expect(log.bytes == stored)
+        let bytes = records.reduce(into: LevelDBLog.start) { bytes, record in bytes += log.framed(record) }
+        #expect(bytes == stored)
     }
 
     @Test func aRunBecomesOneFile() throws {

@@ -35,6 +35,11 @@ QWEN2 = {
     **{"model_type": "qwen2", "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "tie_word_embeddings": True},
     **{"bos_token_id": 36, "eos_token_id": 36, "use_sliding_window": False},
 }
+# Normalises the heads of q and k, whose width is not the model's over their number.
+QWEN3 = {
+    **{"model_type": "qwen3", "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "tie_word_embeddings": True, "head_dim": 8},
+    **{"bos_token_id": 36, "eos_token_id": 36, "use_sliding_window": False, "attention_bias": False},
+}
 LLAMA = {
     **{"model_type": "llama", "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False},
     **{"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 36, "attention_bias": False, "mlp_bias": False},
@@ -124,6 +129,11 @@ VARIANTS = {
         config([siglip(9, 3, 11, "featurizer")], [9, 12, 12], 1, 2, 3, 12, 2, 2, 18, 2, False, image=12),
         None,
         False,
+    ),
+    "one-tower-qwen3-base": (
+        config([siglip(9, 3, 11, "featurizer")], [9, 12, 12], 2, 2, 5, 12, 3, 1, 18, 2, False, text=QWEN3),
+        None,
+        True,
     ),
     "one-tower-qwen2-pro": (
         config([dinov2(10, 2, 14)], [10, 12, 12], 3, 2, 6, 12, 2, 1, 20, 3, True),

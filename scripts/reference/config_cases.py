@@ -57,6 +57,12 @@ CASES = {
     "layer_types sliding": ("qwen2", {"sliding_window": 8, "use_sliding_window": True, "max_window_layers": 28,
                                       "layer_types": ["full_attention", "sliding_attention"]}),
     "tied": ("llama", {"tie_word_embeddings": True}),
+    "qwen3": ("qwen3", {"head_dim": 16}),
+    "head_dim absent, qwen3": ("qwen3", {}),
+    "attention_bias of qwen3": ("qwen3", {"head_dim": 16, "attention_bias": True}),
+    "key heads absent, qwen3": ("qwen3", {"num_key_value_heads": ABSENT, "num_attention_heads": 32, "hidden_size": 64}),
+    "window not used, qwen3": ("qwen3", {"sliding_window": 8, "use_sliding_window": False}),
+    "window of some layers, qwen3": ("qwen3", {"sliding_window": 8, "use_sliding_window": True, "max_window_layers": 1}),
 }
 
 
@@ -68,7 +74,7 @@ def resolved(kind, text):
     shape = lambda layer: list(layer.weight.shape)
     windows = []
     for layer in model.model.layers:
-        window = getattr(layer.self_attn, "sliding_window", None) if kind == "qwen2" else getattr(config, "sliding_window", None)
+        window = getattr(layer.self_attn, "sliding_window", None) if kind in ("qwen2", "qwen3") else getattr(config, "sliding_window", None)
         windows.append(window if kind != "llama" else None)
     model(torch.arange(9)[None])
     return {

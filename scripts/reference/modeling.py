@@ -1,6 +1,6 @@
 """The policy that craft trains, in PyTorch: the independent implementation that craft's tests are measured against.
 
-Vision towers are timm's VisionTransformer, the decoder is transformers' Qwen2 or Llama, adapters are peft's. Only what
+Vision towers are timm's VisionTransformer, the decoder is transformers' Qwen2, Qwen3 or Llama, adapters are peft's. Only what
 those libraries do not have is written here: the projector, the sequence layout and the bridge-attention policy.
 
 Axis letters: B batch, S image side, N visual tokens (all cameras), P prompt tokens (padded), n prompt tokens of one
@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from timm.layers import get_act_layer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 
 class LayerScale(nn.Module):
@@ -81,6 +81,7 @@ def make_decoder(text_config):
     kind = settings.pop("model_type")
     config_class, model_class = {
         "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+        "qwen3": (Qwen3Config, Qwen3ForCausalLM),
         "llama": (LlamaConfig, LlamaForCausalLM),
     }[kind]
     config = config_class(**settings, attn_implementation="sdpa")
@@ -108,7 +109,7 @@ def lift_precision(decoder):
         if type(module).__name__.endswith("RMSNorm"):
             module.forward = partial(norm, module)
         if type(module).__name__.endswith("RotaryEmbedding"):
-            module.head_dim = config.hidden_size // config.num_attention_heads
+            module.head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
             module.theta = config.rope_parameters["rope_theta"]
             module.forward = partial(rotary, module)
 

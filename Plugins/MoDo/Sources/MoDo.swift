@@ -10,7 +10,7 @@ import PluginKit
 ///
 /// `C` is `gram_cross`, `P` the projection to the simplex, `u` the incoming weights over their sum, `s` the gradients' mean
 /// length as `C` has it.
-final class MoDo: Plugin {
+final class MoDo: ScopedStrategy {
     enum Rule: String, SettingChoice {
         case doubleSampling = "modo"
         case directionOriented = "sdmgrad"
@@ -46,7 +46,7 @@ final class MoDo: Plugin {
     }
 
     static let hooks = [
-        Hook<MoDo>(.plan, Output<BlockScope>("block_scope")) { strategy, scope in scope.value = strategy.scope },
+        scopeHook,
         Hook<MoDo>(.gradientCombine, values: Values()) { strategy, call in
             let (weights, combined, cross) = (call.weights, call.combined, call.cross)
             guard weights.elements.allSatisfy(\.isFinite), cross.elements.allSatisfy(\.isFinite) else {
@@ -87,7 +87,7 @@ final class MoDo: Plugin {
     private let gamma: Double
     private let rho: Double
     private let strength: Double
-    private let scope: BlockScope
+    let scope: BlockScope
     /// `w` `[k,M]`, by objective; empty before the first step.
     private var shares: [Double] = []
 

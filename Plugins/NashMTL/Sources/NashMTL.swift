@@ -7,7 +7,7 @@ import PluginKit
 ///     (G w)_i = 1 / w_i,   w > 0
 ///
 /// `|sum_i w_i g_i|` is then the square root of the number of objectives, whatever the gradients' lengths.
-final class NashMTL: GramStrategy {
+final class NashMTL: ScopedStrategy {
     static let description = PluginDescription(
         id: "craft.NashMTL", version: "1.0.0",
         summary: "Maximises the product of the objectives' first-order gains.",
@@ -80,10 +80,6 @@ final class NashMTL: GramStrategy {
         let length = gram.squaredNorm(weights).squareRoot()
         guard maxNorm > 0, length > maxNorm else { return weights }
         return weights.map { $0 / length * maxNorm }
-    }
-
-    func weights(_ gram: Gram, _ incoming: [Double], block: Int) throws -> [Double] {
-        limited(try gram.alphaFairWeights(power: 1) ?? incoming, gram)
     }
 
     // MARK: - State: how many steps, and the solutions still in use

@@ -22,17 +22,16 @@ package struct Augmentation: Equatable, Sendable {
         (self.contrast, self.saturation, self.hue) = (contrast, saturation, hue)
     }
 
-    /// - Parameter independent: false draws one number for all parameters, as the reference does: it hands the same seed
-    ///   to every operation, so crops slide along the diagonal only and bright images are also saturated and warm.
-    init(drawnFrom stream: inout RandomStream, independent: Bool) {
-        let shared = stream.uniform()
-        func draw() -> Float { independent ? stream.uniform() : shared }
-        cropX = draw() * (1 - Self.cropSide)
-        cropY = draw() * (1 - Self.cropSide)
-        brightness = -0.2 + 0.4 * draw()
-        contrast = 0.8 + 0.4 * draw()
-        saturation = 0.8 + 0.4 * draw()
-        hue = -0.05 + 0.1 * draw()
+    /// Draws one number for all parameters, as the reference does: it hands the same seed to every operation, so crops slide
+    /// along the diagonal only and bright images are also saturated and warm.
+    init(drawnFrom stream: inout RandomStream) {
+        let drawn = stream.uniform()
+        cropX = drawn * (1 - Self.cropSide)
+        cropY = drawn * (1 - Self.cropSide)
+        brightness = -0.2 + 0.4 * drawn
+        contrast = 0.8 + 0.4 * drawn
+        saturation = 0.8 + 0.4 * drawn
+        hue = -0.05 + 0.1 * drawn
     }
 
     /// Applies the augmentation; the size stays.

@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 
 /// What `dataset_info.json` says about the files of one version of a data set.
@@ -72,8 +73,10 @@ struct DatasetInfo {
                 "\(path): is missing, though features.json and \(shards) shard\(shards == 1 ? "" : "s") are there. "
                     + "Download or copy it again.")
         }
-        let file = try decodeJSON(
-            File.self, contentsOf: path, or: "is not a TFDS dataset_info.json (it needs \"name\" and \"splits\")")
+        let file = try reading { () throws(FileError) in
+            try decodeJSON(
+                File.self, contentsOf: path, or: "is not a TFDS dataset_info.json (it needs \"name\" and \"splits\")")
+        }
         let format = file.fileFormat ?? "tfrecord"
         guard format == "tfrecord" else {
             throw DataError("\(path): fileFormat is '\(format)'; only 'tfrecord' can be read. Convert the data set.")

@@ -1,4 +1,6 @@
-/// Turns one record into an ``Episode``: checks the features that training uses, whatever else the record holds.
+internal import Formats
+
+/// Turns one record into an ``RLDSEpisode``: checks the features that training uses, whatever else the record holds.
 struct EpisodeParser: Sendable {
     private enum Key {
         static let action = "steps/action"
@@ -41,7 +43,7 @@ struct EpisodeParser: Sendable {
     ///   - place: the file and record, for messages.
     func episode(
         _ payload: UnsafeRawBufferPointer, offset: Int, shard: Int, record: Int, file: String
-    ) throws(DataError) -> Episode {
+    ) throws(DataError) -> RLDSEpisode {
         let place = "\(file): record \(record)"
         let example: TFExample
         do throws(ProtobufCursor.Malformed) {
@@ -70,10 +72,10 @@ struct EpisodeParser: Sendable {
             frames.append(ranges.map { FrameRange(offset: offset + $0.lowerBound, length: $0.count) })
             problems.append(reader.imageProblem(ranges, camera: camera.name, offset: offset))
         }
-        return Episode(
+        let episode = Episode(
             instructions: try reader.instructions(Key.instruction, texts), length: steps,
-            source: reader.firstText(Key.source), cameras: cameras, embodiment: embodiment, actions: actions,
-            proprio: proprio, frames: frames, imageProblems: problems, shard: shard, record: record)
+            source: reader.firstText(Key.source), embodiment: embodiment, actions: actions, proprio: proprio)
+        return RLDSEpisode(episode: episode, frames: frames, imageProblems: problems, shard: shard, record: record)
     }
 }
 

@@ -41,21 +41,22 @@ struct FeatureSchema {
     let path: String
     private(set) var leaves: [String: Leaf] = [:]
 
-    init(contentsOf path: String) throws(DataError) {
+    init(contentsOf path: String) throws(FileError) {
         self.path = path
         let bytes = try RandomAccessFile.contents(of: path)
         guard let tree = try? JSONTree(parsing: bytes), case .object = tree else {
-            throw DataError(
-                "\(path): is not a TFDS features.json: \(PythonJSON.fault(in: Data(bytes)) ?? "it is no JSON object").")
+            throw FileError(
+                path: path,
+                "is not a TFDS features.json: \(PythonJSON.fault(in: Data(bytes)) ?? "it is no JSON object")")
         }
         try collect(JSONNode(file: path, place: "", tree: tree), at: "", sequences: 0)
-        if leaves.isEmpty { throw DataError("\(path): is not a TFDS features.json: no feature is in it.") }
+        if leaves.isEmpty { throw FileError(path: path, "is not a TFDS features.json: no feature is in it") }
     }
 
     // MARK: - Reading
 
     /// The forms of a node: which feature it is, and its description.
-    private func form(of node: JSONNode) throws(DataError) -> (name: String, content: JSONNode)? {
+    private func form(of node: JSONNode) throws(FileError) -> (name: String, content: JSONNode)? {
         let forms = [
             "featuresDict", "sequence", "dataset", "tensor", "image", "text", "classLabel", "boundingBox", "video",
             "audio",
@@ -90,7 +91,7 @@ struct FeatureSchema {
     }
 
     /// - Parameter sequences: around the node; that of `steps` counts.
-    private mutating func collect(_ node: JSONNode, at key: String, sequences: Int) throws(DataError) {
+    private mutating func collect(_ node: JSONNode, at key: String, sequences: Int) throws(FileError) {
         guard let (name, content) = try form(of: node) else {
             if !key.isEmpty { leaves[key] = Leaf(kind: .other(try pythonName(of: node)), sequences: sequences) }
             return
@@ -112,7 +113,7 @@ struct FeatureSchema {
                     at: key.isEmpty ? part : "\(key)/\(part)", sequences: sequences)
             }
         case "sequence", "dataset":
-            let length = try content.member("length").map { (node) throws(DataError) in try Self.integer(node) } ?? -1
+            let length = try content.member("length").map { (node) throws(FileError) in try Self.integer(node) } ?? -1
             let feature = try content.required("feature")
             // One of a known length is stored as one more dimension.
             if length > 0, key.hasPrefix(Self.stepPrefix), let widened = try widened(feature, by: length) {
@@ -135,38 +136,38 @@ struct FeatureSchema {
         }
     }
 
-    private func widened(_ node: JSONNode, by length: Int) throws(DataError) -> Leaf? {
+    private func widened(_ node: JSONNode, by length: Int) throws(FileError) -> Leaf? {
         guard let (name, content) = try form(of: node), name == "tensor" else { return nil }
         let shape = [length] + (try shape(content))
         return Leaf(kind: .tensor(dtype: try dtype(content), shape: shape), packing: try packing(content))
     }
 
     /// The first of the members that is there; empty when none is.
-    private func text(_ node: JSONNode, _ keys: String...) throws(DataError) -> String {
+    private func text(_ node: JSONNode, _ keys: String...) throws(FileError) -> String {
         for key in keys {
             if let member = node.member(key) { return try member.string() }
         }
         return ""
     }
 
-    private func dtype(_ node: JSONNode) throws(DataError) -> String {
+    private func dtype(_ node: JSONNode) throws(FileError) -> String {
         let name = try text(node, "dtype")
         // "tf.float32", and numpy's way to say text.
         let bare = name.hasPrefix("tf.") ? String(name.dropFirst(3)) : name
         return bare == "object" || bare == "str" ? "string" : bare
     }
 
-    private func packing(_ node: JSONNode) throws(DataError) -> String {
+    private func packing(_ node: JSONNode) throws(FileError) -> String {
         let encoding = try text(node, "encoding").lowercased()
         return encoding == "none" ? "" : encoding
     }
 
-    private func pythonName(of node: JSONNode) throws(DataError) -> String {
+    private func pythonName(of node: JSONNode) throws(FileError) -> String {
         let name = try text(node, "pythonClassName", "python_class_name")
         return name.split(separator: ".").last.map(String.init) ?? "a feature of unknown kind"
     }
 
-    private func shape(_ node: JSONNode) throws(DataError) -> [Int] {
+    private func shape(_ node: JSONNode) throws(FileError) -> [Int] {
         guard let shape = node.member("shape") else { return [] }
         let dimensions: JSONNode
         if case .array = shape.tree {
@@ -181,7 +182,7 @@ struct FeatureSchema {
     }
 
     /// A number, or the text of one as protobuf's JSON has it; -1 for null and what is no number.
-    private static func integer(_ node: JSONNode) throws(DataError) -> Int {
+    private static func integer(_ node: JSONNode) throws(FileError) -> Int {
         switch node.tree {
         case .number(let value): Int(exactly: value) ?? -1
         case .string(let text): Int(String(decoding: text, as: UTF8.self)) ?? -1

@@ -1,8 +1,10 @@
+internal import Formats
+
 /// The instructions in a shard, found by walking over everything else: of an episode's megabytes a few hundred bytes are read.
 struct InstructionScan {
     private(set) var texts: Set<String> = []
 
-    init(path: String) throws(DataError) {
+    init(path: String) throws(FileError) {
         let file = try RandomAccessFile(path: path)
         // Length and checksum in front of each record's payload, a checksum behind it.
         var offset = 0
@@ -15,7 +17,7 @@ struct InstructionScan {
     }
 
     /// Example { features = 1 { feature = 1 { key = 1, value = 2 } } }.
-    private mutating func scan(_ example: Walker) throws(DataError) {
+    private mutating func scan(_ example: Walker) throws(FileError) {
         var example = example
         while var features = try example.next(number: 1) {
             while var entry = try features.next(number: 1) {
@@ -44,10 +46,10 @@ struct InstructionScan {
         var position: Int
         let end: Int
 
-        func bytes() throws(DataError) -> [UInt8] { try file.bytes(at: position, count: end - position) }
+        func bytes() throws(FileError) -> [UInt8] { try file.bytes(at: position, count: end - position) }
 
         /// The next delimited field of a number; nil at the end, and where the bytes are no message.
-        mutating func next(number: UInt64) throws(DataError) -> Walker? {
+        mutating func next(number: UInt64) throws(FileError) -> Walker? {
             while position < end {
                 // A tag and a length take at most twenty bytes.
                 let head = try file.bytes(at: position, count: min(20, end - position))

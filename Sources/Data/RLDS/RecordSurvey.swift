@@ -1,3 +1,5 @@
+internal import Formats
+
 /// Everything that is wrong inside one record whose checksum is right.
 struct RecordSurvey {
     let schema: FeatureSchema

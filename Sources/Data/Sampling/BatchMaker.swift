@@ -20,7 +20,7 @@ package struct DemonstrationBatch: Sendable {
 /// One sample to make: which frame, and how its images are changed.
 struct Draw: Sendable {
     /// What the random changes depend on.
-    struct Key { var seed: UInt64, epoch: Int, sample: Int, independent: Bool }
+    struct Key { var seed: UInt64, epoch: Int, sample: Int }
 
     /// Which data set of the mixture.
     var part: Int
@@ -28,14 +28,6 @@ struct Draw: Sendable {
     var step: Int
     var augmentation: Key?
     var centreCrop = false
-
-    func view(of image: RGBImage, camera: Int) -> RGBImage {
-        if let key = augmentation {
-            var stream = RandomStream(key.seed, UInt64(key.epoch), UInt64(key.sample), UInt64(camera))
-            return Augmentation(drawnFrom: &stream, independent: key.independent).applied(to: image)
-        }
-        return centreCrop ? image.centreCropped() : image
-    }
 }
 
 /// Reads, decodes and normalises the samples of a batch. Has no state: any thread may make any batch.
@@ -72,7 +64,7 @@ final class BatchMaker: Sendable {
                     episode: draw.episode, step: draw.step, camera: cameras[draw.part][camera])
                 // Black, and not augmented: the reference's padding image.
                 guard let stored else { return RGBImage.black(size: options.imageSize) }
-                return draw.view(of: resizer.resized(stored), camera: camera)
+                return Self.view(of: resizer.resized(stored), draw, camera: camera)
             }
         }
         var pixels: [UInt8] = []
@@ -93,5 +85,14 @@ final class BatchMaker: Sendable {
             instructions: draws.map { parts[$0.part].dataset.episodes[$0.episode].instruction(at: $0.step) },
             proprio: proprio,
             actions: actions)
+    }
+
+    /// An image as the policy gets it: augmented, cropped or as it is.
+    private static func view(of image: RGBImage, _ draw: Draw, camera: Int) -> RGBImage {
+        if let key = draw.augmentation {
+            var stream = RandomStream(key.seed, UInt64(key.epoch), UInt64(key.sample), UInt64(camera))
+            return Augmentation(drawnFrom: &stream, independent: key.independent).applied(to: image)
+        }
+        return draw.centreCrop ? image.centreCropped() : image
     }
 }

@@ -4,7 +4,7 @@
 /// t + chunk; its tail is dropped, not padded. Trajectories without an instruction give none.
 ///
 /// Order and augmentation depend on (seed, epoch, sample) alone, never on threads: equal cursors give equal batches.
-/// Each camera is augmented on its own; see ``SamplingOptions/independentAugmentation``.
+/// Each camera is augmented on its own.
 ///
 /// Of several data sets, each sample's is drawn by weight; every one goes through epochs of its own and is normalised by
 /// its own statistics.
@@ -50,7 +50,7 @@ package final class DemonstrationSampler {
     private var misfit: DataCursor?
 
     package convenience init(
-        _ dataset: DemonstrationDataset, statistics: DatasetStatistics, options: SamplingOptions
+        _ dataset: any DemonstrationStore, statistics: DatasetStatistics, options: SamplingOptions
     ) throws(DataError) {
         try self.init([MixturePart(dataset: dataset, statistics: statistics)], options: options)
     }
@@ -118,10 +118,7 @@ package final class DemonstrationSampler {
             let (episode, step) = samples[part][sample]
             let key =
                 options.augment
-                ? Draw.Key(
-                    seed: orders[part].cursor.seed, epoch: epoch, sample: sample,
-                    independent: options.independentAugmentation)
-                : nil
+                ? Draw.Key(seed: orders[part].cursor.seed, epoch: epoch, sample: sample) : nil
             draws.append(Draw(part: part, episode: episode, step: step, augmentation: key))
         }
         return draws

@@ -2,13 +2,13 @@ import Foundation
 
 /// One data set of a mixture.
 package struct MixturePart: Sendable {
-    package var dataset: DemonstrationDataset
+    package var dataset: any DemonstrationStore
     /// What its actions and states are normalised by.
     package var statistics: DatasetStatistics
     /// Its share of the samples relative to the others'; nil counts data sets by their number of samples.
     package var weight: Double?
 
-    package init(dataset: DemonstrationDataset, statistics: DatasetStatistics, weight: Double? = nil) {
+    package init(dataset: any DemonstrationStore, statistics: DatasetStatistics, weight: Double? = nil) {
         (self.dataset, self.statistics, self.weight) = (dataset, statistics, weight)
     }
 

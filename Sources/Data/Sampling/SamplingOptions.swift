@@ -18,13 +18,11 @@ package struct SamplingOptions: Codable, Sendable {
     package var shotsSeed: UInt64?
     /// Threads that decode a batch; nil uses all cores.
     package var threads: Int?
-    /// Draw each augmentation parameter on its own. The reference draws one number for all of them; that is the default.
-    package var independentAugmentation: Bool
 
     package init(
         batchSize: Int, imageSize: Int, cameras: [String] = ["image", "wrist_image"], augment: Bool = true,
         seed: UInt64 = 0, chunk: Int = 8, holdOutEvery: Int = 0, shots: Int? = nil, shotsSeed: UInt64? = nil,
-        threads: Int? = nil, independentAugmentation: Bool = false
+        threads: Int? = nil
     ) {
         self.batchSize = batchSize
         self.imageSize = imageSize
@@ -36,7 +34,6 @@ package struct SamplingOptions: Codable, Sendable {
         self.shots = shots
         self.shotsSeed = shotsSeed
         self.threads = threads
-        self.independentAugmentation = independentAugmentation
     }
 
     func check() throws(DataError) {

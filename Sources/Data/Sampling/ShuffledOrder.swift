@@ -1,3 +1,5 @@
+import Foundation
+
 /// Where a sampler is: with the same data and options, enough to continue exactly.
 package struct DataCursor: Codable, Equatable, Sendable {
     package var seed: UInt64
@@ -9,6 +11,21 @@ package struct DataCursor: Codable, Equatable, Sendable {
 
     package init(seed: UInt64, epoch: Int = 0, position: Int = 0, parts: [DataCursor]? = nil) {
         (self.seed, self.epoch, self.position, self.parts) = (seed, epoch, position, parts)
+    }
+
+    private enum CodingKeys: String, CodingKey { case seed, epoch, position, parts }
+
+    /// Also from a text of its JSON, as it was kept in checkpoints before.
+    package init(from decoder: any Decoder) throws {
+        if let text = try? decoder.singleValueContainer().decode(String.self) {
+            self = try JSONDecoder().decode(DataCursor.self, from: Foundation.Data(text.utf8))
+            return
+        }
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        seed = try values.decode(UInt64.self, forKey: .seed)
+        epoch = try values.decode(Int.self, forKey: .epoch)
+        position = try values.decode(Int.self, forKey: .position)
+        parts = try values.decodeIfPresent([DataCursor].self, forKey: .parts)
     }
 }
 

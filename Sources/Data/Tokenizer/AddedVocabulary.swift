@@ -1,3 +1,5 @@
+internal import Formats
+
 /// The tokens that are found in text before it is split: control tokens, and words that were added to a vocabulary.
 struct AddedVocabulary: Sendable {
     struct Token: Sendable {
@@ -25,7 +27,7 @@ struct AddedVocabulary: Sendable {
     /// - Parameter vocabulary: the model's own tokens; one that is added again keeps its id. All others are numbered
     ///   from the vocabulary's size on, in the order of the file, whatever id the file gives, as in the `tokenizers`
     ///   package.
-    init(_ list: JSONNode?, vocabulary: [[UInt8]: Int32], normalizer: TextNormalizer?) throws(DataError) {
+    init(_ list: JSONNode?, vocabulary: [[UInt8]: Int32], normalizer: TextNormalizer?) throws(FileError) {
         var tokens: [Int32: Token] = [:]
         var ids: [[Unicode.Scalar]: Int32] = [:]
         var fileIDs: [Int: [Unicode.Scalar]] = [:]
@@ -50,7 +52,7 @@ struct AddedVocabulary: Sendable {
         }
         self.tokens = tokens
         specialContents = Set(tokens.values.lazy.filter(\.isSpecial).map(\.content))
-        func trie(_ chosen: some Sequence<Token>) throws(DataError) -> TokenTrie {
+        func trie(_ chosen: some Sequence<Token>) throws(FileError) -> TokenTrie {
             var trie = TokenTrie()
             for token in chosen.sorted(by: { $0.id < $1.id }) where !token.pattern.isEmpty {
                 if let other = trie.insert(token.pattern, token.id), let list {

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// The `model` of a `tokenizer.json`: a BPE over characters, which are spelled bytes in a byte-level tokenizer.
 struct BytePairModel: Sendable {
     /// By the UTF-8 of a token: `String` keys would take canonically equivalent tokens for one.
@@ -12,7 +14,7 @@ struct BytePairModel: Sendable {
     /// Whole pieces that are in the vocabulary skip the merges (Llama 3).
     private let prefersWholePieces: Bool
 
-    init(_ node: JSONNode) throws(DataError) {
+    init(_ node: JSONNode) throws(FileError) {
         let type = try node.member("type")?.string() ?? "BPE"
         guard type == "BPE" else {
             throw node.failure("model type '\(type)' is not supported; expected BPE, as Qwen2 and Llama have")
@@ -58,7 +60,7 @@ struct BytePairModel: Sendable {
         return "<0x\(digits.count == 1 ? "0" : "")\(digits)>"
     }
 
-    private static func vocabulary(_ node: JSONNode) throws(DataError) -> [[UInt8]: Int32] {
+    private static func vocabulary(_ node: JSONNode) throws(FileError) -> [[UInt8]: Int32] {
         let members = try node.members()
         var ids: [[UInt8]: Int32] = Dictionary(minimumCapacity: members.count)
         for (token, tree) in members {
@@ -84,7 +86,7 @@ struct BytePairModel: Sendable {
 
     private static func merges(
         _ node: JSONNode, _ vocabulary: [[UInt8]: Int32]
-    ) throws(DataError) -> BytePairMerges {
+    ) throws(FileError) -> BytePairMerges {
         guard case .array(let items) = node.tree else { throw node.failure("expected a list") }
         var rules: [(left: Int32, right: Int32, result: Int32)] = []
         rules.reserveCapacity(items.count)

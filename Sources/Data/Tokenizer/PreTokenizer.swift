@@ -1,3 +1,5 @@
+internal import Formats
+
 /// The `pre_tokenizer` of a `tokenizer.json`: splits text into the pieces within which byte pairs are merged.
 indirect enum PreTokenizer: Sendable {
     case byteLevel(addsPrefixSpace: Bool, split: SplitPattern?)
@@ -15,7 +17,7 @@ indirect enum PreTokenizer: Sendable {
     /// GPT-2's pattern, which ByteLevel applies unless it is told not to.
     static let gpt2Pattern = #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
 
-    init(_ node: JSONNode) throws(DataError) {
+    init(_ node: JSONNode) throws(FileError) {
         let type = try node.required("type").string()
         switch type {
         case "ByteLevel":
@@ -97,7 +99,7 @@ struct Metaspace: Sendable {
     let scheme: PrependScheme
     private let splits: Bool
 
-    init(_ node: JSONNode) throws(DataError) {
+    init(_ node: JSONNode) throws(FileError) {
         replacement = try node.required("replacement").scalar()
         let name = try node.member("prepend_scheme")?.string() ?? "always"
         guard var scheme = PrependScheme(rawValue: name) else {

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// The `post_processor` of a `tokenizer.json`: the special tokens that are put around a text.
 struct SpecialTokenTemplate: Sendable {
     private enum Piece: Sendable {
@@ -10,7 +12,7 @@ struct SpecialTokenTemplate: Sendable {
     /// A text alone.
     init() {}
 
-    init(_ node: JSONNode) throws(DataError) {
+    init(_ node: JSONNode) throws(FileError) {
         let type = try node.required("type").string()
         switch type {
         case "ByteLevel": break  // concerns offsets only
@@ -31,7 +33,7 @@ struct SpecialTokenTemplate: Sendable {
         }
     }
 
-    private static func template(_ node: JSONNode) throws(DataError) -> [Piece] {
+    private static func template(_ node: JSONNode) throws(FileError) -> [Piece] {
         var pieces: [Piece] = []
         for piece in try node.required("single").elements() {
             if let text = piece.member("Sequence") {

@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 
 /// The `normalizer` of a `tokenizer.json`: what is done to text before added tokens with `normalized` are looked for and
@@ -10,7 +11,7 @@ indirect enum TextNormalizer: Sendable {
     case prepend([Unicode.Scalar])
     case sequence([TextNormalizer])
 
-    init(_ node: JSONNode) throws(DataError) {
+    init(_ node: JSONNode) throws(FileError) {
         let type = try node.required("type").string()
         switch type {
         case "NFC": self = .unicode(.nfc)
@@ -96,7 +97,7 @@ enum UnicodeForm: Sendable {
 
 extension SplitPattern {
     /// The `pattern` of a Split or Replace: `{"String": ..}` or `{"Regex": ..}`.
-    init(_ node: JSONNode) throws(DataError) {
+    init(_ node: JSONNode) throws(FileError) {
         let literal = node.member("String")
         let expression = node.member("Regex")
         do throws(Failure) {

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// The `decoder` of a `tokenizer.json`: turns tokens back into text.
 indirect enum TokenDecoder: Sendable {
     case byteLevel
@@ -8,7 +10,7 @@ indirect enum TokenDecoder: Sendable {
     case metaspace(Metaspace)
     case sequence([TokenDecoder])
 
-    init(_ node: JSONNode) throws(DataError) {
+    init(_ node: JSONNode) throws(FileError) {
         let type = try node.required("type").string()
         switch type {
         case "ByteLevel": self = .byteLevel

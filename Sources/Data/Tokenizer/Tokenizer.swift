@@ -1,3 +1,5 @@
+package import Formats
+
 /// A BPE tokenizer read from a Hugging Face `tokenizer.json`: byte-level as of GPT-2, Qwen2, SmolLM2 and Llama 3, or over
 /// characters with byte fallback as of Llama 2 and Mistral.
 ///
@@ -20,7 +22,7 @@ package final class Tokenizer: Sendable {
     /// What each id spells in the file; nil for ids that the file skips.
     private let spellings: [[UInt8]?]
 
-    package init(contentsOf path: String) throws(DataError) {
+    package init(contentsOf path: String) throws(FileError) {
         let file = try JSONNode(contentsOf: path, kind: "Hugging Face tokenizer.json")
         model = try BytePairModel(file.required("model"))
         normalizer = try Self.part("normalizer", of: file, TextNormalizer.init)
@@ -44,8 +46,8 @@ package final class Tokenizer: Sendable {
     }
 
     private static func part<Part>(
-        _ key: String, of file: JSONNode, _ read: (JSONNode) throws(DataError) -> Part
-    ) throws(DataError) -> Part? {
+        _ key: String, of file: JSONNode, _ read: (JSONNode) throws(FileError) -> Part
+    ) throws(FileError) -> Part? {
         guard let node = file.member(key) else { return nil }
         return try read(node)
     }

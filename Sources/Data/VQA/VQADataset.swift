@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 
 /// Questions about images, each with one short answer, in easy-VQA's folder layout.
@@ -34,13 +35,15 @@ package final class VQADataset: Sendable {
         self.path = path
         self.split = split
         let list = "\(path)/answers.txt"
-        answers = String(decoding: try RandomAccessFile.contents(of: list), as: UTF8.self)
+        let text = try reading { () throws(FileError) in try RandomAccessFile.contents(of: list) }
+        answers = String(decoding: text, as: UTF8.self)
             .split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
         guard !answers.isEmpty else { throw DataError("\(list): holds no answers; expected one a line.") }
 
         let file = "\(path)/\(split)/questions.json"
-        let rows = try decodeJSON(
-            [Row].self, contentsOf: file, or: "expected a list of [question, answer, image id]")
+        let rows = try reading { () throws(FileError) in
+            try decodeJSON([Row].self, contentsOf: file, or: "expected a list of [question, answer, image id]")
+        }
         guard !rows.isEmpty else { throw DataError("\(file): holds no questions.") }
 
         let known = Set(answers)
@@ -55,7 +58,8 @@ package final class VQADataset: Sendable {
             if position[row.image] == nil {
                 let image = "\(path)/\(split)/images/\(row.image).png"
                 position[row.image] = images.count
-                images.append((image, try RandomAccessFile.contents(of: image)))
+                let bytes = try reading { () throws(FileError) in try RandomAccessFile.contents(of: image) }
+                images.append((image, bytes))
             }
             questions.append(Question(text: row.question, answer: row.answer, image: position[row.image]!))
         }

@@ -21,7 +21,7 @@ struct DatasetOptions: ParsableArguments {
     @Option(help: "Which data set, where the folder holds several. Default: the only one.")
     var dataset: String?
 
-    func open() throws -> DemonstrationDataset { try DemonstrationDataset(root: folder, name: dataset) }
+    func open() throws -> any DemonstrationStore { try Demonstrations.open(root: folder, name: dataset) }
 }
 
 /// Few-shot selection.
@@ -33,12 +33,12 @@ struct ShotOptions: ParsableArguments {
     var shotsSeed: UInt64?
 
     /// Of the selected episodes; without a selection of all splits, as the reference takes them.
-    func statistics(_ dataset: DemonstrationDataset) throws -> DatasetStatistics {
+    func statistics(_ dataset: any DemonstrationStore) throws -> DatasetStatistics {
         let selected = try select(dataset)
         return shots == nil ? try dataset.statistics() : try DatasetStatistics(episodes: selected)
     }
 
-    func select(_ dataset: DemonstrationDataset) throws -> [Episode] {
+    func select(_ dataset: any DemonstrationStore) throws -> [Episode] {
         if let shots, shots < 1 { throw DataError("--shots is \(shots); expected at least 1.") }
         if shots == nil, shotsSeed != nil {
             throw DataError("--shots-seed is given without --shots; say how many episodes of each instruction to draw.")
@@ -46,14 +46,5 @@ struct ShotOptions: ParsableArguments {
         guard shots != nil else { return dataset.episodes }
         let selection = EpisodeSelection(dataset.episodes, shots: shots, shotsSeed: shotsSeed)
         return selection.training.map { dataset.episodes[$0] }
-    }
-}
-
-/// JSON on standard output, keys sorted.
-enum JSONOutput {
-    static func encode(_ value: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
     }
 }

@@ -63,14 +63,14 @@ private struct Summary: Encodable {
     var action: Range
     var state: Range
 
-    init(_ dataset: DemonstrationDataset, _ episodes: [Episode]) throws {
+    init(_ dataset: any DemonstrationStore, _ episodes: [Episode]) throws {
         let statistics = try DatasetStatistics(episodes: episodes)
         name = dataset.name
-        storedName = dataset.storedName
-        version = dataset.version
+        storedName = dataset.files.name
+        version = dataset.files.version
         path = dataset.path
-        shards = dataset.shardSizes.count
-        bytes = dataset.shardSizes.reduce(0, +)
+        shards = dataset.files.count
+        bytes = dataset.files.bytes
         self.episodes = episodes.count
         steps = statistics.transitionCount
         shortestEpisode = episodes.map(\.length).min() ?? 0

@@ -1,5 +1,8 @@
 import ArgumentParser
+import Formats
 import Foundation
+import Processes
+import Simulation
 import Training
 
 struct DataRecord: ParsableCommand {
@@ -62,21 +65,22 @@ struct DataRecord: ParsableCommand {
         let selection = try SimulationTasks(
             suite: suite, tasks: tasks, episodes: episodes, option: "--episodes", firstInit: firstInit)
         guard noise.isFinite, (0...1).contains(noise) else {
-            throw TrainingError("--noise \(noise): expected 0 to 1, in units of the action")
+            throw CommandError(.usage, "--noise \(noise): expected 0 to 1, in units of the action")
         }
         guard variety.isFinite, (0...1).contains(variety) else {
-            throw TrainingError("--variety \(variety): expected 0 to 1")
+            throw CommandError(.usage, "--variety \(variety): expected 0 to 1")
         }
         let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
         guard (1...256).contains(workers) else {
-            throw TrainingError("--processes \(workers): expected 1 to 256")
+            throw CommandError(.usage, "--processes \(workers): expected 1 to 256")
         }
-        guard (1...100).contains(takes) else { throw TrainingError("--takes \(takes): expected 1 to 100") }
+        guard (1...100).contains(takes) else { throw CommandError(.usage, "--takes \(takes): expected 1 to 100") }
         guard takes == 1 || noise > 0 || variety > 0 else {
-            throw TrainingError(
+            throw CommandError(
+                .usage,
                 "--takes \(takes): without --noise or --variety all episodes from one init state are the same")
         }
-        guard seed >= 0 else { throw TrainingError("--seed \(seed): expected a whole number from 0") }
+        guard seed >= 0 else { throw CommandError(.usage, "--seed \(seed): expected a whole number from 0") }
         let environment = try SimulationEnvironment()
         Interruption.install()
         try environment.prepare(isAgreed: setUp.yes)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Models
 import Training
@@ -26,21 +27,9 @@ struct Model: ParsableCommand {
 
         func checkedThreads() throws -> Int {
             let count = threads ?? ProcessInfo.processInfo.activeProcessorCount
-            guard count > 0 else { throw TrainingError("--threads is \(count); expected at least 1") }
+            guard count > 0 else { throw CommandError(.usage, "--threads is \(count); expected at least 1") }
             return count
         }
-    }
-
-    /// A type of stored weights.
-    static func storage(_ text: String) throws -> ModelFolder.Storage {
-        let names: [String: ModelFolder.Storage] = [
-            "f32": .f32, "fp32": .f32, "float32": .f32, "bf16": .bf16, "bfloat16": .bf16, "f16": .f16, "fp16": .f16,
-            "float16": .f16,
-        ]
-        guard let storage = names[text] else {
-            throw TrainingError("--dtype is \(text); expected f32, bf16 or f16")
-        }
-        return storage
     }
 }
 
@@ -67,7 +56,7 @@ extension Model {
 
         func run() throws {
             guard (1...65_536).contains(rank) else {
-                throw TrainingError("--rank is \(rank); expected a number from 1 to 65536")
+                throw CommandError(.usage, "--rank is \(rank); expected a number from 1 to 65536")
             }
             var isDirectory: ObjCBool = false
             let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
@@ -83,9 +72,7 @@ extension Model {
 
         private func show(_ value: some Encodable, _ lines: [String]) throws {
             guard json else { return print(lines.joined(separator: "\n")) }
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(value), as: UTF8.self))
+            print(try JSONOutput.encode(value))
         }
     }
 }

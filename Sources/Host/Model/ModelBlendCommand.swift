@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Models
 import Training
@@ -28,8 +29,8 @@ extension Model {
         @Option(help: ArgumentHelp("The new folder.", valueName: "folder"))
         var out: String
 
-        @Option(help: "wise, soup, task-arithmetic or ties.")
-        var method = "wise"
+        @Option(help: "What the blend is, as above.")
+        var method = ModelBlend.Method.wise
 
         @Option(
             help: ArgumentHelp(
@@ -46,16 +47,16 @@ extension Model {
         @Option(help: "Share of each difference that ties keeps. Default: 0.2.")
         var density: Double?
 
-        @Option(help: "Type of the vision-language model's weights: f32, bf16 or f16. Default: that of TUNED.")
-        var dtype: String?
+        @Option(help: "Type of the vision-language model's weights. Default: that of TUNED.")
+        var dtype: StorageArgument?
 
         @Option(help: ArgumentHelp("Largest size of a file of weights, in bytes.", valueName: "bytes"))
         var maxShardSize = 5_000_000_000
 
         func run() throws {
-            guard models.count >= 2 else { throw TrainingError("give at least two models: BASE TUNED") }
+            guard models.count >= 2 else { throw CommandError(.usage, "give at least two models: BASE TUNED") }
             guard maxShardSize > 0 else {
-                throw TrainingError("--max-shard-size is \(maxShardSize); expected a number of bytes")
+                throw CommandError(.usage, "--max-shard-size is \(maxShardSize); expected a number of bytes")
             }
             let folders = try models.map { try ModelFolder(path: CheckpointFolders.model(in: $0)) }
             let blend = try ModelBlend(folders, options: try options())
@@ -70,18 +71,14 @@ extension Model {
         }
 
         private func options() throws -> ModelBlend.Options {
-            guard let method = ModelBlend.Method(rawValue: method) else {
-                let all = ModelBlend.Method.allCases.map(\.rawValue).joined(separator: ", ")
-                throw TrainingError("--method is \(method); expected one of \(all)")
-            }
             var options = ModelBlend.Options()
             options.method = method
             options.group = { ParameterGroup(of: $0)?.rawValue }
-            options.storage = try dtype.map(Model.storage)
+            options.storage = dtype?.storage
             options.shardBytes = maxShardSize
             if let alpha {
                 guard method != .soup else {
-                    throw TrainingError("--alpha is not for --method soup, which has no base; give --weights")
+                    throw CommandError(.usage, "--alpha is not for --method soup, which has no base; give --weights")
                 }
                 let factors = try BlendFactors(parsing: alpha, range: method == .wise ? 0...1 : -10...10)
                 (options.alpha, options.alphas) = (factors.all ?? 1, factors.byGroup)
@@ -90,9 +87,9 @@ extension Model {
             }
             if let weights { options.weights = try Self.weights(weights, for: method) }
             if let density {
-                guard method == .ties else { throw TrainingError("--density is for --method ties") }
+                guard method == .ties else { throw CommandError(.usage, "--density is for --method ties") }
                 guard density > 0, density <= 1 else {
-                    throw TrainingError("--density is \(density); expected a share above 0 and at most 1")
+                    throw CommandError(.usage, "--density is \(density); expected a share above 0 and at most 1")
                 }
                 options.density = density
             }
@@ -100,17 +97,19 @@ extension Model {
         }
 
         private static func weights(_ text: String, for method: ModelBlend.Method) throws -> [Double] {
-            guard method != .wise else { throw TrainingError("--weights is not for --method wise; give --alpha") }
+            guard method != .wise else {
+                throw CommandError(.usage, "--weights is not for --method wise; give --alpha")
+            }
             // Task arithmetic also takes away: a negative weight unlearns.
             let smallest = method == .taskArithmetic ? -10.0 : 0
             let weights = try text.split(separator: ",", omittingEmptySubsequences: false).map { item in
                 guard let weight = Double(item), weight >= smallest, weight <= 10 else {
-                    throw TrainingError("--weights has '\(item)'; expected numbers from \(Int(smallest)) to 10")
+                    throw CommandError(.usage, "--weights has '\(item)'; expected numbers from \(Int(smallest)) to 10")
                 }
                 return weight
             }
             guard method == .taskArithmetic || weights.contains(where: { $0 > 0 }) else {
-                throw TrainingError("--weights is \(text); at least one must be above 0")
+                throw CommandError(.usage, "--weights is \(text); at least one must be above 0")
             }
             return weights
         }
@@ -128,25 +127,28 @@ struct BlendFactors {
             let parts = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 .map { $0.trimmingCharacters(in: .whitespaces) }
             guard let last = parts.last, let factor = Double(last) else {
-                throw TrainingError("--alpha has '\(item)'; expected a number or group=number, such as 0.5,policy=1")
+                throw CommandError(
+                    .usage, "--alpha has '\(item)'; expected a number or group=number, such as 0.5,policy=1")
             }
             guard range.contains(factor) else {
-                throw TrainingError(
+                throw CommandError(
+                    .usage,
                     "--alpha has '\(item)'; expected a number from \(Int(range.lowerBound)) to \(Int(range.upperBound))"
                 )
             }
             guard parts.count == 2 else {
-                guard all == nil else { throw TrainingError("--alpha has two numbers for all groups: \(text)") }
+                guard all == nil else { throw CommandError(.usage, "--alpha has two numbers for all groups: \(text)") }
                 all = factor
                 continue
             }
             guard ParameterGroup(rawValue: parts[0]) != nil else {
-                throw TrainingError(
+                throw CommandError(
+                    .usage,
                     "--alpha names '\(parts[0])'; the groups are "
                         + ParameterGroup.allCases.map(\.rawValue).joined(separator: ", "))
             }
             guard byGroup.updateValue(factor, forKey: parts[0]) == nil else {
-                throw TrainingError("--alpha names \(parts[0]) twice")
+                throw CommandError(.usage, "--alpha names \(parts[0]) twice")
             }
         }
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Models
 import Tensors
@@ -16,24 +17,21 @@ extension Model {
         @Option(help: ArgumentHelp("The new folder.", valueName: "folder"))
         var out: String
 
-        @Option(help: "Type of the vision-language model's weights: f32, bf16 or f16.")
-        var dtype = "bf16"
+        @Option(help: "Type of the vision-language model's weights.")
+        var dtype = StorageArgument.bf16
 
         @Option(help: "Seed of the weights.")
         var seed: UInt64 = 0
 
-        @Option(help: "Action head, when the configuration leaves it open: pro or base.")
-        var policy = "pro"
+        @Option(help: "Action head, when the configuration leaves it open.")
+        var policy = ActionHead.pro
 
         @Flag(inversion: .prefixedNo, help: "Write an action head and a proprioception projector too.")
         var head = true
 
         func run() throws {
-            guard ["pro", "base"].contains(policy) else {
-                throw TrainingError("--policy is \(policy); expected pro or base")
-            }
             let count = try RandomModel.write(
-                config: config, proPolicy: policy == "pro", to: out, storage: try Model.storage(dtype), seed: seed,
+                config: config, proPolicy: policy == .pro, to: out, storage: dtype.storage, seed: seed,
                 withHead: head)
             print("\(out): \(count.tensors) tensors, \(count.parameters) parameters")
         }
@@ -53,14 +51,14 @@ extension Model {
         @Option(help: ArgumentHelp("The new folder.", valueName: "folder"))
         var out: String
 
-        @Option(help: "Type of the merged weights: f32, bf16 or f16.")
-        var dtype = "f32"
+        @Option(help: "Type of the merged weights.")
+        var dtype = StorageArgument.f32
 
         @OptionGroup var options: FolderOptions
 
         func run() throws {
             var settings = ModelExporter.Options()
-            settings.storage = try Model.storage(dtype)
+            settings.storage = dtype.storage
             settings.merges = true
             try Model.export(folder, to: out, settings, options)
         }
@@ -80,8 +78,8 @@ extension Model {
         @Option(help: ArgumentHelp("The new folder.", valueName: "folder"))
         var out: String
 
-        @Option(help: "Type of the vision-language model's weights: f32, bf16 or f16. Default: as they are.")
-        var dtype: String?
+        @Option(help: "Type of the vision-language model's weights. Default: as they are.")
+        var dtype: StorageArgument?
 
         @Flag(help: "Fold the adapter into the weights.")
         var merge = false
@@ -93,10 +91,10 @@ extension Model {
 
         func run() throws {
             guard maxShardSize > 0 else {
-                throw TrainingError("--max-shard-size is \(maxShardSize); expected a number of bytes")
+                throw CommandError(.usage, "--max-shard-size is \(maxShardSize); expected a number of bytes")
             }
             var settings = ModelExporter.Options()
-            settings.storage = try dtype.map(Model.storage)
+            settings.storage = dtype?.storage
             settings.merges = merge
             settings.shardBytes = maxShardSize
             try Model.export(folder, to: out, settings, options)

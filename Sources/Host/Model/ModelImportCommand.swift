@@ -11,12 +11,12 @@ extension Model {
                 craft model import --decoder pretrained/SmolLM2-135M-Instruct.Q4_1.gguf --tower pretrained/vit_s_focus.onnx \
                 --out models/smol
 
-                The decoder is a GGUF file of the Llama or Qwen2 family, the tower an ONNX export of transformers' DINOv2. \
+                The decoder is a GGUF file or a Hugging Face folder of a language model that craft computes, the tower an ONNX export of transformers' DINOv2. \
                 Projector and action queries are fresh: they must be trained before the tower's features mean anything to \
                 the decoder.
                 """)
 
-        @Option(help: ArgumentHelp("Language model, .gguf.", valueName: "file"))
+        @Option(help: ArgumentHelp("Language model, .gguf or a Hugging Face folder.", valueName: "file"))
         var decoder: String
 
         @Option(help: ArgumentHelp("Vision tower, .onnx.", valueName: "file"))
@@ -31,8 +31,8 @@ extension Model {
         @Option(help: "Images per decision.")
         var cameras = 2
 
-        @Option(help: "Type of the stored weights: f32, bf16 or f16.")
-        var dtype = "f32"
+        @Option(help: "Type of the stored weights.")
+        var dtype = StorageArgument.f32
 
         @Option(help: "Seed of the fresh tensors.")
         var seed: UInt64 = 0
@@ -43,7 +43,7 @@ extension Model {
         func run() throws {
             let counts = try ModelImport.write(
                 decoder: decoder, tower: tower, imageSize: imageSize, cameras: cameras, to: out,
-                storage: try Model.storage(dtype), seed: seed, acceptsUnknown: anyFile)
+                storage: dtype.storage, seed: seed, acceptsUnknown: anyFile)
             print(
                 "\(out): \(counts.given) pretrained values, \(counts.fresh) fresh ones (projector and action queries)")
         }

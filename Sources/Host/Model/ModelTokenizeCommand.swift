@@ -1,5 +1,6 @@
 import ArgumentParser
 import Data
+import Formats
 import Foundation
 import Training
 
@@ -10,7 +11,6 @@ extension Model {
             discussion: """
                 craft model tokenize --model DIR 'open the drawer'            ids and tokens
                 craft model tokenize --model DIR --decode '151644 8948 198'   text of ids
-                craft model tokenize --model DIR --chat user:'Hi' --chat assistant:'Hello'
                 craft model tokenize --model DIR --lines < texts.jsonl        a JSON string a line in, a JSON object a line out
 
                 The text - is standard input. The ids are those of the tokenizers package.
@@ -32,15 +32,6 @@ extension Model {
                 """)
         var noSpecial = false
 
-        @Option(
-            help: ArgumentHelp(
-                "A message of a chat, in the form of the folder's chat template; may be given several times.",
-                valueName: "role:text"))
-        var chat: [String] = []
-
-        @Flag(help: "End the chat after the last message, without the head of an answer.")
-        var noGenerationPrompt = false
-
         @Flag(help: "Read standard input line by line: a JSON string each, or with --decode a JSON list of ids.")
         var lines = false
 
@@ -51,18 +42,16 @@ extension Model {
         var text: String?
 
         func run() throws {
-            let path = try tokenizerPath()
-            let tokenizer = try Tokenizer(contentsOf: path)
-            guard [lines, !chat.isEmpty, text != nil].count(where: { $0 }) == 1 else {
-                throw TrainingError("expected one of: a text (or - for standard input), --chat, or --lines")
+            let tokenizer = try Tokenizer(contentsOf: tokenizerPath())
+            guard lines != (text != nil) else {
+                throw CommandError(.usage, "expected a text (or - for standard input), or --lines")
             }
             if lines { return try eachLine(tokenizer) }
-            if !chat.isEmpty { return try showChat(tokenizer, path) }
             var input = text ?? ""
             if input == "-" {
                 let data = FileHandle.standardInput.readDataToEndOfFile()
                 guard let text = String(data: data, encoding: .utf8) else {
-                    throw TrainingError("standard input is not UTF-8")
+                    throw CommandError(.malformedFile, "standard input is not UTF-8")
                 }
                 input = text
             }
@@ -81,25 +70,23 @@ extension Model {
             var text: String?
         }
 
-        private func show(_ found: [Int32], _ tokenizer: Tokenizer, text: String? = nil) throws {
+        private func show(_ found: [Int32], _ tokenizer: Tokenizer) throws {
             let tokens = found.map { tokenizer.spelling(of: $0) ?? "" }
-            if json { return try printJSON(Answer(ids: found, tokens: tokens, text: text)) }
+            if json { return try printJSON(Answer(ids: found, tokens: tokens)) }
             if ids { return print(found.map(String.init).joined(separator: " ")) }
-            if let text { print(text, terminator: text.hasSuffix("\n") ? "\n" : "\n\n") }
             for (id, token) in zip(found, tokens) { print("\(id)\t\(token.debugDescription)") }
             print("\(found.count) tokens")
         }
 
         private func printJSON(_ value: some Encodable) throws {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(value), as: UTF8.self))
+            print(try JSONOutput.encode(value, isPretty: false))
         }
 
         private func tokenizerPath() throws -> String {
             var isDirectory: ObjCBool = false
             guard FileManager.default.fileExists(atPath: model, isDirectory: &isDirectory) else {
-                throw TrainingError("\(model): no such file or folder; expected a model folder or a tokenizer.json")
+                throw CommandError(
+                    .missingFile, "\(model): no such file or folder; expected a model folder or a tokenizer.json")
             }
             if !isDirectory.boolValue { return model }
             let inside = model + "/tokenizer.json"
@@ -111,7 +98,7 @@ extension Model {
             var numbers: [Int] = []
             for part in text.split(whereSeparator: { " ,\t\r\n[]".contains($0) }) {
                 guard let number = Int(part) else {
-                    throw TrainingError("'\(part)' is not a token id; expected whole numbers, such as 1 22 333")
+                    throw CommandError(.usage, "'\(part)' is not a token id; expected whole numbers, such as 1 22 333")
                 }
                 numbers.append(number)
             }
@@ -120,23 +107,11 @@ extension Model {
 
         private func checked(_ id: Int, _ tokenizer: Tokenizer) throws -> Int32 {
             guard let id32 = Int32(exactly: id), tokenizer.spelling(of: id32) != nil else {
-                throw TrainingError(
+                throw CommandError(
+                    .usage,
                     "the tokenizer has no token \(id); its ids go from 0 to \(tokenizer.vocabularySize - 1)")
             }
             return id32
-        }
-
-        private func showChat(_ tokenizer: Tokenizer, _ path: String) throws {
-            let messages = try chat.map { message in
-                guard let colon = message.firstIndex(of: ":"), colon > message.startIndex else {
-                    throw TrainingError("--chat '\(message)' has no role; expected ROLE:TEXT, such as user:'Hello'")
-                }
-                return ChatTemplate.Message(
-                    role: String(message[..<colon]), content: String(message[message.index(after: colon)...]))
-            }
-            let template = try ChatTemplate(besideTokenizer: path)
-            let text = try template.render(messages, addingGenerationPrompt: !noGenerationPrompt)
-            try show(tokenizer.encode(text), tokenizer, text: text)
         }
 
         private func eachLine(_ tokenizer: Tokenizer) throws {
@@ -155,7 +130,8 @@ extension Model {
                         try printJSON(Answer(ids: tokenizer.encode(text, addingSpecialTokens: !noSpecial)))
                     }
                 } catch is DecodingError {
-                    throw TrainingError("line \(number) is not a JSON \(decode ? "list of token ids" : "string")")
+                    throw CommandError(
+                        .malformedFile, "line \(number) is not a JSON \(decode ? "list of token ids" : "string")")
                 }
             }
         }

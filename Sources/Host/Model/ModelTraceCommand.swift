@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import Training
 
@@ -38,9 +39,11 @@ extension Model {
 
         func run() throws {
             guard multiplier.isFinite, multiplier >= 0 else {
-                throw TrainingError("--lambda is \(multiplier); expected a number that is not negative")
+                throw CommandError(.usage, "--lambda is \(multiplier); expected a number that is not negative")
             }
-            guard (threads ?? 1) > 0 else { throw TrainingError("--threads is \(threads ?? 0); expected at least 1") }
+            guard (threads ?? 1) > 0 else {
+                throw CommandError(.usage, "--threads is \(threads ?? 0); expected at least 1")
+            }
             let trace = try ModelTrace(
                 folder: CheckpointFolders.model(in: folder), base: base,
                 threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)

@@ -103,21 +103,23 @@ struct ConfigFile: Decodable {
     init(_ data: Data, path: String) throws(ModelError) {
         let data = PythonJSON.conforming(data)
         guard let object = Self.object(data) else {
-            throw ModelError("\(path): is not a JSON object: \(PythonJSON.fault(in: data) ?? "expected { at the top")")
+            throw ModelError(
+                .malformed, "\(path): is not a JSON object: \(PythonJSON.fault(in: data) ?? "expected { at the top")")
         }
         if object["text_config"] == nil, let name = ConfigKeys.foreignName(object) {
             throw ModelError(
+                .unsupported,
                 "\(path): is the configuration of \(name), which craft does not read. It trains OpenVLA-type models: a "
-                    + "text_config of qwen2, llama or mistral and timm_model_ids of the vision towers")
+                    + "text_config of \(DecoderFamily.names) and timm_model_ids of the vision towers")
         }
         do {
             let decoder = PythonJSON.decoder()
             decoder.keyDecodingStrategy = .convertFromSnakeCase
             self = try decoder.decode(ConfigFile.self, from: data)
         } catch let error as DecodingError {
-            throw ModelError("\(path): \(error.sentence)")
+            throw ModelError(.malformed, "\(path): \(error.sentence)")
         } catch {
-            throw ModelError("\(path): not a JSON file: \(error.localizedDescription)")
+            throw ModelError(.malformed, "\(path): not a JSON file: \(error.localizedDescription)")
         }
         try ConfigKeys.check(object, path: path)
         textKeys = Set((object["text_config"] as? [String: Any] ?? [:]).keys)

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 
 /// The keys of a `config.json` that craft knows. A key that it does not know could change what the model computes, so one with a
@@ -5,7 +6,7 @@ internal import Foundation
 enum ConfigKeys {
     /// - Parameter object: the file, as Foundation reads it.
     static func check(_ object: [String: Any], path: String) throws(ModelError) {
-        func fail(_ sentence: String) -> ModelError { ModelError("\(path): \(sentence)") }
+        func fail(_ sentence: String) -> ModelError { ModelError(.unsupported, "\(path): \(sentence)") }
         if let text = object["text_config"] as? [String: Any] {
             for (key, value) in text.sorted(by: { $0.key < $1.key }) where !isVoid(value) && !isKnown(text: key) {
                 throw fail(
@@ -55,7 +56,7 @@ enum ConfigKeys {
         _ object: [String: Any], known: Set<String>, at place: String, path: String
     ) throws(ModelError) {
         for (key, value) in object.sorted(by: { $0.key < $1.key }) where !isVoid(value) && !known.contains(key) {
-            throw ModelError("\(path): \(place).\(key) is \(shown(value)): craft does not know this key")
+            throw ModelError(.unsupported, "\(path): \(place).\(key) is \(shown(value)): craft does not know this key")
         }
     }
 

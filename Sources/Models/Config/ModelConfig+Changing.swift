@@ -15,12 +15,13 @@ extension ModelConfig {
         }
         guard var object = (try? JSONSerialization.jsonObject(with: PythonJSON.conforming(source))) as? [String: Any]
         else {
-            throw ModelError("\(path): is not a JSON object")
+            throw ModelError(.malformed, "\(path): is not a JSON object")
         }
         var small = object["craft_small"] as? [String: Any]
         if let imageSize {
             guard imageSize > 0, imageSize % patchSize == 0 else {
                 throw ModelError(
+                    .unsuitable,
                     "an image size of \(imageSize) pixels does not suit \(path): its patches are \(patchSize) pixels wide; "
                         + "expected a multiple of that")
             }
@@ -43,7 +44,7 @@ extension ModelConfig {
         if let small { object["craft_small"] = small }
         let options: JSONSerialization.WritingOptions = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         guard let data = try? JSONSerialization.data(withJSONObject: object, options: options) else {
-            throw ModelError("\(path): cannot be written anew as JSON")
+            throw ModelError(.malformed, "\(path): cannot be written anew as JSON")
         }
         return try ModelConfig(data + [10], path: path)
     }

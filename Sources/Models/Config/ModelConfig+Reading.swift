@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 internal import Tensors
 
@@ -25,7 +26,8 @@ extension ModelConfig {
     /// Reads a `config.json`.
     package init(file path: String) throws(ModelError) {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw ModelError("\(path): no such file; a model folder has a config.json beside its model.safetensors")
+            throw ModelError(
+                .missing, "\(path): no such file; a model folder has a config.json beside its model.safetensors")
         }
         try self.init(data, path: path)
     }
@@ -35,7 +37,7 @@ extension ModelConfig {
         let file = try ConfigFile(data, path: path)
         decoder = try Decoder(
             file.textConfig, keys: file.textKeys, isCausal: file.craftCausal ?? true, path: path)
-        let isChat = decoder.modelType == "qwen2"
+        let isChat = decoder.family.isChat
         promptTemplate = file.craftSmall?.promptTemplate ?? (isChat ? Self.chatPrompt : Self.plainPrompt)
         questionTemplate = file.craftSmall?.questionTemplate ?? (isChat ? Self.chatQuestion : Self.plainQuestion)
         source = data
@@ -81,11 +83,13 @@ private struct ReleasedVision {
     init(_ file: ConfigFile, path: String) throws(ModelError) {
         guard let ids = file.timmModelIds, !ids.isEmpty else {
             throw ModelError(
+                .missing,
                 "\(path): timm_model_ids is missing; a VLA's configuration names its vision towers there, or describes a "
                     + "scaled-down model in craft_small")
         }
         guard ids.count <= 2, file.useFusedVisionBackbone.map({ $0 == (ids.count == 2) }) ?? true else {
             throw ModelError(
+                .invalid,
                 "\(path): timm_model_ids names \(ids.count) towers and use_fused_vision_backbone is "
                     + "\(file.useFusedVisionBackbone ?? false); expected one tower, or two fused ones")
         }
@@ -94,13 +98,15 @@ private struct ReleasedVision {
         towers = []
         for (index, id) in ids.enumerated() {
             guard let entry = TimmTowers.entry(id) else {
-                throw ModelError("\(path): timm_model_ids: '\(id)' is not known; expected one of \(TimmTowers.known)")
+                throw ModelError(
+                    .unsupported, "\(path): timm_model_ids: '\(id)' is not known; expected one of \(TimmTowers.known)")
             }
             var tower = entry.tower
-            tower.prefix = index == 0 ? "featurizer" : "fused_featurizer"
+            tower.prefix = ModelPart.towers[index].component
             if let name = file.timmOverrideActLayers.flatMap({ index < $0.count ? $0[index] : nil }) {
                 guard let activation = ActivationFunction(rawValue: name) else {
                     throw ModelError(
+                        .unsupported,
                         "\(path): timm_override_act_layers names '\(name)'; craft has "
                             + ActivationFunction.allCases.map(\.rawValue).joined(separator: ", "))
                 }
@@ -112,6 +118,7 @@ private struct ReleasedVision {
         }
         guard sizes.count == 1, patches.count == 1, let size = sizes.first, let patch = patches.first else {
             throw ModelError(
+                .invalid,
                 "\(path): the towers \(ids.joined(separator: ", ")) cut images of \(sizes.sorted()) pixels into patches of "
                     + "\(patches.sorted()); both must give the same grid")
         }
@@ -120,65 +127,43 @@ private struct ReleasedVision {
 }
 
 extension ModelConfig.Decoder {
-    /// What transformers takes for keys that a `text_config` lacks.
-    private struct Defaults {
-        var hiddenSize = 4096
-        var layers = 32
-        var heads = 32
-        var keyValueHeads: Int?
-        var intermediateSize: Int
-        var vocabularySize: Int
-        var maxPositions: Int
-        var slidingWindow: Int?
-
-        static let byModelType: [String: Defaults] = [
-            "llama": Defaults(intermediateSize: 11008, vocabularySize: 32000, maxPositions: 2048),
-            "mistral": Defaults(
-                keyValueHeads: 8, intermediateSize: 14336, vocabularySize: 32000, maxPositions: 131_072,
-                slidingWindow: 4096),
-            "qwen2": Defaults(
-                keyValueHeads: 32, intermediateSize: 22016, vocabularySize: 151_936, maxPositions: 32768),
-        ]
-    }
-
     /// - Parameter keys: of `text_config`, also those that are null.
     fileprivate init(
         _ text: ConfigFile.Text, keys: Set<String>, isCausal: Bool, path: String
     ) throws(ModelError) {
-        func fail(_ sentence: String) -> ModelError { ModelError("\(path): text_config.\(sentence)") }
-        guard let type = text.modelType else { throw fail("model_type is missing; expected qwen2, llama or mistral") }
-        guard let defaults = Defaults.byModelType[type] else {
-            throw fail("model_type is \(type); expected qwen2, llama or mistral")
+        func fail(_ sentence: String) -> ModelError { ModelError(.unsupported, "\(path): text_config.\(sentence)") }
+        guard let type = text.modelType else { throw fail("model_type is missing; expected \(DecoderFamily.names)") }
+        guard let family = DecoderFamily.of(modelType: type) else {
+            throw fail("model_type is \(type); expected \(DecoderFamily.names)")
         }
         if let activation = text.hiddenAct, activation != "silu", activation != "swish" {
             throw fail("hidden_act is \(activation); expected silu")
         }
-        // transformers' Qwen2 and Mistral have no such key.
-        if type == "llama", text.mlpBias == true { throw fail("mlp_bias is true; craft's decoders have no bias there") }
-        modelType = type
-        hiddenSize = text.hiddenSize ?? defaults.hiddenSize
-        layers = text.numHiddenLayers ?? defaults.layers
-        heads = text.numAttentionHeads ?? defaults.heads
-        // Null, and Llama's default, is as many as heads.
-        let missing = keys.contains("num_key_value_heads") ? nil : defaults.keyValueHeads
+        if family.readsMLPBias, text.mlpBias == true {
+            throw fail("mlp_bias is true; craft's decoders have no bias there")
+        }
+        self.family = family
+        hiddenSize = text.hiddenSize ?? family.hiddenSize
+        layers = text.numHiddenLayers ?? family.layers
+        heads = text.numAttentionHeads ?? family.heads
+        let missing = keys.contains("num_key_value_heads") ? nil : family.keyValueHeads
         keyValueHeads = text.numKeyValueHeads ?? missing ?? heads
-        headDim = text.headDim ?? hiddenSize / max(1, heads)
-        intermediateSize = text.intermediateSize ?? defaults.intermediateSize
-        vocabularySize = text.vocabSize ?? defaults.vocabularySize
+        headDim = text.headDim ?? family.headDim ?? hiddenSize / max(1, heads)
+        intermediateSize = text.intermediateSize ?? family.intermediateSize
+        vocabularySize = text.vocabSize ?? family.vocabularySize
         rmsNormEps = text.rmsNormEps ?? 1e-6
         tiesWordEmbeddings = text.tieWordEmbeddings ?? false
-        // transformers' Qwen2 has these biases and its Mistral has none, whatever attention_bias says.
-        hasAttentionBias = type == "qwen2" || (type == "llama" && text.attentionBias == true)
-        hasOutputBias = type == "llama" && hasAttentionBias
+        hasAttentionBias = family.attentionBias.isOn(text.attentionBias)
+        hasOutputBias = family.outputBias.isOn(text.attentionBias)
         self.isCausal = isCausal
-        maxPositions = text.maxPositionEmbeddings ?? defaults.maxPositions
+        maxPositions = text.maxPositionEmbeddings ?? family.maxPositions
         initializerRange = text.initializerRange ?? 0.02
         // As transformers resolves them: rope_scaling before rope_parameters, and a theta inside before the one beside.
         let rope = text.ropeScaling ?? text.ropeParameters
         ropeTheta = rope?.ropeTheta ?? text.ropeTheta ?? 10_000
         ropeScaling = .none
         if let rope { ropeScaling = try Self.scaling(rope, maxPositions: maxPositions, fail) }
-        try checkWindow(text, defaults, keys: keys, fail)
+        try checkWindow(text, keys: keys, fail)
     }
 
     private static func scaling(
@@ -217,10 +202,9 @@ extension ModelConfig.Decoder {
         }
     }
 
-    /// Refuses windows that cut what a policy attends to. Qwen2 has them in the layers from `max_window_layers` on, or where
-    /// `layer_types` says so; Mistral in every layer.
+    /// Refuses windows that cut what a policy attends to.
     private func checkWindow(
-        _ text: ConfigFile.Text, _ defaults: Defaults, keys: Set<String>, _ fail: (String) -> ModelError
+        _ text: ConfigFile.Text, keys: Set<String>, _ fail: (String) -> ModelError
     ) throws(ModelError) {
         if let kinds = text.layerTypes {
             for kind in Set(kinds).sorted() where kind != "full_attention" && kind != "sliding_attention" {
@@ -228,9 +212,11 @@ extension ModelConfig.Decoder {
             }
         }
         let window: Int?
-        switch modelType {
-        case "mistral": window = text.slidingWindow ?? (keys.contains("sliding_window") ? nil : defaults.slidingWindow)
-        case "qwen2":
+        switch family.window {
+        case .never: window = nil
+        case .everyLayer(let positions):
+            window = text.slidingWindow ?? (keys.contains("sliding_window") ? nil : positions)
+        case .laterLayers:
             let slides =
                 text.layerTypes.map { $0.prefix(layers).contains("sliding_attention") }
                 ?? (layers > text.maxWindowLayers ?? 28)
@@ -242,7 +228,6 @@ extension ModelConfig.Decoder {
             } else {
                 window = text.slidingWindow ?? 4096
             }
-        default: window = nil
         }
         if let window, window < 4096 {
             throw fail("sliding_window is \(window); craft attends to the whole sequence and takes 4096 or more")

@@ -1,3 +1,4 @@
+internal import Formats
 package import Foundation
 package import Tensors
 
@@ -27,6 +28,8 @@ package struct ModelConfig: Sendable, Equatable {
         /// Between the layers of the blocks' MLPs; nil is GELU, timm's default.
         package var activation: ActivationFunction?
 
+        /// Where its tensors are.
+        package var part: ModelPart { ModelPart.towers.first { $0.component == prefix } ?? .featurizer }
         /// Rows of `pos_embed` before those of the patches.
         var prefixPositions: Int { classToken && classPosition == true ? 1 : 0 }
         package var prefixTokens: Int { (classToken ? 1 : 0) + registerTokens }
@@ -44,7 +47,9 @@ package struct ModelConfig: Sendable, Equatable {
 
     /// The language model, in the terms of a Hugging Face `text_config`.
     package struct Decoder: Sendable, Equatable {
-        package var modelType: String
+        /// What it has in common with others of its `model_type`.
+        let family: DecoderFamily
+        package var modelType: String { family.modelType }
         package var hiddenSize: Int
         package var layers: Int
         package var heads: Int
@@ -56,9 +61,9 @@ package struct ModelConfig: Sendable, Equatable {
         package var ropeTheta: Double
         package var ropeScaling: RotaryScaling
         package var tiesWordEmbeddings: Bool
-        /// Whether q, k and v have a bias (Qwen2: yes; Llama: `attention_bias`).
+        /// Whether q, k and v have biases.
         package var hasAttentionBias: Bool
-        /// Whether o has one too (Llama with `attention_bias`).
+        /// Whether o has one.
         package var hasOutputBias: Bool
         /// Whether a position sees only earlier ones. Explicit: `craft_causal`, by default true.
         package var isCausal: Bool
@@ -100,7 +105,7 @@ package struct ModelConfig: Sendable, Equatable {
     package var patchesPerImage: Int { (imageSize / patchSize) * (imageSize / patchSize) }
 
     func check(_ path: String) throws(ModelError) {
-        func fail(_ sentence: String) -> ModelError { ModelError("\(path): \(sentence)") }
+        func fail(_ sentence: String) -> ModelError { ModelError(.invalid, "\(path): \(sentence)") }
         let positive: [(String, Int)] =
             [
                 ("image_size", imageSize), ("patch_size", patchSize), ("cameras", cameras), ("num_queries", queries),
@@ -140,8 +145,9 @@ package struct ModelConfig: Sendable, Equatable {
         }
         guard (1...3).contains(cameras) else { throw fail("cameras is \(cameras); expected 1 to 3") }
         let prefixes = towers.map(\.prefix)
-        guard prefixes == ["featurizer"] || prefixes == ["featurizer", "fused_featurizer"] else {
-            throw fail("the towers are \(prefixes); expected featurizer, or featurizer and fused_featurizer")
+        let parts = ModelPart.towers.map(\.component)
+        guard !prefixes.isEmpty, prefixes.count <= parts.count, prefixes == Array(parts.prefix(prefixes.count)) else {
+            throw fail("the towers are \(prefixes); expected \(parts[0]), or \(parts[0]) and \(parts[1])")
         }
         for tower in towers {
             guard tower.dim % tower.heads == 0 else {

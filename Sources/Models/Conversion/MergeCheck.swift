@@ -1,3 +1,4 @@
+internal import Formats
 internal import Tensors
 
 /// Compares merged weights with what they should be: the definition of LoRA in float64, from the files as they are, and the model
@@ -18,16 +19,14 @@ struct MergeCheck {
         let configuration = try AdapterConfiguration(folder + "/lora_adapter/adapter_config.json")
         var worst = 0.0
         for name in adapter.file.names {
-            let suffix = ".lora_A.weight"
-            guard let rest = name.removingPrefix(AdapterSettings.prefix), rest.hasSuffix(suffix) else { continue }
-            let module = String(rest.dropLast(suffix.count))
-            let weight = module + ".weight"
+            guard let key = AdapterKey(name), key.factor == .a else { continue }
+            let weight = key.module + ".weight"
             guard let target = written.file(of: weight), let base = original.backbone?.file(of: weight) else {
                 continue
             }
             let (a, b) = (
                 try adapter.file.floats(name),
-                try adapter.file.floats(AdapterSettings.prefix + module + ".lora_B.weight")
+                try adapter.file.floats(AdapterKey.name(of: key.module, .b))
             )
             let (w, found) = (try base.floats(weight), try target.floats(weight))
             let rank = try adapter.file.requiredEntry(name).shape[0]
@@ -36,7 +35,8 @@ struct MergeCheck {
             guard rank > 0, a.count % rank == 0, b.count % rank == 0 else { continue }
             let (outputs, inputs) = (b.count / rank, a.count / rank)
             guard w.count == outputs * inputs, found.count == w.count else {
-                throw ModelError("\(merged): \(weight) has \(found.count) values, expected \(outputs * inputs)")
+                throw ModelError(
+                    .mismatched, "\(merged): \(weight) has \(found.count) values, expected \(outputs * inputs)")
             }
             for row in stride(from: 0, to: outputs, by: max(1, outputs / Self.rows)) {
                 var (error, size) = (0.0, 1e-12)
@@ -72,7 +72,7 @@ struct MergeCheck {
         let model = VLAModel(config: folder.config, fineTuning: fineTuning)
         let absent = try folder.load(into: model)
         if let name = absent.first(where: { !model.isHeadParameter($0) }) {
-            throw ModelError("\(folder.path): no file has the tensor \(name)")
+            throw ModelError(.missing, "\(folder.path): no file has the tensor \(name)")
         }
         let tape = Tape(parameters: model.parameters, parallel: parallel)
         tape.reset(weights: model.parameters.currentWeights(), recording: false)

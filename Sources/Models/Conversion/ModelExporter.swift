@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 package import Tensors
 
@@ -34,16 +35,19 @@ package struct ModelExporter {
         self.parallel = parallel
         guard folder.backbone != nil || !options.merges else {
             throw ModelError(
+                .missing,
                 "\(folder.path): no model.safetensors to merge into; give the folder of the base model with --base")
         }
         guard options.merges == false || folder.adapter != nil else {
-            throw ModelError("\(folder.path)/lora_adapter: no adapter to merge; export copies a folder without one")
-        }
-        if options.merges, folder.location(of: "action_queries.weight") == nil {
             throw ModelError(
-                "\(folder.path): neither the adapter nor the base holds action_queries.weight; merged weights without the "
+                .missing, "\(folder.path)/lora_adapter: no adapter to merge; export copies a folder without one")
+        }
+        if options.merges, folder.location(of: ModelPart.actionQueriesName) == nil {
+            throw ModelError(
+                .missing,
+                "\(folder.path): neither the adapter nor the base holds \(ModelPart.actionQueriesName); merged weights without the "
                     + "trained queries would start from random ones. Add the tensor to the adapter as "
-                    + "base_model.model.action_queries.weight")
+                    + "\(AdapterKey.prefix)\(ModelPart.actionQueriesName)")
         }
     }
 
@@ -51,7 +55,7 @@ package struct ModelExporter {
     package func write(to path: String) throws -> Report {
         let manager = FileManager.default
         guard !manager.fileExists(atPath: path) else {
-            throw ModelError("\(path) exists already; choose a folder that does not")
+            throw ModelError(.exists, "\(path) exists already; choose a folder that does not")
         }
         let partial = path + ".partial"
         try? manager.removeItem(atPath: partial)
@@ -104,16 +108,17 @@ package struct ModelExporter {
         _ entry: CheckpointLayout.Entry, as storage: ModelFolder.Storage
     ) -> SafetensorsWriter.Tensor? {
         guard let adapter = folder.adapter, entry.name.hasSuffix(".weight") else { return nil }
-        let base = AdapterSettings.prefix + entry.name.dropLast(".weight".count)
-        guard adapter.file.entry(base + ".lora_A.weight") != nil,
+        let module = String(entry.name.dropLast(".weight".count))
+        let (nameA, nameB) = (AdapterKey.name(of: module, .a), AdapterKey.name(of: module, .b))
+        guard adapter.file.entry(nameA) != nil,
             let (file, stored) = folder.location(of: entry.name)
         else { return nil }
         let (settings, parallel) = (adapter.settings, parallel)
         let adapterFile = adapter.file
         return .init(entry.name, shape: entry.shape, as: storage) { () throws(FileError) in
             var weight = try file.floats(stored)
-            let a = try adapterFile.floats(base + ".lora_A.weight")
-            let b = try adapterFile.floats(base + ".lora_B.weight")
+            let a = try adapterFile.floats(nameA)
+            let b = try adapterFile.floats(nameB)
             guard weight.count == entry.count else {
                 throw FileError(
                     path: file.path,
@@ -133,7 +138,7 @@ package struct ModelExporter {
     /// A head that shares the embeddings cannot take an update of its own.
     private var tiedHeadNote: String? {
         guard folder.config.decoder.tiesWordEmbeddings,
-            folder.adapter?.file.entry(AdapterSettings.prefix + "language_model.lm_head.lora_A.weight") != nil
+            folder.adapter?.file.entry(AdapterKey.name(of: ModelPart.outputHead, .a)) != nil
         else { return nil }
         return
             "the adapter's update of lm_head is left out: the head is tied to the embeddings, and actions do not use it"
@@ -146,12 +151,14 @@ package struct ModelExporter {
         let (byDefinition, allowed) = (try check.definitionDifference(folder: folder.path), isExact ? 1e-5 : 0.01)
         guard byDefinition <= allowed else {
             throw ModelError(
+                .inexact,
                 "the merged weights are not W + alpha / r B A of the adapter: the largest difference is \(byDefinition) of the "
                     + "largest weight of a row, at most \(allowed) is allowed; nothing was written")
         }
         let (difference, tolerance) = (try check.difference(), isExact ? 1e-3 : 0.1)
         guard difference <= tolerance else {
             throw ModelError(
+                .inexact,
                 "the merged weights give other hidden states than the base with its adapter: the largest difference is "
                     + "\(difference) of the largest value, at most \(tolerance) is allowed; nothing was written")
         }

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 
 /// Writes a model folder of an architecture with fresh random weights: every tensor of the released layout.
@@ -15,16 +16,16 @@ package enum RandomModel {
         let layout = CheckpointLayout(config)
         let values = StoredValues(layout: layout, config: config, model: nil, source: nil)
         guard !FileManager.default.fileExists(atPath: folder + "/config.json") else {
-            throw ModelError("\(folder) holds a model already; choose another folder")
+            throw ModelError(.exists, "\(folder) holds a model already; choose another folder")
         }
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let entries = layout.entries.filter(\.part.isBackbone)
         try SafetensorsWriter.writeModel(
-            entries.map { values.drawn($0.name, $0, as: storage, seed: seed) }, to: folder, shardBytes: shardBytes)
+            entries.map { values.drawn($0, as: storage, seed: seed) }, to: folder, shardBytes: shardBytes)
         if withHead {
-            for part in [CheckpointLayout.Part.actionHead, .proprioProjector] {
+            for part in ModelPart.heads {
                 let tensors = layout.entries(of: part).map { entry in
-                    values.drawn(String(entry.name.dropFirst(part.rawValue.count + 1)), entry, as: .f32, seed: seed)
+                    values.drawn(entry, named: part.nameInside(entry.name), as: .f32, seed: seed)
                 }
                 try SafetensorsWriter.write(
                     tensors, metadata: ["format": "pt"], to: "\(folder)/\(part.rawValue)--checkpoint.safetensors")

@@ -1,4 +1,4 @@
-internal import Formats
+package import Formats
 internal import Foundation
 
 /// PEFT's `adapter_config.json` of an adapter whose arithmetic is plain LoRA: W + alpha / r B A.

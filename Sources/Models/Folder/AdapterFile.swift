@@ -1,4 +1,4 @@
-internal import Formats
+package import Formats
 internal import Foundation
 
 /// A low-rank adapter in PEFT's layout: `adapter_config.json` beside `adapter_model.safetensors`.
@@ -33,13 +33,13 @@ package final class AdapterFile: Sendable {
         var halves: [String: Set<String>] = [:]
         for name in file.names {
             guard let key = AdapterKey(name) else {
-                if name == AdapterSettings.prefix + "action_queries.weight" { continue }
+                if name == AdapterKey.prefix + ModelPart.actionQueriesName { continue }
                 throw FileError(
                     path: weights,
-                    "tensor '\(name)' is not part of a LoRA adapter: expected base_model.model.<module>.lora_A.weight or "
-                        + "lora_B.weight, or base_model.model.action_queries.weight")
+                    "tensor '\(name)' is not part of a LoRA adapter: expected \(AdapterKey.name(of: "<module>", .a)) or "
+                        + "lora_B.weight, or \(AdapterKey.prefix)\(ModelPart.actionQueriesName)")
             }
-            halves[key.module, default: []].insert(key.half)
+            halves[key.module, default: []].insert(key.factor.rawValue)
         }
         if let (module, found) = halves.filter({ $0.value.count < 2 }).min(by: { $0.key < $1.key }),
             let half = found.first
@@ -72,7 +72,7 @@ package final class AdapterFile: Sendable {
                         + "another base\(baseModel.isEmpty ? "" : " (its configuration names \(baseModel))")?")
             }
             let (a, b) = module.adapterShapes(rank: settings.rank)
-            let expected = key.half == "A" ? a : b
+            let expected = key.factor == .a ? a : b
             guard entry.shape == expected else {
                 throw FileError(
                     path: file.path,
@@ -80,26 +80,6 @@ package final class AdapterFile: Sendable {
                         + "\(entry.shape); was the adapter trained on another base?")
             }
         }
-    }
-}
-
-/// The name of a tensor of an adapter: `base_model.model.<module>.lora_A.weight`.
-struct AdapterKey {
-    let module: String
-    /// "A" or "B".
-    let half: String
-
-    init?(_ name: String) {
-        guard let rest = name.removingPrefix(AdapterSettings.prefix) else { return nil }
-        for half in ["A", "B"] {
-            let suffix = ".lora_\(half).weight"
-            if rest.hasSuffix(suffix), rest.count > suffix.count {
-                module = String(rest.dropLast(suffix.count))
-                self.half = half
-                return
-            }
-        }
-        return nil
     }
 }
 

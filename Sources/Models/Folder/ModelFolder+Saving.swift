@@ -1,3 +1,4 @@
+package import Formats
 internal import Foundation
 package import Tensors
 
@@ -39,9 +40,9 @@ extension ModelFolder {
     }
 
     static func saveHead(_ values: StoredValues, to folder: String, storage: Storage = .f32) throws {
-        for part in [CheckpointLayout.Part.actionHead, .proprioProjector] {
+        for part in ModelPart.heads {
             let tensors = values.layout.entries(of: part).compactMap { entry in
-                values.tensor(entry, as: storage, named: String(entry.name.dropFirst(part.rawValue.count + 1)))
+                values.tensor(entry, as: storage, named: part.nameInside(entry.name))
             }
             guard !tensors.isEmpty else { continue }
             try SafetensorsWriter.write(
@@ -60,13 +61,13 @@ extension ModelFolder {
         var tensors: [SafetensorsWriter.Tensor] = []
         for module in modules {
             let (a, b) = module.adapterShapes(rank: settings.rank)
-            for (half, shape) in [("A", a), ("B", b)] {
-                let name = AdapterSettings.prefix + module.name + ".lora_\(half).weight"
-                tensors.append(values.tensor(name, shape: shape, orDrawnFrom: 0))
-            }
+            tensors.append(
+                values.tensor(
+                    AdapterKey.name(of: module.name, .a), shape: a, orDrawn: .lowRankA(rank: settings.rank)))
+            tensors.append(values.tensor(AdapterKey.name(of: module.name, .b), shape: b, orDrawn: .zero))
         }
-        if let queries = values.layout["action_queries.weight"],
-            let tensor = values.tensor(queries, as: .f32, named: AdapterSettings.prefix + queries.name)
+        if let queries = values.layout[ModelPart.actionQueriesName],
+            let tensor = values.tensor(queries, as: .f32, named: AdapterKey.prefix + queries.name)
         {
             tensors.append(tensor)
         }
@@ -128,7 +129,7 @@ struct StoredValues {
         }
         if let (file, stored) = source?.location(of: entry.name), let found = file.entry(stored) {
             // Images of another size than the source's: what is written goes with the configuration beside it.
-            if entry.name.hasSuffix(".pos_embed"), found.shape != entry.shape,
+            if VisionTower.isPositions(entry.name), found.shape != entry.shape,
                 let grid = PositionGrid(found.shape, to: entry.shape)
             {
                 return .init(name, shape: entry.shape, as: storage ?? .f32) { () throws(FileError) in
@@ -138,13 +139,13 @@ struct StoredValues {
             return .init(name, copying: found, of: file, as: storage)
         }
         if model != nil, !entry.part.isBackbone, !entry.isUsed {
-            return drawn(name, entry, as: storage ?? .f32, seed: 0)
+            return drawn(entry, named: name, as: storage ?? .f32, seed: 0)
         }
         return nil
     }
 
     /// A tensor of an adapter.
-    func tensor(_ name: String, shape: [Int], orDrawnFrom seed: UInt64) -> SafetensorsWriter.Tensor {
+    func tensor(_ name: String, shape: [Int], orDrawn fresh: FreshValues) -> SafetensorsWriter.Tensor {
         if let (model, weights) = model, let id = model.parameters.id(of: name),
             case .float32(let values) = weights[id]
         {
@@ -154,19 +155,19 @@ struct StoredValues {
             return .init(name, copying: entry, of: file, as: .f32)
         }
         return drawn(
-            name, .init(name: name, shape: shape, part: .languageModel, isUsed: false), as: .f32, seed: seed)
+            .init(name: name, shape: shape, part: .languageModel, isUsed: false, fresh: fresh), as: .f32, seed: 0)
     }
 
+    /// A tensor with fresh values.
     func drawn(
-        _ name: String, _ entry: CheckpointLayout.Entry, as storage: SafetensorsWriter.Tensor.FloatStorage,
+        _ entry: CheckpointLayout.Entry, named name: String? = nil, as storage: SafetensorsWriter.Tensor.FloatStorage,
         seed: UInt64
     ) -> SafetensorsWriter.Tensor {
-        let layout = layout
-        let range = Float(config.decoder.initializerRange)
-        return .init(name, shape: entry.shape, as: storage) { () throws(FileError) in
-            let initialiser = Initialiser(seed: seed, range: range) { layout[$0]?.shape }
-            return [Float](unsafeUninitializedCapacity: entry.count) { buffer, count in
-                if let base = buffer.baseAddress { initialiser.fill(entry.name, shape: entry.shape, base) }
+        .init(name ?? entry.name, shape: entry.shape, as: storage) { () throws(FileError) in
+            [Float](unsafeUninitializedCapacity: entry.count) { buffer, count in
+                if let base = buffer.baseAddress {
+                    Initialiser(seed: seed).fill(entry.name, count: entry.count, with: entry.fresh, base)
+                }
                 count = entry.count
             }
         }

@@ -1,3 +1,4 @@
+package import Formats
 internal import Foundation
 package import Tensors
 
@@ -44,10 +45,10 @@ package final class ModelFolder {
         self.path = path
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue else {
-            throw ModelError("\(path): no such model folder; expected a folder with config.json in it")
+            throw ModelError(.missing, "\(path): no such model folder; expected a folder with config.json in it")
         }
-        actionHead = try Self.component("action_head", in: path)
-        proprioProjector = try Self.component("proprio_projector", in: path)
+        actionHead = try Self.component(.actionHead, in: path)
+        proprioProjector = try Self.component(.proprioProjector, in: path)
         adapter = choices.usesAdapter ? try AdapterFile.open(in: path + "/lora_adapter") : nil
         var config = try ModelConfig(folder: path)
         // A released configuration is settled below, and a head that is there has the last word.
@@ -82,12 +83,12 @@ package final class ModelFolder {
             guard let file, let name = candidates.first(where: { file.entry($0) != nil }) else { return nil }
             return (file, name)
         }
-        if let rest = name.removingPrefix("action_head.") { return find(actionHead, [rest, "module." + rest]) }
-        if let rest = name.removingPrefix("proprio_projector.") {
-            return find(proprioProjector, [rest, "module." + rest])
+        if name.hasPrefix(AdapterKey.prefix) { return find(adapter?.file, [name]) }
+        if let part = ModelPart(of: name), !part.isBackbone {
+            let inside = part.nameInside(name)
+            return find(headFile(of: part), [inside, Self.wrapper + inside])
         }
-        if name.hasPrefix(AdapterSettings.prefix) { return find(adapter?.file, [name]) }
-        return find(adapter?.file, [AdapterSettings.prefix + name]) ?? find(backbone?.file(of: name), [name])
+        return find(adapter?.file, [AdapterKey.prefix + name]) ?? find(backbone?.file(of: name), [name])
     }
 
     /// Gives a model the stored values: frozen tensors are read in place where their form allows it, trainable ones are
@@ -98,12 +99,12 @@ package final class ModelFolder {
     ///   models lack.
     /// - Throws: when a file that is there lacks one of its tensors or holds another shape.
     package func load(into model: VLAModel, needsBase: Bool = true) throws -> [String] {
-        if needsBase, let missingBase { throw ModelError(missingBase) }
+        if needsBase, let missingBase { throw ModelError(.missing, missingBase) }
         var absent: [String] = []
         var missing: [String: [String]] = [:]
         for parameter in model.parameters.parameters {
             guard let (file, stored) = location(of: parameter.name) else {
-                if let part = partPath(of: parameter.name), parameter.name != "action_queries.weight" {
+                if let part = partPath(of: parameter.name), parameter.name != ModelPart.actionQueriesName {
                     missing[part, default: []].append(parameter.name)
                 } else {
                     absent.append(parameter.name)
@@ -114,6 +115,7 @@ package final class ModelFolder {
         }
         if let (file, names) = missing.min(by: { $0.key < $1.key }) {
             throw ModelError(
+                .missing,
                 "\(file): \(names.count) tensor\(names.count == 1 ? "" : "s") that \(path)/config.json calls for "
                     + "\(names.count == 1 ? "is" : "are") missing, the first being \(names[0]); "
                     + "is it the file of another model?")
@@ -145,7 +147,7 @@ package final class ModelFolder {
         of parameter: Parameter, from file: SafetensorsFile, as stored: String, into target: UnsafeMutablePointer<Float>
     ) throws {
         let entry = try file.requiredEntry(stored)
-        if parameter.name.hasSuffix(".pos_embed"), entry.shape != parameter.shape,
+        if VisionTower.isPositions(parameter.name), entry.shape != parameter.shape,
             let grid = PositionGrid(entry.shape, to: parameter.shape)
         {
             let values = grid.resampled(try file.floats(stored))
@@ -177,18 +179,26 @@ package final class ModelFolder {
 
     /// The file that should hold a parameter, when it exists.
     private func partPath(of name: String) -> String? {
-        if name.hasPrefix("action_head.") { return actionHead?.path }
-        if name.hasPrefix("proprio_projector.") { return proprioProjector?.path }
-        if name.hasPrefix(AdapterSettings.prefix) { return adapter?.file.path }
+        if name.hasPrefix(AdapterKey.prefix) { return adapter?.file.path }
+        if let part = ModelPart(of: name), !part.isBackbone { return headFile(of: part)?.path }
         return backbone?.path
     }
+
+    /// The file of a part that has one of its own.
+    private func headFile(of part: ModelPart) -> SafetensorsFile? {
+        part == .actionHead ? actionHead : proprioProjector
+    }
+
+    /// What PyTorch's wrapper for parallel training puts before the names in a head's file.
+    static let wrapper = "module."
 
     // MARK: - Opening
 
     private static func backbone(in path: String, adapter: AdapterFile?, base: String?) throws -> TensorFiles? {
         if let base {
             guard let files = try TensorFiles.open(in: base) else {
-                throw ModelError("\(base): no model.safetensors in it; --base takes the folder of the base model")
+                throw ModelError(
+                    .missing, "\(base): no model.safetensors in it; --base takes the folder of the base model")
             }
             return files
         }
@@ -205,7 +215,8 @@ package final class ModelFolder {
     }
 
     /// The one file whose name has the component and "checkpoint" in it.
-    private static func component(_ name: String, in folder: String) throws -> SafetensorsFile? {
+    private static func component(_ part: ModelPart, in folder: String) throws -> SafetensorsFile? {
+        let name = part.rawValue
         let all = try FileManager.default.contentsOfDirectory(atPath: folder).filter {
             $0.contains(name) && $0.contains("checkpoint")
         }.sorted()
@@ -217,6 +228,7 @@ package final class ModelFolder {
         }
         guard files.count < 2 else {
             throw ModelError(
+                .ambiguous,
                 "\(folder): \(files.count) files could be the \(name) (\(files.joined(separator: ", "))); leave one")
         }
         return try files.first.map { try SafetensorsFile(path: folder + "/" + $0) }
@@ -241,7 +253,7 @@ extension ModelConfig {
     fileprivate mutating func settleWidths(actionHead: SafetensorsFile?, proprioProjector: SafetensorsFile?) {
         guard !fixesPolicy || !fixesCameras else { return }
         func shape(_ file: SafetensorsFile?, _ name: String) -> [Int]? {
-            (file?.entry(name) ?? file?.entry("module." + name)).map(\.shape)
+            (file?.entry(name) ?? file?.entry(ModelFolder.wrapper + name)).map(\.shape)
         }
         if let output = shape(actionHead, "model.fc2.weight"), output.count == 2 { actionDim = output[0] }
         if let input = shape(proprioProjector, "fc1.weight"), input.count == 2 { proprioDim = input[1] }

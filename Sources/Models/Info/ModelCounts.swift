@@ -40,7 +40,7 @@ package struct ModelCounts: Sendable, Codable {
         let (base, pro) = (layout(pro: false), layout(pro: true))
         self.rank = rank
         parts = [:]
-        for part in CheckpointLayout.Part.allCases where part.isBackbone {
+        for part in ModelPart.allCases where part.isBackbone {
             let count = Count(base.entries(of: part))
             if count.tensors > 0 { parts[part.rawValue] = count }
         }
@@ -58,7 +58,7 @@ package struct ModelCounts: Sendable, Codable {
 
     /// A table for the terminal.
     package var lines: [String] {
-        var rows: [(String, Count)] = CheckpointLayout.Part.allCases.compactMap { part in
+        var rows: [(String, Count)] = ModelPart.allCases.compactMap { part in
             parts[part.rawValue].map { ("  " + part.rawValue, $0) }
         }
         rows.append(("vision-language model", backbone))

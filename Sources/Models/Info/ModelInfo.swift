@@ -1,3 +1,5 @@
+internal import Formats
+
 /// What a model folder holds, compared with what its configuration calls for.
 package struct ModelInfo: Sendable, Codable {
     package struct Part: Sendable, Codable {
@@ -31,7 +33,7 @@ package struct ModelInfo: Sendable, Codable {
         notes = []
         (missing, missingUnused, unexpected, mismatched) = ([], [], [], [])
         let stored = folder.storedFiles
-        for part in CheckpointLayout.Part.allCases {
+        for part in ModelPart.allCases {
             addPart(part, of: folder, stored: stored)
         }
         if let adapter = folder.adapter {
@@ -48,16 +50,16 @@ package struct ModelInfo: Sendable, Codable {
                     + "already, move lora_adapter away.")
         }
         for file in stored.backbone {
-            unexpected += file.names.filter { folder.layout[$0] == nil && $0 != "language_model.lm_head.weight" }
+            unexpected += file.names.filter { folder.layout[$0] == nil && $0 != ModelPart.outputHead + ".weight" }
         }
-        for (file, prefix) in [(folder.actionHead, "action_head."), (folder.proprioProjector, "proprio_projector.")] {
+        for (file, part) in [(folder.actionHead, ModelPart.actionHead), (folder.proprioProjector, .proprioProjector)] {
             guard let file else { continue }
-            unexpected += file.names.map { prefix + ($0.removingPrefix("module.") ?? $0) }
+            unexpected += file.names.map { part.scope + ($0.removingPrefix(ModelFolder.wrapper) ?? $0) }
                 .filter { folder.layout[$0] == nil }
         }
     }
 
-    private mutating func addPart(_ part: CheckpointLayout.Part, of folder: ModelFolder, stored: StoredFiles) {
+    private mutating func addPart(_ part: ModelPart, of folder: ModelFolder, stored: StoredFiles) {
         let entries = folder.layout.entries(of: part)
         guard !entries.isEmpty else { return }
         let file = stored.path(of: part)
@@ -74,7 +76,7 @@ package struct ModelInfo: Sendable, Codable {
             }
             found.append(have)
             let isResampled =
-                entry.name.hasSuffix(".pos_embed") && PositionGrid(have.shape, to: entry.shape) != nil
+                VisionTower.isPositions(entry.name) && PositionGrid(have.shape, to: entry.shape) != nil
             if have.shape != entry.shape, !isResampled {
                 mismatched.append(
                     "\(file.path): tensor '\(name)': the configuration calls for the shape \(entry.shape), found "
@@ -103,7 +105,7 @@ package struct ModelInfo: Sendable, Codable {
                 ModelCounts.line(part.name, String(part.tensors), String(part.parameters)) + "  "
                     + (part.tensors == 0 ? "not there" : part.dtypes.joined(separator: ", ")))
         }
-        let backbone = parts.filter { CheckpointLayout.Part(rawValue: $0.name)?.isBackbone == true }
+        let backbone = parts.filter { ModelPart(rawValue: $0.name)?.isBackbone == true }
         lines.append(
             ModelCounts.line(
                 "vision-language model", String(backbone.reduce(0) { $0 + $1.tensors }),
@@ -137,7 +139,7 @@ struct StoredFiles {
         backbone = folder.backbone?.files ?? []
     }
 
-    func path(of part: CheckpointLayout.Part) -> String? {
+    func path(of part: ModelPart) -> String? {
         switch part {
         case .actionHead: folder.actionHead?.path
         case .proprioProjector: folder.proprioProjector?.path

@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import Training

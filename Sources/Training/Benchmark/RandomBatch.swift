@@ -30,9 +30,5 @@ final class RandomBatch: BatchSource {
             targetActions: actions)
     }
 
-    func next(policyInput: [Float]) throws -> TrainingBatch { batch }
-
-    var cursor: String { "{}" }
-
-    func restore(cursor: String) throws {}
+    func next() throws -> TrainingBatch { batch }
 }

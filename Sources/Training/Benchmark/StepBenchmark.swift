@@ -1,8 +1,9 @@
 internal import Dispatch
+internal import Formats
 internal import Foundation
 package import Models
 package import PluginRuntime
-internal import Tensors
+package import Tensors
 
 /// What is timed.
 package struct BenchmarkSettings: Sendable {
@@ -16,6 +17,8 @@ package struct BenchmarkSettings: Sendable {
     /// Low-rank adapters instead of full fine-tuning.
     package var adapter: AdapterSettings?
     package var checkpointsActivations = false
+    /// What passes leave out; without some, what those gain can be measured.
+    package var shortcuts = Shortcuts.all
     package var matmulPrecision = RunSettings.MatmulPrecision.float32
     package var anchorPrecision: RunSettings.MatmulPrecision?
     package var seed: UInt64 = 0
@@ -75,7 +78,7 @@ package final class StepBenchmark {
         clock = settings.clock
         let folder = try ModelFolder(path: settings.model)
         guard (1...4096).contains(settings.promptTokens) else {
-            throw TrainingError("--prompt-tokens is \(settings.promptTokens); expected 1 to 4096")
+            throw TrainingError(.settings, "`promptTokens` is \(settings.promptTokens); expected 1 to 4096")
         }
         let composition = try Composition(
             plugins, search: PluginSearch(paths: settings.pluginPath), registry: .training)
@@ -102,6 +105,7 @@ package final class StepBenchmark {
                     model: model, source: settings.adapter == nil ? .mapped : .adaptersOff,
                     folder: folder.backbone == nil ? nil : folder, initial: nil)
             })
+        step.tape.shortcuts = settings.shortcuts
         objectives = step.objectives
         trainableCount = model.parameters.trainableCount
         parameterCount = model.parameters.parameters.reduce(0) { $0 + $1.count }
@@ -170,7 +174,7 @@ package final class StepBenchmark {
             .init("batch.proprio", shape: [count, config.proprioDim], floats: action.proprio),
             .init(
                 "batch.policy_input", shape: [config.chunk, model.policyInputCount / config.chunk],
-                floats: action.policyInput),
+                floats: action.policyInput ?? []),
             .init(
                 "batch.actions", shape: [count, config.chunk, config.actionDim], floats: source.batch.targetActions),
         ]
@@ -196,9 +200,9 @@ package enum LoadingBenchmark {
     /// Samples a second over `batches` batches, after one to warm up.
     package static func samplesPerSecond(_ settings: RunSettings, batches: Int) throws -> Double {
         let parts = try RunParts(settings: settings, resuming: nil)
-        _ = try parts.source.next(policyInput: [])
+        _ = try parts.source.next()
         let start = DispatchTime.now().uptimeNanoseconds
-        for _ in 0..<batches { _ = try parts.source.next(policyInput: []) }
+        for _ in 0..<batches { _ = try parts.source.next() }
         let seconds = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
         return Double(batches * settings.batchSize) / seconds
     }

@@ -63,7 +63,7 @@ final class Evaluation {
     ) throws -> Double? {
         let batches = batches.filter { $0.count > 0 }
         var inputs = batches.map { batch in
-            TrainingBatch.demonstrations(batch, prompts: batch.instructions.map(prompts.action), policyInput: []).input
+            TrainingBatch.demonstrations(batch, prompts: batch.instructions.map(prompts.action)).input
         }
         switch exchange {
         case .images: guard Self.exchangeImages(&inputs) else { return nil }

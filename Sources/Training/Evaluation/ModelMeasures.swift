@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import Tensors
@@ -21,7 +22,8 @@ package struct ModelMeasures {
         try settings.check()
         let folder = try ModelFolder(path: settings.model, choices: settings.modelChoices)
         guard folder.backbone != nil else {
-            throw TrainingError("\(settings.model)/model.safetensors: no such file; there are no weights to measure")
+            throw TrainingError(
+                .missing, "\(settings.model)/model.safetensors: no such file; there are no weights to measure")
         }
         var notes: [String] = []
         var sampler: DemonstrationSampler?
@@ -30,7 +32,8 @@ package struct ModelMeasures {
         } else if settings.task == .demonstrations, settings.holdOutEvery > 0 {
             guard settings.cameras.count == folder.config.cameras else {
                 throw TrainingError(
-                    "--cameras names \(settings.cameras.count), but \(settings.model)/config.json is for "
+                    .mismatch,
+                    "`cameras` names \(settings.cameras.count), but \(settings.model)/config.json is for "
                         + "\(folder.config.cameras)")
             }
             sampler = try DemonstrationSampler(
@@ -41,10 +44,11 @@ package struct ModelMeasures {
             config: folder.config, fineTuning: folder.adapterSettings.map(FineTuning.lowRank) ?? .full)
         let absent = try folder.load(into: model).filter { name in
             // Without the head that reads them action queries are not used.
-            sampler != nil || !(model.isHeadParameter(name) || name == "action_queries.weight")
+            sampler != nil || !(model.isHeadParameter(name) || name == ModelPart.actionQueriesName)
         }
         guard absent.isEmpty else {
             throw TrainingError(
+                .missing,
                 "\(settings.model): \(absent.count) tensors of the model are missing, the first being \(absent[0])")
         }
         let parallel = Parallel(
@@ -60,8 +64,9 @@ package struct ModelMeasures {
         values = measures.compactMap { name, value in value.map { (name, $0) } }
         guard !values.isEmpty else {
             throw TrainingError(
+                .settings,
                 "\(settings.model): there is nothing to measure: "
-                    + (notes + ["--questions is none or --hold-out-every holds no episode out"]).joined(separator: "; ")
+                    + (notes + ["`questions` is none or `holdOutEvery` holds no episode out"]).joined(separator: "; ")
             )
         }
         self.notes = notes

@@ -1,5 +1,5 @@
+package import Formats
 import Foundation
-package import Models
 
 /// The checkpoints of a run: one folder per saved step, `step-000200`, each complete or not there at all.
 ///
@@ -142,11 +142,10 @@ package struct CheckpointFolders: Sendable {
 
     // MARK: - Pruning
 
-    /// Removes all complete checkpoints but the `count` latest and those whose step is in `keeping`, and the leftovers
-    /// of interrupted saves.
-    package func prune(keepingLatest count: Int, keeping: Set<Int> = []) throws(FileError) {
+    /// Removes all complete checkpoints but the `count` latest, and the leftovers of interrupted saves.
+    package func prune(keepingLatest count: Int) throws(FileError) {
         precondition(count >= 1, "prune(keepingLatest:) would remove every checkpoint")
-        var doomed = list().dropLast(count).filter { !keeping.contains($0.step) }.map(\.path)
+        var doomed = list().dropLast(count).map(\.path)
         let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
         doomed += names.filter { $0.hasPrefix("step-") && $0.hasSuffix(".partial") }.map { "\(path)/\($0)" }
         for folder in doomed {

@@ -1,5 +1,5 @@
+package import Formats
 import Foundation
-package import Models
 
 /// The folder of one training run, and the names of what is in it.
 ///

@@ -1,5 +1,5 @@
+internal import Formats
 internal import Foundation
-internal import Models
 package import Tensors
 
 /// A profile as `chrome://tracing` and Perfetto open it (Trace Event Format, complete events), and as a table.

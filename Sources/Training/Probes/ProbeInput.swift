@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Models
 internal import Tensors
 
@@ -29,6 +30,7 @@ extension Probe {
         case .normalised(let pixels):
             guard !mixture.changesImages else {
                 throw TrainingError(
+                    .mismatch,
                     "probe \(name) perturbs images, for which they have to be 8-bit RGB; this batch has normalised pixels"
                 )
             }

@@ -1,5 +1,4 @@
 internal import Data
-internal import Foundation
 internal import Models
 
 /// The data sets of a run.
@@ -9,7 +8,7 @@ enum DemonstrationParts {
         let request = try MixtureRequest(settings.dataset)
         let names = request.entries.isEmpty ? [nil] : request.entries.map { Optional($0.name) }
         return try zip(names, request.entries.isEmpty ? [nil] : request.entries.map(\.weight)).map { name, weight in
-            let dataset = try DemonstrationDataset(root: settings.data, name: name)
+            let dataset = try Demonstrations.open(root: settings.data, name: name)
             var statistics = try dataset.statistics()
             if settings.statistics == .selected {
                 let selection = EpisodeSelection(
@@ -35,7 +34,7 @@ final class DemonstrationSource: BatchSource {
         tasks = reader.sampler.instructions.places
     }
 
-    func next(policyInput: [Float]) throws -> TrainingBatch {
+    func next() throws -> TrainingBatch {
         let batch = try reader.next()
         let ids = batch.instructions.map { instruction in
             if let known = encoded[instruction] { return known }
@@ -43,25 +42,23 @@ final class DemonstrationSource: BatchSource {
             encoded[instruction] = ids
             return ids
         }
-        var made = TrainingBatch.demonstrations(batch, prompts: ids, policyInput: policyInput)
+        var made = TrainingBatch.demonstrations(batch, prompts: ids)
         made.samples = batch.samples
         made.tasks = batch.instructions.map { tasks[$0] ?? -1 }
         return made
     }
 
-    var cursor: String { CursorText.encode(reader.cursor) }
+    var cursor: DataCursor { reader.cursor }
 
-    func restore(cursor: String) throws { reader.cursor = try CursorText.decode(cursor) }
+    func restore(cursor: DataCursor) throws { reader.cursor = cursor }
 }
 
 extension TrainingBatch {
-    static func demonstrations(
-        _ batch: DemonstrationBatch, prompts: [[Int32]], policyInput: [Float]
-    ) -> TrainingBatch {
+    static func demonstrations(_ batch: DemonstrationBatch, prompts: [[Int32]]) -> TrainingBatch {
         TrainingBatch(
             input: ModelInput(
                 images: .rgb(batch.images), cameras: batch.cameras.count, prompts: prompts,
-                action: .init(proprio: batch.proprio, policyInput: policyInput)),
+                action: .init(proprio: batch.proprio)),
             targetActions: batch.actions)
     }
 
@@ -89,7 +86,7 @@ final class QuestionSource: BatchSource {
         tasks = Set(sampler.dataset.questions.map(\.text)).sorted().places
     }
 
-    func next(policyInput: [Float]) throws -> TrainingBatch {
+    func next() throws -> TrainingBatch {
         let batch = try sampler.next()
         var made = try TrainingBatch.questions(batch, prompts: prompts)
         made.samples = batch.samples
@@ -97,31 +94,14 @@ final class QuestionSource: BatchSource {
         return made
     }
 
-    var cursor: String { CursorText.encode(sampler.cursor) }
+    var cursor: DataCursor { sampler.cursor }
 
-    func restore(cursor: String) throws { sampler.cursor = try CursorText.decode(cursor) }
+    func restore(cursor: DataCursor) throws { sampler.cursor = cursor }
 }
 
 extension [String] {
     /// Where each is among them.
     fileprivate var places: [String: Int64] {
         Dictionary(uniqueKeysWithValues: enumerated().map { ($1, Int64($0)) })
-    }
-}
-
-/// A data cursor as the text kept in a checkpoint.
-private enum CursorText {
-    static func encode(_ cursor: some Encodable) -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys]
-        return (try? encoder.encode(cursor)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
-    }
-
-    static func decode<Cursor: Decodable>(_ text: String) throws -> Cursor {
-        do {
-            return try JSONDecoder().decode(Cursor.self, from: Data(text.utf8))
-        } catch {
-            throw TrainingError("the checkpoint's data cursor cannot be read (\(text)): \(error)")
-        }
     }
 }

@@ -1,5 +1,6 @@
 internal import CCrypto
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import PluginRuntime
@@ -19,9 +20,11 @@ package final class ContentIdentity {
     /// SHA-256 of a file's content, in hexadecimal.
     package func file(_ path: String) throws -> String {
         if let digest = known[path] { return digest }
-        guard let file = FileHandle(forReadingAtPath: path) else { throw TrainingError("\(path): cannot be read") }
+        guard let file = FileHandle(forReadingAtPath: path) else {
+            throw TrainingError(.missing, "\(path): cannot be read")
+        }
         defer { try? file.close() }
-        guard let context = EVP_MD_CTX_new() else { throw TrainingError("\(path): no memory to hash it") }
+        guard let context = EVP_MD_CTX_new() else { throw TrainingError(.memory, "\(path): no memory to hash it") }
         defer { EVP_MD_CTX_free(context) }
         EVP_DigestInit_ex(context, EVP_sha256(), nil)
         func add(_ data: Foundation.Data) {
@@ -79,7 +82,7 @@ package final class ContentIdentity {
         inputs["model \(settings.model)"] = try model(
             settings.model, base: folder?.backbone?.files.map(\.path) ?? [])
         for dataset in try MixtureRequest(settings.dataset).entries.map({ Optional($0.name) }).orNil {
-            let paths = try DemonstrationDataset.files(root: settings.data, name: dataset)
+            let paths = try Demonstrations.files(root: settings.data, name: dataset)
             inputs["data \(dataset ?? settings.data)"] = try files(paths)
         }
         if !settings.questions.isEmpty {

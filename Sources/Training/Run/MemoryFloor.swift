@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 internal import Models
 
@@ -40,13 +41,13 @@ struct MemoryFloor {
     func check(limit: Int = Self.available) throws {
         guard total > limit else { return }
         var ways: [(String, (inout RunSettings) -> Void)] = [
-            ("--batch-size 1", { $0.batchSize = 1 }),
-            ("--batch-size 1 --checkpoint-activations", { ($0.batchSize, $0.checkpointsActivations) = (1, true) }),
+            ("`batchSize` 1", { $0.batchSize = 1 }),
+            ("`batchSize` 1 `checkpointsActivations`", { ($0.batchSize, $0.checkpointsActivations) = (1, true) }),
         ]
         if settings.adapter == nil, folder.adapterSettings == nil {
             ways.append(
                 (
-                    "--lora-rank 32 --batch-size 1 --checkpoint-activations",
+                    "`adapter.rank` 32 `batchSize` 1 `checkpointsActivations`",
                     {
                         $0.adapter = AdapterSettings(rank: 32, alpha: 64)
                         ($0.batchSize, $0.checkpointsActivations) = (1, true)
@@ -60,10 +61,11 @@ struct MemoryFloor {
             return "\(flags): \(Self.text(need))\(need <= limit ? ", which fits" : "")"
         }
         throw TrainingError(
+            .memory,
             "\(settings.model): a run of these settings needs at least \(Self.text(total)) of memory (\(Self.text(parameters)) for "
                 + "parameters, gradients and moments, \(Self.text(activations)) for activations, \(Self.text(batches)) for images), "
                 + "and this process can have \(Self.text(limit)). With \(alternatives.joined(separator: "; ")). A model of 0.5 B "
-                + "parameters, as VLA-Adapter trains, takes about 7 GiB with --lora-rank 64; craft plan tells what a run needs"
+                + "parameters, as VLA-Adapter trains, takes about 7 GiB with `adapter.rank` 64; craft plan tells what a run needs"
         )
     }
 

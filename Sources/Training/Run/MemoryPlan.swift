@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import PluginRuntime
@@ -158,10 +159,10 @@ package struct MemoryPlan: Sendable {
                 ? [] : [line("coordinates", fullGradients, "gradients in full, which a plugin asks for")]) + [
                 line("moments", moments)
             ]
-            + (average == 0 ? [] : [line("average", average, "of the weights (--ema)")]) + [
+            + (average == 0 ? [] : [line("average", average, "of the weights (`average`)")]) + [
                 line(
                     "activations", activations,
-                    checkpoints ? "blocks run again in the backward pass" : "--checkpoint-activations takes less"),
+                    checkpoints ? "blocks run again in the backward pass" : "`checkpointsActivations` takes less"),
                 line("anchors", anchors),
                 line("evaluation", evaluation),
                 line("program", program),
@@ -184,9 +185,7 @@ private final class BlankBatches: BatchSource {
             answerIDs: isQuestions ? Array(repeating: 0, count: count) : [])
     }
 
-    func next(policyInput: [Float]) throws -> TrainingBatch { batch }
-    var cursor: String { "{}" }
-    func restore(cursor: String) throws {}
+    func next() throws -> TrainingBatch { batch }
 }
 
 /// Tokens of the longest prompts.
@@ -207,7 +206,7 @@ private struct PromptLengths {
         guard settings.task == .demonstrations, let request = try? MixtureRequest(settings.dataset) else { return [] }
         let names = request.entries.isEmpty ? [nil] : request.entries.map { Optional($0.name) }
         return names.reduce(into: []) { texts, name in
-            texts.formUnion((try? DemonstrationDataset.instructions(root: settings.data, name: name)) ?? [])
+            texts.formUnion((try? Demonstrations.instructions(root: settings.data, name: name)) ?? [])
         }
     }
 }

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 internal import PluginRuntime
 
@@ -27,7 +28,7 @@ struct PluginChanges {
     init(of composition: Composition, since run: RunDirectory) throws {
         guard let data = FileManager.default.contents(atPath: run.planPath),
             let plan = try? JSONDecoder().decode(Recorded.self, from: data)
-        else { throw TrainingError("\(run.planPath): not the plan of a run") }
+        else { throw TrainingError(.malformed, "\(run.planPath): not the plan of a run") }
         var sentences: [String] = []
         var kept: Set<String> = []
         for old in plan.plugins where !composition.plugins.contains(where: { $0.instance == old.instance }) {
@@ -77,7 +78,8 @@ struct PluginChanges {
     func refuse(of run: RunDirectory) throws {
         guard !sentences.isEmpty else { return }
         throw TrainingError(
+            .changed,
             "\(run.path) began with other plugins: \(sentences.joined(separator: "; ")). Resume with those it began with, "
-                + "say --allow-plugin-changes to go on with these, or start a new run with --out")
+                + "say `allowsPluginChanges` to go on with these, or start a new run")
     }
 }

@@ -1,6 +1,5 @@
-internal import Data
+internal import Formats
 internal import Foundation
-internal import Models
 
 /// What plugins get back from a checkpoint, `plugins.safetensors`: bytes under `state.<instance>` and `previous_values`.
 struct PluginStates {
@@ -35,7 +34,8 @@ struct PluginStates {
         func data(_ name: String) throws -> Data {
             let entry = try file.requiredEntry(name)
             guard entry.dtype == .u8 else {
-                throw TrainingError("\(file.path): '\(name)' is of type \(entry.dtype.rawValue); expected bytes (U8)")
+                throw TrainingError(
+                    .malformed, "\(file.path): '\(name)' is of type \(entry.dtype.rawValue); expected bytes (U8)")
             }
             return file.withBytes(entry) { Data($0) }
         }
@@ -56,7 +56,8 @@ struct PluginStates {
             let old = try JSONDecoder().decode(Old.self, from: json)
             return PluginStates(states: old.plugins, previousValues: old.previousValues)
         } catch {
-            throw TrainingError("\(path): has no states of plugins in it: \(jsonReason(error, in: [UInt8](json)))")
+            throw TrainingError(
+                .malformed, "\(path): has no states of plugins in it: \(jsonReason(error, in: [UInt8](json)))")
         }
     }
 }

@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 package import Models
 internal import PluginRuntime
@@ -21,6 +22,7 @@ package struct PromptEncoder {
         source = folder.tokenizerPath
         guard tokenizer.vocabularySize <= vocabulary else {
             throw TrainingError(
+                .mismatch,
                 "\(source): \(tokenizer.vocabularySize) tokens, but the model has embeddings for \(vocabulary); "
                     + "is it the tokeniser of another model?")
         }
@@ -57,9 +59,12 @@ package struct PromptEncoder {
     /// The tokens of an answer, at least one.
     func answer(_ text: String) throws -> [Int32] {
         let ids = tokenizer.encode(text)
-        guard !ids.isEmpty else { throw TrainingError("\(source): the answer '\(text)' has no tokens; it needs one") }
+        guard !ids.isEmpty else {
+            throw TrainingError(.mismatch, "\(source): the answer '\(text)' has no tokens; it needs one")
+        }
         guard isCausal || ids.count == 1 else {
             throw TrainingError(
+                .mismatch,
                 "\(source): the answer '\(text)' is \(ids.count) tokens; this model's decoder is not causal and would see "
                     + "what it is asked for, so questions are answered with a single one")
         }

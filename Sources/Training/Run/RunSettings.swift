@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 package import Models
 package import PluginRuntime
@@ -23,13 +24,16 @@ package struct RunSettings: Codable, Sendable, Equatable {
     /// Root of the data, and the data set's name below it: `A`, or a mixture `A:0.7,B:0.3`. Without a name, the only one.
     package var data = ""
     package var dataset = ""
-    package var plugins: [PluginRequest] = []
+    package var plugins = [PluginRequest(name: "BaselineL1")]
     package var pluginPath: [String] = []
-    package var steps = 0
+    /// Optimizer steps, counted from the start of the run.
+    package var steps = 200
     package var seed: UInt64 = 0
+    /// Samples in a micro-batch.
     package var batchSize = 8
+    /// Micro-batches per step.
     package var accumulation = 1
-    package var learningRate = 2e-4
+    package var learningRate = 5e-4
     /// Factors on it by parameter group; nil leaves all alike.
     package var learningRateScales: LearningRateScales?
     package var schedule: LearningRateSchedule.Kind = .constant
@@ -59,7 +63,7 @@ package struct RunSettings: Codable, Sendable, Equatable {
     package var cameras = ["image", "wrist_image"]
     package var augments = true
     /// Every k-th episode is kept for evaluation; 0 keeps none.
-    package var holdOutEvery = 0
+    package var holdOutEvery = 4
     /// Episodes per instruction; nil uses all.
     package var shots: Int?
     /// Draws them from a seed; nil takes the first in stored order.
@@ -72,6 +76,11 @@ package struct RunSettings: Codable, Sendable, Equatable {
     /// Checkpoints that stay, the latest; nil keeps all.
     package var keepCheckpoints: Int?
     package var logEvery = 1
+    /// Programs that the run is reported to beside its metrics.jsonl; nil: TensorBoard.
+    package var reportTo: [ReportTarget]?
+    /// The project that the run belongs to there, and in W&B the user or team; nil is the program's own default.
+    package var project: String?
+    package var entity: String?
     /// Steps from one measurement of the model on held-out data to the next; nil measures before and after training alone.
     package var evaluateEvery: Int?
     package var threads = ProcessInfo.processInfo.activeProcessorCount
@@ -104,6 +113,9 @@ package struct RunSettings: Codable, Sendable, Equatable {
         case bf16
     }
 
+    /// Where the run is reported to.
+    package var reportTargets: [ReportTarget] { reportTo ?? [.tensorboard] }
+
     /// What a run trains on.
     struct DataChoice: Codable, Equatable, CustomStringConvertible {
         var data: String
@@ -121,8 +133,6 @@ package struct RunSettings: Codable, Sendable, Equatable {
         /// Those that are trained on, after the hold-out and `shots`.
         case selected
     }
-
-    package static let defaultReadAhead = 2
 
     /// Values that a run of this task never has, by name, each with the reason.
     var absentValues: [String: String] {
@@ -146,22 +156,28 @@ package struct RunSettings: Codable, Sendable, Equatable {
         choices.imageSize = imageSize
         choices.usesProprio = usesProprio
         // A new head is made for the data's actions and states.
-        if task == .demonstrations, let embodiment = dataEmbodiment {
+        if let embodiment = dataOutline?.embodiment {
             choices.actionDim = embodiment.actionWidth
             choices.proprioDim = embodiment.stateWidth > 0 ? embodiment.stateWidth : nil
         }
         return choices
     }
 
-    /// What the numbers of the first data set are, where its description says so.
-    private var dataEmbodiment: Embodiment? {
-        guard let request = try? MixtureRequest(dataset) else { return nil }
-        return DemonstrationDataset.embodiment(root: data, name: request.entries.first?.name)
+    /// What the steps of the first data set hold, where its description says so.
+    private var dataOutline: DemonstrationOutline? {
+        guard task == .demonstrations, let request = try? MixtureRequest(dataset) else { return nil }
+        return Demonstrations.outline(root: data, name: request.entries.first?.name)
     }
 
-    /// The factors on first values of a new proprioception projector, by flag.
-    private var proprioFactors: [(option: String, factor: Double?)] {
-        [("--proprio-gain", proprioGain), ("--proprio-bandwidth", proprioBandwidth)]
+    /// Takes the data set's cameras, in the order of their names, where it has not the ones that are set, and at most three.
+    package mutating func takeCamerasOfData() {
+        let found = dataOutline?.cameras.map(\.name) ?? []
+        if (1...3).contains(found.count), !Set(cameras).isSubset(of: found) { cameras = found }
+    }
+
+    /// The factors on first values of a new proprioception projector, by key.
+    var proprioFactors: [(key: String, factor: Double?)] {
+        [("proprioGain", proprioGain), ("proprioBandwidth", proprioBandwidth)]
     }
 
     /// Refuses what a model folder's action head and proprioception projector rule out.
@@ -169,104 +185,41 @@ package struct RunSettings: Codable, Sendable, Equatable {
         if let proPolicy, proPolicy != folder.config.policy.pro {
             let (wanted, found) = proPolicy ? ("pro", "base") : ("base", "Pro")
             throw TrainingError(
-                "--policy is \(wanted), but the action head in \(model) is the \(found) one; leave --policy out or start from "
-                    + "another model")
+                .mismatch,
+                "`proPolicy` is \(wanted), but the action head in \(model) is the \(found) one; leave `proPolicy` out or start "
+                    + "from another model")
         }
         if gate != nil, folder.actionHead != nil, !startsFresh {
             throw TrainingError(
-                "--gate is what the gates of a new action head begin at, but \(model) holds a trained one; leave --gate out or "
+                .mismatch,
+                "`gate` is what the gates of a new action head begin at, but \(model) holds a trained one; leave `gate` out or "
                     + "start from another model")
         }
         let factors = proprioFactors.filter { $0.factor != nil }
-        let given = factors.map(\.option) + (proprioDropout == nil ? [] : ["--proprio-dropout"])
+        let given = factors.map(\.key) + (proprioDropout == nil ? [] : ["proprioDropout"])
         guard folder.config.usesProprio || given.isEmpty else {
             throw TrainingError(
-                "this policy sees no proprioception (--no-proprio, or config.json of \(model)); leave "
-                    + "\(given.joined(separator: " and ")) out")
+                .mismatch,
+                "this policy sees no proprioception (`usesProprio` is false, or config.json of \(model)); leave "
+                    + "\(given.map { "`\($0)`" }.joined(separator: " and ")) out")
         }
-        if let option = factors.first?.option, folder.proprioProjector != nil, !startsFresh {
+        if let key = factors.first?.key, folder.proprioProjector != nil, !startsFresh {
             throw TrainingError(
-                "\(option) is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
-                    + "leave \(option) out or start from another model")
+                .mismatch,
+                "`\(key)` is for the first weights of a new proprioception projector, but \(model) holds a trained one; "
+                    + "leave `\(key)` out or start from another model")
         }
-    }
-
-    /// Refuses values that cannot work, all of them in one error.
-    package func check() throws {
-        var problems: [String] = []
-        func need(_ condition: Bool, _ sentence: String) { if !condition { problems.append(sentence) } }
-        need(steps >= 1, "--steps is \(steps); expected at least 1")
-        need((1...65_536).contains(batchSize), "--batch-size is \(batchSize); expected 1 to 65536")
-        need((1...65_536).contains(accumulation), "--accumulation is \(accumulation); expected 1 to 65536")
-        need(
-            learningRate.isFinite && learningRate > 0 && learningRate <= 10,
-            "--lr is \(learningRate); expected a number above 0 and at most 10")
-        if let learningRateScales {
-            do { try learningRateScales.check("--lr-scale") } catch { problems.append("\(error)") }
-        }
-        if let gate { need(gate.isFinite && abs(gate) <= 10, "--gate is \(gate); expected a number from -10 to 10") }
-        for (option, factor) in proprioFactors {
-            guard let factor else { continue }
-            need(
-                factor.isFinite && factor > 0 && factor <= 10_000,
-                "\(option) is \(factor); expected a number above 0 and at most 10000")
-        }
-        if let proprioDropout {
-            need(
-                (0..<1).contains(proprioDropout),
-                "--proprio-dropout is \(proprioDropout); expected a probability, 0 or more and below 1 (1 would be "
-                    + "--no-proprio)")
-        }
-        need(
-            proprioDropoutSteps.map { $0 >= 0 } ?? true,
-            "--proprio-dropout-steps is \(proprioDropoutSteps ?? 0); expected 0 or more")
-        need(
-            proprioDropoutSteps == nil || proprioDropout != nil,
-            "--proprio-dropout-steps is given without --proprio-dropout; give both")
-        if let imageSize {
-            need((1...4096).contains(imageSize), "--image-size is \(imageSize); expected 1 to 4096 pixels")
-        }
-        need(warmupSteps >= 0, "--warmup is \(warmupSteps); expected 0 or more")
-        need(decayStep >= 0, "--decay-step is \(decayStep); expected 0 or more")
-        need(clipNorm.isFinite && clipNorm >= 0, "--clip is \(clipNorm); expected 0 (off) or a positive number")
-        problems += optimizer.problems + (average?.problems ?? [])
-        need(saveEvery >= 0, "--save-every is \(saveEvery); expected 0 (last step only) or more")
-        need(
-            keepCheckpoints.map { $0 >= 1 } ?? true,
-            "--keep-checkpoints is \(keepCheckpoints ?? 0); expected at least 1")
-        need(evaluateEvery ?? 1 >= 1, "--evaluate-every is \(evaluateEvery ?? 0); expected at least 1")
-        need(logEvery >= 1, "--log-every is \(logEvery); expected at least 1")
-        need((1...64).contains(threads), "--threads is \(threads); expected 1 to 64")
-        need(
-            holdOutEvery == 0 || holdOutEvery >= 2,
-            "--hold-out-every is \(holdOutEvery); expected 0 (none) or at least 2")
-        need(shots.map { $0 >= 1 } ?? true, "--shots is \(shots ?? 0); expected at least 1")
-        need(shotsSeed == nil || shots != nil, "--shots-seed is given without --shots; give both")
-        need(
-            (0...1_024).contains(readAhead ?? 0),
-            "--read-ahead is \(readAhead ?? 0); expected 0 (off) to 1024 batches")
-        need((1...3).contains(cameras.count), "--cameras names \(cameras.count) cameras; expected 1 to 3")
-        if let adapter {
-            need((1...4096).contains(adapter.rank), "--lora-rank is \(adapter.rank); expected 1 to 4096")
-            need(
-                adapter.alpha.isFinite && adapter.alpha > 0,
-                "--lora-alpha is \(adapter.alpha); expected a positive number")
-        }
-        need(
-            adapter != nil || anchor != .adaptersOff,
-            "--anchor adaptersOff needs --lora-rank: without adapters there is nothing to switch off")
-        need(!plugins.isEmpty, "--plugins is empty; name at least one, BaselineL1 for instance")
-        guard problems.isEmpty else { throw TrainingError(problems.joined(separator: "\n")) }
     }
 
     package static func read(_ path: String) throws -> RunSettings {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError("\(path): no such file; a run folder holds its settings there")
+            throw TrainingError(.missing, "\(path): no such file; a run folder holds its settings there")
         }
         do {
             return try JSONDecoder().decode(RunSettings.self, from: data)
         } catch {
-            throw TrainingError("\(path): not the settings of a run: \(jsonReason(error, in: [UInt8](data)))")
+            throw TrainingError(
+                .malformed, "\(path): not the settings of a run: \(jsonReason(error, in: [UInt8](data)))")
         }
     }
 

@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 package import Models
 internal import PluginRuntime
@@ -23,20 +24,18 @@ package final class Trainer {
     package let step: TrainingStep
     package let model: VLAModel
     let source: any BatchSource
-    private let average: WeightAverage?
+    let average: WeightAverage?
     private let folder: ModelFolder
-    private let evaluation: Evaluation
-    private let evaluationData: EvaluationData
+    let evaluation: Evaluation
+    let evaluationData: EvaluationData
     private let statistics: [String: DatasetStatistics]
     private let modelHash: String
-    private let pluginChanges: [String]
-    private let dataChange: String?
-    private let dataNotes: [String]
-    private let streamNotes: [String]
-    private let metrics: MetricsLog
+    /// What the user should know before the first step.
+    private let notes: [String]
+    /// `metrics.jsonl` first, then what else the run is reported to.
+    private let sinks: [any MetricSink]
     /// Metrics by block; nil when no plugin gives any.
     private let blockMetrics: MetricsLog?
-    private let board: TensorBoardWriter
     /// Steps done.
     package private(set) var stepsDone: Int
     /// Steps of this process to record phases and operations of, counted from its first; nil records none.
@@ -51,8 +50,8 @@ package final class Trainer {
         let parts = try RunParts(settings: settings, resuming: nil)
         let run = try isFresh ? RunDirectory.createFresh(at: path) : RunDirectory.create(at: path)
         try settings.write(to: run.configPath)
-        try parts.writeStart(to: run)
-        try self.init(settings: settings, run: run, parts: parts, stepsDone: 0)
+        try run.writeStart(of: parts)
+        try self.init(settings: settings, run: run, parts: parts, resumed: nil)
     }
 
     /// Continues a run from its last checkpoint, or from that of `step`, up to `steps` steps in all.
@@ -76,31 +75,34 @@ package final class Trainer {
         guard let checkpoint = try step.map({ try run.checkpoints.checkpoint(atStep: $0) }) ?? run.checkpoints.latest()
         else {
             throw TrainingError(
+                .missing,
                 "\(run.checkpointsPath): no complete checkpoint to continue from; the run stopped before its first save"
             )
         }
         guard step == nil || settings.steps > checkpoint.step else {
             throw TrainingError(
-                "--resume-step is \(checkpoint.step), but the run is to end at step \(settings.steps); give more --steps"
+                .settings,
+                "`resumeStep` is \(checkpoint.step), but the run is to end at step \(settings.steps); give more `steps`"
             )
         }
-        let parts = try RunParts(
-            settings: settings, resuming: (run, checkpoint), allowsPluginChanges: allowsPluginChanges,
+        let parts = try RunParts(settings: settings, resuming: run)
+        let resumed = try ResumedState(
+            checkpoint, of: run, to: parts, settings, allowsPluginChanges: allowsPluginChanges,
             dataBefore: earlier.dataChoice)
-        if !parts.pluginChanges.isEmpty { try parts.replacePlan(of: run, from: checkpoint.step) }
+        if !resumed.pluginChanges.isEmpty { try run.replacePlan(by: parts.composition, from: checkpoint.step) }
         if earlier.dataChoice != settings.dataChoice {
             try earlier.write(to: "\(run.path)/config-until-step-\(checkpoint.step).json")
         }
         run.markUnfinished()
         try settings.write(to: run.configPath)
         try run.checkpoints.setAside(after: checkpoint.step)
-        try self.init(settings: settings, run: run, parts: parts, stepsDone: checkpoint.step)
+        try self.init(settings: settings, run: run, parts: parts, resumed: resumed)
     }
 
-    private init(settings: RunSettings, run: RunDirectory, parts: RunParts, stepsDone: Int) throws {
+    private init(settings: RunSettings, run: RunDirectory, parts: RunParts, resumed: ResumedState?) throws {
         self.settings = settings
         self.run = run
-        self.stepsDone = stepsDone
+        stepsDone = resumed?.step ?? 0
         step = parts.step
         average = parts.average
         model = parts.model
@@ -108,17 +110,15 @@ package final class Trainer {
         folder = parts.folder
         statistics = parts.statistics
         modelHash = parts.modelHash
-        pluginChanges = parts.pluginChanges
-        dataChange = parts.dataChange
-        dataNotes = parts.dataNotes
-        streamNotes = parts.streamNotes
+        notes = (resumed?.notes ?? []) + parts.notes
         evaluationData = parts.evaluationData
         evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
-        metrics = try MetricsLog(path: run.metricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone)
+        let earlier = resumed?.step
+        let metrics = try MetricsLog(path: run.metricsPath, keepingThrough: earlier)
+        sinks = [metrics] + (try settings.reportTargets.map { try $0.open(run, settings, goingOnAfter: earlier) })
         blockMetrics =
             parts.step.session.givesBlockMetrics
-            ? try MetricsLog(path: run.blockMetricsPath, keepingThrough: stepsDone == 0 ? nil : stepsDone) : nil
-        board = try TensorBoardWriter(folder: run.tensorboardPath, resumingAt: stepsDone == 0 ? nil : stepsDone + 1)
+            ? try MetricsLog(path: run.blockMetricsPath, keepingThrough: earlier) : nil
     }
 
     /// What ``profiledSteps`` recorded; written to the run's `profile.json`.
@@ -130,18 +130,42 @@ package final class Trainer {
     package func train(
         shouldStop: () -> Bool = { false }, report: (TrainingEvent) -> Void = { _ in }
     ) throws -> RunSummary {
-        for change in pluginChanges { report(.note("changed plugins: \(change)")) }
-        for note in streamNotes { report(.note(note)) }
-        if let dataChange { report(.note("changed data: \(dataChange)")) }
-        for note in dataNotes { report(.note("note: \(note)")) }
-        var (evaluations, wasStopped) = ([String: Double](), false)
+        for note in notes { report(.note(note)) }
+        var evaluations: [String: Double] = [:]
         var stop: StopRequest?
-        if stepsDone == 0, let values = try evaluate("before", shouldStop, report, stop: &stop) {
-            evaluations.merge(values) { _, new in new }
+        if stepsDone == 0, let measures = try measure(.before, shouldStop, report) {
+            evaluations = measures.named(.before)
+            stop = measures.stop
         }
+        var record = RunRecord(first: stepsDone, total: settings.steps)
+        var wasStopped = try takeSteps(&record, &stop, shouldStop, report)
+        if let stop { report(.note("\(stop)")) }
+        try endProfile()
+        if !wasStopped {
+            if let measures = try measure(.after, shouldStop, report) {
+                evaluations.merge(measures.named(.after)) { _, new in new }
+                try step.session.end(measures.values, step: stepsDone)
+            } else {
+                wasStopped = true
+            }
+        }
+        for sink in sinks { try sink.finish() }
+        try blockMetrics?.synchronize()
+        if !wasStopped { try run.markDone(steps: stepsDone) }
+        return record.summary(
+            path: run.path, steps: stepsDone, wasStopped: wasStopped, evaluations: evaluations)
+    }
+
+    /// Takes the steps that are left, saving and measuring on the way.
+    ///
+    /// - Parameter stop: set when a plugin asks for the end of the run.
+    /// - Returns: whether the user stopped it.
+    private func takeSteps(
+        _ record: inout RunRecord, _ stop: inout StopRequest?, _ shouldStop: () -> Bool,
+        _ report: (TrainingEvent) -> Void
+    ) throws -> Bool {
         let (first, skippedBefore) = (stepsDone, step.skippedSteps)
-        var record = RunRecord(first: first, total: settings.steps)
-        var skippedInARow = 0
+        var (wasStopped, skippedInARow) = (false, 0)
         // A run that ends before it begins leaves what it would have begun with.
         if stop != nil { try save(report) }
         while stepsDone < settings.steps, stop == nil, !wasStopped {
@@ -150,7 +174,7 @@ package final class Trainer {
             skippedInARow = result.skipped == nil ? 0 : skippedInARow + 1
             let isLast = stepsDone == settings.steps
             if let every = settings.evaluateEvery, stepsDone % every == 0, !isLast, stop == nil {
-                _ = try evaluate("during", shouldStop, report, stop: &stop)
+                stop = try measure(.during, shouldStop, report)?.stop
             }
             wasStopped = shouldStop() && !isLast && stop == nil
             let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
@@ -163,31 +187,12 @@ package final class Trainer {
         if skipped > 0 {
             report(.note("\(skipped) of \(stepsDone - first) steps were skipped, as something in them was not finite"))
         }
-        if let stop { report(.note("\(stop)")) }
-        step.profile = nil
-        if profiledSteps != nil { try TraceFile.write(profile, to: run.profilePath) }
-        if !wasStopped {
-            if let values = try evaluate("after", shouldStop, report, stop: &stop) {
-                evaluations.merge(values) { _, new in new }
-                try step.session.end(values.byMeasure, step: stepsDone)
-            } else {
-                wasStopped = true
-            }
-        }
-        try metrics.synchronize()
-        try blockMetrics?.synchronize()
-        try board.synchronize()
-        if !wasStopped { try run.markDone(steps: stepsDone) }
-        return record.summary(
-            path: run.path, steps: stepsDone, wasStopped: wasStopped, evaluations: evaluations)
+        return wasStopped
     }
 
     /// Takes the next step and logs it.
     private func takeStep(_ record: inout RunRecord, _ report: (TrainingEvent) -> Void) throws -> StepReport {
-        if let profiledSteps {
-            if stepsDone - record.first == profiledSteps.lowerBound { step.profile = profile }
-            if stepsDone - record.first == profiledSteps.upperBound { step.profile = nil }
-        }
+        profileStep(stepsDone - record.first)
         let began = DispatchTime.now().uptimeNanoseconds
         let updates = step.optimizer.updates
         var result = try step.run(step: stepsDone, from: source)
@@ -214,15 +219,16 @@ package final class Trainer {
         guard skipped >= 10 || (skipped == steps && stepsDone == settings.steps) else { return }
         let earlier = run.checkpoints.latest().map { "; the last checkpoint is that of step \($0.step)" } ?? ""
         throw TrainingError(
+            .diverged,
             "\(run.path): the last \(skipped) step\(skipped == 1 ? " was" : "s were all") skipped (\(last.skipped ?? "")): the weights "
-                + "give no finite numbers any more, so nothing is saved\(earlier). Lower --lr, give --clip, or look at the data"
+                + "give no finite numbers any more, so nothing is saved\(earlier). Lower `learningRate`, give `clipNorm`, or look at the data"
         )
     }
 
     /// Writes a checkpoint of the present state.
     @discardableResult
     package func save(_ report: (TrainingEvent) -> Void = { _ in }) throws -> CheckpointFolders.Checkpoint {
-        try metrics.synchronize()
+        for sink in sinks { try sink.synchronize() }
         try blockMetrics?.synchronize()
         let session = try step.session.save()
         let optimizer = step.optimizer
@@ -253,10 +259,8 @@ package final class Trainer {
     }
 
     private func log(_ result: StepReport) throws {
-        let named = MetricNames.logged(result.metrics)
-        try metrics.append(
-            step: stepsDone, values: named + [(name: "ms", value: result.milliseconds.values.reduce(0, +))])
-        try board.append(step: stepsDone, scalars: named.map { (tag: $0.name, value: $0.value) })
+        try appendRow(
+            MetricNames.logged(result.metrics), milliseconds: result.milliseconds.values.reduce(0, +))
         guard !result.blockMetrics.isEmpty else { return }
         let blocks = step.session.blocks.names
         try blockMetrics?.append(
@@ -266,43 +270,26 @@ package final class Trainer {
             })
     }
 
-    /// Measures the model, logs what was measured and tells plugins.
+    /// Gives every sink a row.
     ///
-    /// - Parameters:
-    ///   - moment: `before`, `during` or `after` training.
-    ///   - stop: set when a plugin asks for the end of the run.
-    /// - Returns: measures under `moment.name`; nil when it was stopped, then there are none.
-    private func evaluate(
-        _ moment: String, _ shouldStop: () -> Bool, _ report: (TrainingEvent) -> Void, stop: inout StopRequest?
-    ) throws -> [String: Double]? {
-        let measured: [(String, Double?)]
-        do {
-            measured = try evaluation.measures(
-                of: evaluationData, exchanging: moment == "after", average: moment == "after" ? average : nil,
-                shouldStop: shouldStop)
-        } catch is Evaluation.Stopped {
-            report(.note("stopped while measuring at step \(stepsDone)"))
-            return nil
-        }
-        let values = Dictionary(
-            uniqueKeysWithValues: measured.compactMap { name, value in value.map { (name, $0) } })
-        let told = try step.session.evaluate(values, step: stepsDone)
-        stop = stop ?? told.stop
-        for (name, value) in measured.compactMap({ name, value in value.map { (name, $0) } })
-            + told.metrics.sorted(by: { $0.key < $1.key })
-        {
-            let display = MetricNames.display(name)
-            try metrics.append(step: stepsDone, values: [(name: display, value: value)])
-            try board.append(step: stepsDone, scalars: [(tag: display, value: value)])
-            report(.evaluation(name: name, value: value, step: stepsDone))
-        }
-        return Dictionary(uniqueKeysWithValues: values.map { ("\(moment).\($0.key)", $0.value) })
+    /// - Parameter values: under the names of the logs.
+    func appendRow(_ values: [(name: String, value: Double)], milliseconds: Double? = nil) throws {
+        let row = MetricRow(
+            step: stepsDone, time: Date().timeIntervalSince1970, values: values, milliseconds: milliseconds)
+        for sink in sinks { try sink.append(row) }
     }
-}
 
-extension [String: Double] {
-    /// Measures without the moment before their names.
-    fileprivate var byMeasure: [String: Double] {
-        Dictionary(uniqueKeysWithValues: map { (String($0.key.drop { $0 != "." }.dropFirst()), $0.value) })
+    // MARK: - Profile
+
+    /// Switches recording on and off, before the process's step `index`.
+    private func profileStep(_ index: Int) {
+        guard let profiledSteps else { return }
+        if index == profiledSteps.lowerBound { step.profile = profile }
+        if index == profiledSteps.upperBound { step.profile = nil }
+    }
+
+    private func endProfile() throws {
+        step.profile = nil
+        if profiledSteps != nil { try TraceFile.write(profile, to: run.profilePath) }
     }
 }

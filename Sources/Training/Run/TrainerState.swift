@@ -1,12 +1,12 @@
 internal import Data
+internal import Formats
 internal import Foundation
-internal import Models
 internal import Tensors
 
 /// What a checkpoint holds besides the model's tensors and the optimizer's moments: `trainer_state.json`.
 struct TrainerState: Codable {
-    /// 1 had the states of plugins in it, as base64.
-    static let currentFormat = 2
+    /// 1 had the states of plugins in it, as base64; 1 and 2 had data cursors as texts of JSON, which are read all the same.
+    static let currentFormat = 3
     var format = Self.currentFormat
     /// Steps done; the next one has this number.
     var step: Int
@@ -15,9 +15,9 @@ struct TrainerState: Codable {
     var skippedSteps: Int
     /// Multipliers by objective, as the next step will use them.
     var multipliers: [String: Double]
-    var dataCursor: String
+    var dataCursor: DataCursor
     /// Where each data stream is in its data; nil in checkpoints of a craft without them.
-    var streamCursors: [String: String]?
+    var streamCursors: [String: DataCursor]?
     /// What the cursor is a position in; nil in checkpoints of a craft that could not change it.
     var dataChoice: RunSettings.DataChoice?
     /// SHA-256 of the model's backbone file when the run began.
@@ -41,16 +41,17 @@ struct TrainerState: Codable {
 
     static func read(_ path: String) throws -> TrainerState {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw TrainingError("\(path): no such file; a checkpoint holds the trainer's state there")
+            throw TrainingError(.missing, "\(path): no such file; a checkpoint holds the trainer's state there")
         }
         let state: TrainerState
         do {
             state = try JSONDecoder().decode(TrainerState.self, from: data)
         } catch {
-            throw TrainingError("\(path): not a trainer's state: \(jsonReason(error, in: [UInt8](data)))")
+            throw TrainingError(.malformed, "\(path): not a trainer's state: \(jsonReason(error, in: [UInt8](data)))")
         }
         guard (1...currentFormat).contains(state.format) else {
-            throw TrainingError("\(path): format \(state.format); this craft reads formats 1 to \(currentFormat)")
+            throw TrainingError(
+                .malformed, "\(path): format \(state.format); this craft reads formats 1 to \(currentFormat)")
         }
         return state
     }

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// Values by sample that the user gives plugins: `--side NAME=FILE`.
 package struct SideSetting: Codable, Equatable, Sendable {
     /// Plugins read it as `side.NAME`.
@@ -15,11 +17,12 @@ package struct SideSetting: Codable, Equatable, Sendable {
                 halves[0].utf8.allSatisfy({ StreamSetting.isNameCharacter($0) })
             else {
                 throw TrainingError(
-                    "--side is '\(text)'; expected NAME=FILE, a safetensors file of values by sample that plugins read as "
+                    .settings,
+                    "`sides` is '\(text)'; expected NAME=FILE, a safetensors file of values by sample that plugins read as "
                         + "side.NAME (letters, digits, - and _)")
             }
             guard !settings.contains(where: { $0.name == halves[0] }) else {
-                throw TrainingError("--side gives '\(halves[0])' twice; each has one name and one file")
+                throw TrainingError(.settings, "`sides` gives '\(halves[0])' twice; each has one name and one file")
             }
             settings.append(SideSetting(name: halves[0], path: halves[1]))
         }

@@ -1,4 +1,5 @@
-internal import Models
+internal import Data
+internal import Formats
 internal import PluginRuntime
 
 /// Values by sample from a safetensors file: `ids` i64 [N] and `values` [N, ...], a row for each sample.
@@ -19,19 +20,22 @@ struct SideValues {
         let entry = try file.requiredEntry("values")
         guard try file.requiredEntry("ids").shape.count == 1, let count = entry.shape.first, count == ids.count else {
             throw TrainingError(
+                .malformed,
                 "\(path): 'values' has the shape \(entry.shape), 'ids' has \(try file.requiredEntry("ids").shape); expected "
                     + "ids [samples] and values [samples, ...]")
         }
         values = try file.floats("values")
         guard file.isFinite(entry) else {
-            throw TrainingError("\(path): 'values' holds numbers that are not finite")
+            throw TrainingError(.malformed, "\(path): 'values' holds numbers that are not finite")
         }
         width = count == 0 ? 0 : values.count / count
-        guard width > 0 else { throw TrainingError("\(path): 'values' is empty; expected a row for each sample") }
+        guard width > 0 else {
+            throw TrainingError(.malformed, "\(path): 'values' is empty; expected a row for each sample")
+        }
         var rows: [Int64: Int] = [:]
         for (row, id) in ids.enumerated() {
             guard rows.updateValue(row, forKey: id) == nil else {
-                throw TrainingError("\(path): 'ids' has the sample \(id) twice")
+                throw TrainingError(.malformed, "\(path): 'ids' has the sample \(id) twice")
             }
         }
         self.rows = rows
@@ -44,7 +48,8 @@ struct SideValues {
         for sample in samples {
             guard let row = rows[sample] else {
                 throw TrainingError(
-                    "\(path): has no values for the sample \(sample) (sample_id), which is trained on; --side \(name) needs a row "
+                    .missing,
+                    "\(path): has no values for the sample \(sample) (sample_id), which is trained on; `sides` \(name) needs a row "
                         + "for every sample")
             }
             found += values[row * width..<(row + 1) * width]
@@ -60,15 +65,15 @@ final class SideSource: BatchSource {
 
     init(_ source: any BatchSource, _ sides: [SideValues]) { (self.source, self.sides) = (source, sides) }
 
-    func next(policyInput: [Float]) throws -> TrainingBatch {
-        var batch = try source.next(policyInput: policyInput)
+    func next() throws -> TrainingBatch {
+        var batch = try source.next()
         for side in sides { batch.sides[side.name] = (try side.rows(of: batch.samples), side.width) }
         return batch
     }
 
-    var cursor: String { source.cursor }
+    var cursor: DataCursor { source.cursor }
 
-    func restore(cursor: String) throws { try source.restore(cursor: cursor) }
+    func restore(cursor: DataCursor) throws { try source.restore(cursor: cursor) }
 }
 
 extension RunSettings {

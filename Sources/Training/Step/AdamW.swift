@@ -14,22 +14,15 @@ package struct AdamWSettings: Codable, Sendable, Equatable {
 
     package init() {}
 
-    /// What is wrong with the values, a sentence each, by flag.
-    var problems: [String] {
-        var problems: [String] = []
-        for (flag, beta) in [("--adam-beta1", beta1), ("--adam-beta2", beta2)] {
-            // The kernel's float32 must stay below 1 too, or nothing would ever enter the moment.
-            if !(beta >= 0 && Float(beta) < 1) {
-                problems.append("\(flag) is \(beta); expected 0 or more and below 1 (0.9999999 at most)")
-            }
+    func check(_ problems: inout SettingProblems) {
+        // The kernel's float32 must stay below 1 too, or nothing would ever enter the moment.
+        for (key, beta) in [("optimizer.beta1", beta1), ("optimizer.beta2", beta2)] {
+            problems.need(key, beta, "0 or more and below 1 (0.9999999 at most)") { $0 >= 0 && Float($0) < 1 }
         }
-        if !(epsilon >= 1e-30 && epsilon <= 1) {
-            problems.append("--adam-epsilon is \(epsilon); expected a number above 0 (1e-30 or more) and at most 1")
+        problems.need("optimizer.epsilon", epsilon, "a number above 0 (1e-30 or more) and at most 1") {
+            $0 >= 1e-30 && $0 <= 1
         }
-        if !(weightDecay >= 0 && weightDecay <= 1) {
-            problems.append("--weight-decay is \(weightDecay); expected 0 to 1")
-        }
-        return problems
+        problems.need("optimizer.weightDecay", weightDecay, "0 to 1") { $0 >= 0 && $0 <= 1 }
     }
 }
 

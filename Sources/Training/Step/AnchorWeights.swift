@@ -1,3 +1,4 @@
+package import Formats
 internal import Kernels
 package import Models
 package import Tensors
@@ -81,6 +82,7 @@ package final class AnchorWeights {
                     stored.name, shape: parameter.shape, into: copy.base, count: parameter.count)
             } else if isResuming {
                 throw ModelError(
+                    .missing,
                     "the initial value of \(parameter.name), which anchor features need, is neither in the model folder "
                         + "nor in the run's initial.safetensors")
             } else {

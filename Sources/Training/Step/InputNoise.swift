@@ -14,12 +14,13 @@ struct InputNoise {
         proprioDropoutSteps = settings.proprioDropoutSteps
     }
 
-    /// The policy's training input, N(0, 0.02), the same for all samples of a micro-batch.
+    /// The policy's training input, N(0, 0.02), the same for all samples of a micro-batch. A batch that has one keeps it.
     ///
     /// - Parameter stream: the data stream it is for; nil: the run's own batch.
-    func policyInput(count: Int, step: Int, micro: Int, stream: String? = nil) -> [Float] {
+    func fillPolicyInput(of input: inout ModelInput, count: Int, step: Int, micro: Int, stream: String? = nil) {
+        guard let action = input.action, action.policyInput == nil else { return }
         var generator = generator("policy noise", stream, step, micro)
-        return (0..<count).map { _ in Float(generator.normal() * 0.02) }
+        input.action?.policyInput = (0..<count).map { _ in Float(generator.normal() * 0.02) }
     }
 
     /// Zeroes the proprioception of samples drawn with probability `proprioDropout`. Kept values are not scaled up, as those

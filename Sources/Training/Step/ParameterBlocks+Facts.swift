@@ -1,3 +1,4 @@
+internal import Models
 internal import PluginRuntime
 internal import Tensors
 
@@ -46,7 +47,7 @@ extension ParameterBlocks {
         let parts = name.split(separator: ".")
         if parts.contains("lora_A") { return .loraA }
         if parts.contains("lora_B") { return .loraB }
-        if name.contains("action_queries") { return .query }
+        if ModelPart(of: name) == .actionQueries { return .query }
         if parts.last == "bias" { return .bias }
         let tables = ["embed_tokens", "pos_embed", "cls_token", "reg_token", "embed_positions"]
         if parts.contains(where: { tables.contains(String($0)) }) { return .embedding }

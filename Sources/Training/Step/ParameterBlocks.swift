@@ -1,3 +1,4 @@
+internal import Models
 package import Tensors
 
 package import enum PluginRuntime.BlockScope
@@ -13,7 +14,7 @@ extension BlockScope {
         case .global: return "all"
         case .module: return Self.module(of: name)
         case .layer:
-            let parts = Self.base(name).split(separator: ".")
+            let parts = AdapterKey.layer(of: name).split(separator: ".")
             for (index, part) in parts.enumerated()
             where Self.layerLists.contains(String(part)) && index + 1 < parts.count {
                 return parts[0...(index + 1)].joined(separator: ".")
@@ -22,14 +23,8 @@ extension BlockScope {
         }
     }
 
-    private static func base(_ name: String) -> Substring {
-        name.hasPrefix("base_model.model.") ? name.dropFirst("base_model.model.".count) : name[...]
-    }
-
     private static func module(of name: String) -> String {
-        let parts = base(name).split(separator: ".")
-        let depth = parts.first == "vision_backbone" ? 2 : 1
-        return parts.prefix(depth).joined(separator: ".")
+        ModelPart(of: name)?.rawValue ?? String(AdapterKey.layer(of: name).prefix { $0 != "." })
     }
 }
 

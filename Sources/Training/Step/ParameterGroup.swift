@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 internal import Models
 internal import Tensors
@@ -19,15 +20,14 @@ package enum ParameterGroup: String, Sendable, CaseIterable {
 
     /// The group of a parameter by its name in checkpoints, that of an adapter being its layer's.
     package init?(of name: String) {
-        let base = name.hasPrefix("base_model.model.") ? name.dropFirst("base_model.model.".count) : name[...]
-        switch base.prefix(while: { $0 != "." }) {
-        case "vision_backbone": self = .vision
-        case "projector": self = .projector
-        case "language_model": self = .decoder
-        case "action_queries": self = .queries
-        case "action_head": self = .policy
-        case "proprio_projector": self = .proprio
-        default: return nil
+        switch ModelPart(of: name) {
+        case .featurizer, .fusedFeaturizer: self = .vision
+        case .projector: self = .projector
+        case .languageModel: self = .decoder
+        case .actionQueries: self = .queries
+        case .actionHead: self = .policy
+        case .proprioProjector: self = .proprio
+        case nil: return nil
         }
     }
 }
@@ -56,13 +56,16 @@ package struct LearningRateScales: Sendable, Equatable, Codable {
                 .map { $0.trimmingPrefix { $0 == " " } }
             guard parts.count == 2, let factor = Double(parts[1]) else {
                 throw TrainingError(
-                    "--lr-scale has '\(item)'; expected group=factor, such as vision=0.1,decoder=0.3")
+                    .settings,
+                    "`learningRateScales` has '\(item)'; expected group=factor, such as vision=0.1,decoder=0.3")
             }
             let group = String(parts[0])
-            guard factors[group] == nil else { throw TrainingError("--lr-scale names \(group) twice") }
+            guard factors[group] == nil else {
+                throw TrainingError(.settings, "`learningRateScales` names \(group) twice")
+            }
             factors[group] = factor
         }
-        try check("--lr-scale")
+        try check("`learningRateScales`")
     }
 
     /// Refuses groups that there are none of, and factors that cannot work.
@@ -70,11 +73,12 @@ package struct LearningRateScales: Sendable, Equatable, Codable {
         for (group, factor) in factors.sorted(by: { $0.key < $1.key }) {
             guard ParameterGroup(rawValue: group) != nil else {
                 throw TrainingError(
+                    .settings,
                     "\(source) names '\(group)'; the groups are "
                         + ParameterGroup.allCases.map(\.rawValue).joined(separator: ", "))
             }
             guard factor.isFinite, (0...1000).contains(factor) else {
-                throw TrainingError("\(source) has \(factor) for \(group); expected 0 to 1000")
+                throw TrainingError(.settings, "\(source) has \(factor) for \(group); expected 0 to 1000")
             }
         }
     }
@@ -88,7 +92,7 @@ package struct LearningRateScales: Sendable, Equatable, Codable {
     func byParameter(of parameters: ParameterSet, times planned: [String: Double] = [:]) throws -> [Double] {
         var scales = self
         for (group, factor) in planned { scales.scale(group, by: factor) }
-        try scales.check("lr_scale (from --lr-scale and plugins)")
+        try scales.check("lr_scale (from `learningRateScales` and plugins)")
         return parameters.parameters.map { ParameterGroup(of: $0.name).flatMap { scales.factors[$0.rawValue] } ?? 1 }
     }
 }

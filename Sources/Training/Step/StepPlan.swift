@@ -1,3 +1,4 @@
+internal import Formats
 internal import Models
 internal import PluginRuntime
 
@@ -30,7 +31,7 @@ struct StepPlan {
         if settings.accumulation % 2 != 0 {
             facts.absent["gram_cross"] =
                 "it is taken between two halves of a step's micro-batches, and a step has \(settings.accumulation): give an "
-                + "even --accumulation"
+                + "even `accumulation`"
         }
         facts.streams = given.kinds
         facts.streamAdvice = StreamSetting.advice
@@ -39,7 +40,7 @@ struct StepPlan {
         taps = decisions.taps.map(FeatureTap.init)
         probes = try decisions.probes.map { request in
             try Probe(request) { text, template in
-                guard let encodePrompt else { throw TrainingError("probes need the model's tokenizer.json") }
+                guard let encodePrompt else { throw TrainingError(.missing, "probes need the model's tokenizer.json") }
                 return try encodePrompt(text, template)
             }
         }

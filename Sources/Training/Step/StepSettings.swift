@@ -27,7 +27,7 @@ package struct StepSettings: Codable, Sendable, Equatable {
         checkpointsActivations = settings.checkpointsActivations
         anchorPrecision = settings.anchorPrecision
         learningRateScales = settings.learningRateScales ?? LearningRateScales()
-        proprioDropout = settings.proprioDropout ?? 0
+        proprioDropout = settings.proprioDropout ?? RunSettings.defaultProprioDropout
         proprioDropoutSteps = settings.proprioDropoutSteps
         seed = settings.seed
     }

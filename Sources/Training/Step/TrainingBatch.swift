@@ -1,3 +1,4 @@
+package import Data
 package import Models
 
 /// One micro-batch: what the model reads and what objectives compare with.
@@ -33,9 +34,15 @@ package struct TrainingBatch {
 
 /// Where micro-batches come from, and where in the data it stands.
 package protocol BatchSource: AnyObject {
-    /// The next micro-batch. `policyInput` is the policy's noise for this forward pass.
-    func next(policyInput: [Float]) throws -> TrainingBatch
-    /// Position in the data as JSON, enough to continue exactly.
-    var cursor: String { get }
-    func restore(cursor: String) throws
+    func next() throws -> TrainingBatch
+    /// Enough to continue exactly.
+    var cursor: DataCursor { get }
+    func restore(cursor: DataCursor) throws
+}
+
+/// A source that has no place in its data, as one that gives the same batch again and again.
+extension BatchSource {
+    package var cursor: DataCursor { DataCursor(seed: 0) }
+
+    package func restore(cursor: DataCursor) throws {}
 }

@@ -1,3 +1,4 @@
+internal import Formats
 package import Models
 package import PluginRuntime
 package import Tensors
@@ -59,10 +60,11 @@ package final class TrainingStep {
         makeAnchor: () throws -> AnchorWeights
     ) throws {
         guard !composition.objectives.isEmpty else {
-            throw TrainingError("no plugin in the list provides a loss; add one that does, BaselineL1 for instance")
+            throw TrainingError(
+                .settings, "no plugin in the list provides a loss; add one that does, BaselineL1 for instance")
         }
         guard composition.objectives.count <= 8 else {
-            throw TrainingError("\(composition.objectives.count) objectives; a run can have at most 8")
+            throw TrainingError(.settings, "\(composition.objectives.count) objectives; a run can have at most 8")
         }
         self.model = model
         self.settings = settings
@@ -143,8 +145,8 @@ package final class TrainingStep {
     private func runMicroBatch(
         step: Int, micro: Int, from source: any BatchSource, clock: inout PhaseClock
     ) throws {
-        var batch = try source.next(
-            policyInput: noise.policyInput(count: model.policyInputCount, step: step, micro: micro))
+        var batch = try source.next()
+        noise.fillPolicyInput(of: &batch.input, count: model.policyInputCount, step: step, micro: micro)
         noise.dropProprioception(of: &batch.input, width: model.config.proprioDim, step: step, micro: micro)
         let probed = try probes.runs(step: step, micro: micro, batch: batch.input, parallel)
         let streamed = try streams.batches(step: step, micro: micro, noise)

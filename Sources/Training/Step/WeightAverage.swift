@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 internal import Kernels
 internal import Models
@@ -21,18 +22,14 @@ package struct AverageSettings: Codable, Sendable, Equatable {
         return min(decay, 1 - pow(Double(max(t, 1)), -warmupPower))
     }
 
-    /// What is wrong with the values, a sentence each, by flag.
-    var problems: [String] {
-        var problems: [String] = []
+    func check(_ problems: inout SettingProblems) {
         // The kernel's float32 must stay below 1 too, or the average would never move.
-        if !(decay >= 0 && Float(decay) < 1) {
-            problems.append("--ema is \(decay); expected 0 or more and below 1 (0.9999999 at most), 0.99 for instance")
+        problems.need("average.decay", decay, "0 or more and below 1 (0.9999999 at most), 0.99 for instance") {
+            $0 >= 0 && Float($0) < 1
         }
-        if let warmupPower, !(warmupPower > 0 && warmupPower <= 10) {
-            problems.append(
-                "--ema-warmup is \(warmupPower); expected a power above 0 and at most 10, 0.75 for instance")
+        problems.need("average.warmupPower", warmupPower, "a power above 0 and at most 10, 0.75 for instance") {
+            $0 > 0 && $0 <= 10
         }
-        return problems
     }
 }
 
@@ -84,7 +81,7 @@ final class WeightAverage {
             if let (file, name) = folder.location(of: parameter.name) {
                 try folder.copyValues(of: parameter, from: file, as: name, into: target)
             } else if !model.isHeadParameter(parameter.name) {
-                throw TrainingError("\(path): has no \(parameter.name); the checkpoint is damaged")
+                throw TrainingError(.malformed, "\(path): has no \(parameter.name); the checkpoint is damaged")
             }
         }
     }
@@ -114,7 +111,8 @@ extension CheckpointFolders {
         let model = model(in: path)
         guard isAveraged else { return model }
         guard hasAverage(model) else {
-            throw TrainingError("\(model): holds no averaged weights (average/); those of a run with --ema do")
+            throw TrainingError(
+                .missing, "\(model): holds no averaged weights (average/); those of a run with `average` do")
         }
         return average(in: model)
     }

@@ -14,7 +14,7 @@ extension RunSettings {
         } else if questions.isEmpty {
             add(
                 BatchNames.answers, "",
-                "demonstrations have no answers; give questions beside them with --stream NAME=questions:FOLDER, or train on "
+                "demonstrations have no answers; give questions beside them with `streams` NAME=questions:FOLDER, or train on "
                     + "questions alone (craft pretrain)")
         } else if questions.count > 1 {
             add(
@@ -24,7 +24,7 @@ extension RunSettings {
         }
         for side in BatchNames.sides(composition) where !(sides ?? []).contains(where: { $0.name == side }) {
             absent["side.\(side)"] =
-                "the run was not given it; add --side \(side)=FILE, a safetensors file of values by sample"
+                "the run was not given it; add `sides` \(side)=FILE, a safetensors file of values by sample"
         }
         for stream in streams ?? [] {
             let prefix = StreamRequest.prefix(of: stream.name)
@@ -32,12 +32,12 @@ extension RunSettings {
             case .questions:
                 add(
                     actions, prefix,
-                    "the stream is of questions, which have no actions; give --stream \(stream.name)=demonstrations:FOLDER"
+                    "the stream is of questions, which have no actions; give `streams` \(stream.name)=demonstrations:FOLDER"
                 )
             case .demonstrations:
                 add(
                     BatchNames.answers, prefix,
-                    "the stream is of demonstrations, which have no answers; give --stream \(stream.name)=questions:FOLDER"
+                    "the stream is of demonstrations, which have no answers; give `streams` \(stream.name)=questions:FOLDER"
                 )
             }
         }

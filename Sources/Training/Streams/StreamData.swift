@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import PluginRuntime
@@ -30,7 +31,7 @@ struct StreamData {
                     case .demonstrations: .demonstrations(try Self.demonstrations(stream))
                     }
             } catch let error as DataError {
-                throw TrainingError("--stream \(stream.name): \(error)")
+                throw TrainingError(.settings, "`streams` \(stream.name): \(error)")
             }
         }
         self.contents = contents
@@ -47,7 +48,7 @@ struct StreamData {
 
     /// The data set at or below the folder, normalised by its own statistics.
     private static func demonstrations(_ stream: StreamSetting) throws -> MixturePart {
-        let dataset = try DemonstrationDataset(root: stream.path)
+        let dataset = try Demonstrations.open(root: stream.path)
         return MixturePart(dataset: dataset, statistics: try dataset.statistics())
     }
 
@@ -82,7 +83,7 @@ struct StreamData {
                     threads: settings.threads))
             let reader = try DemonstrationReader(sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead)
             return DemonstrationSource(reader, prompts: prompts)
-        case nil: throw TrainingError("there is no data stream '\(name)'")
+        case nil: throw TrainingError(.missing, "there is no data stream '\(name)'")
         }
     }
 

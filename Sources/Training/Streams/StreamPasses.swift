@@ -1,3 +1,4 @@
+package import Data
 internal import Models
 internal import PluginRuntime
 internal import Tensors
@@ -46,10 +47,9 @@ final class StreamPasses {
     /// The next micro-batch of each stream that is due.
     func batches(step: Int, micro: Int, _ noise: InputNoise) throws -> [Batch] {
         try streams.filter { $0.isDue(step) }.compactMap { stream in
-            let input =
-                stream.kind == .demonstrations
-                ? noise.policyInput(count: model.policyInputCount, step: step, micro: micro, stream: stream.key) : []
-            guard var batch = try stream.source?.next(policyInput: input) else { return nil }
+            guard var batch = try stream.source?.next() else { return nil }
+            noise.fillPolicyInput(
+                of: &batch.input, count: model.policyInputCount, step: step, micro: micro, stream: stream.key)
             noise.dropProprioception(
                 of: &batch.input, width: model.config.proprioDim, step: step, micro: micro, stream: stream.key)
             return Batch(stream: stream, batch: batch)
@@ -59,7 +59,7 @@ final class StreamPasses {
     /// A micro-batch of every stream that ever has one, to plan with.
     func samples() throws -> [Batch] {
         try active.compactMap { stream in
-            try stream.source.map { Batch(stream: stream, batch: try $0.next(policyInput: [])) }
+            try stream.source.map { Batch(stream: stream, batch: try $0.next()) }
         }
     }
 
@@ -81,20 +81,20 @@ final class StreamPasses {
     // MARK: - Checkpoints
 
     /// Where each stream is in its data.
-    var cursors: [String: String] {
+    var cursors: [String: DataCursor] {
         Dictionary(uniqueKeysWithValues: active.compactMap { stream in stream.source.map { (stream.key, $0.cursor) } })
     }
 
     /// Continues where a checkpoint was; a stream that it does not know begins.
-    func restore(_ cursors: [String: String]) throws {
+    func restore(_ cursors: [String: DataCursor]) throws {
         for stream in active { if let cursor = cursors[stream.key] { try stream.source?.restore(cursor: cursor) } }
     }
 }
 
 extension TrainingStep {
     /// Where each data stream is in its data, for a checkpoint.
-    package var streamCursors: [String: String] { streams.cursors }
+    package var streamCursors: [String: DataCursor] { streams.cursors }
 
     /// Continues streams where a checkpoint was; one that it does not know begins.
-    package func restoreStreams(_ cursors: [String: String]) throws { try streams.restore(cursors) }
+    package func restoreStreams(_ cursors: [String: DataCursor]) throws { try streams.restore(cursors) }
 }

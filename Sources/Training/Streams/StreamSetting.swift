@@ -1,3 +1,4 @@
+internal import Formats
 internal import PluginRuntime
 
 /// Data beside the run's own, as the user gives them: `--stream NAME=KIND:FOLDER`.
@@ -32,7 +33,9 @@ package struct StreamSetting: Codable, Equatable, Sendable {
                 if let setting = StreamSetting(piece) {
                     guard !settings.contains(where: { $0.name == setting.name }) else {
                         throw TrainingError(
-                            "--stream gives '\(setting.name)' twice; each stream has one name and one folder")
+                            .settings,
+                            "`streams` gives '\(setting.name)' twice; each stream has one name and one folder"
+                        )
                     }
                     settings.append(setting)
                 } else if place > 0 {
@@ -40,7 +43,8 @@ package struct StreamSetting: Codable, Equatable, Sendable {
                     settings[settings.count - 1].path += ",\(piece)"
                 } else {
                     throw TrainingError(
-                        "--stream is '\(text)'; expected NAME=questions:FOLDER or NAME=demonstrations:FOLDER, NAME being that "
+                        .settings,
+                        "`streams` is '\(text)'; expected NAME=questions:FOLDER or NAME=demonstrations:FOLDER, NAME being that "
                             + "by which plugins ask for the data (letters, digits, - and _)")
                 }
             }
@@ -70,6 +74,6 @@ package struct StreamSetting: Codable, Equatable, Sendable {
     /// What to do about a stream that a plugin asks for and the run does not have, or has of another kind.
     static func advice(_ name: String, _ kind: StreamKind?) -> String {
         let kinds = kind.map { ["\($0)"] } ?? Kind.allCases.map(\.rawValue)
-        return "give --stream \(kinds.map { "\(name)=\($0):FOLDER" }.joined(separator: " or "))"
+        return "give `streams` \(kinds.map { "\(name)=\($0):FOLDER" }.joined(separator: " or "))"
     }
 }

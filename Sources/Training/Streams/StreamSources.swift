@@ -1,3 +1,4 @@
+internal import Formats
 package import PluginRuntime
 
 /// The data streams that a run was given, and how batches of them are had.
@@ -18,6 +19,6 @@ package struct StreamSources {
 
     /// A run without any.
     package static var none: StreamSources {
-        StreamSources(kinds: [:]) { name, _, _ in throw TrainingError("there is no data stream '\(name)'") }
+        StreamSources(kinds: [:]) { name, _, _ in throw TrainingError(.missing, "there is no data stream '\(name)'") }
     }
 }

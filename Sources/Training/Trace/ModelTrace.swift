@@ -1,4 +1,5 @@
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import Tensors
@@ -41,6 +42,7 @@ package struct ModelTrace {
         let absent = try folder.load(into: model)
         if let first = absent.first {
             throw TrainingError(
+                .missing,
                 "\(path): \(absent.count) tensors are in none of its files, the first being \(first); a trace needs the "
                     + "whole policy: backbone, action queries, action head and proprioception projector")
         }
@@ -78,7 +80,8 @@ package struct ModelTrace {
         let actions = try predicted(output)
         guard actions.allSatisfy(\.isFinite) else {
             throw folder.nonFiniteTensor(of: model)
-                ?? TrainingError("\(folder.path): the predicted actions are not finite, though weights and inputs are")
+                ?? TrainingError(
+                    .malformed, "\(folder.path): the predicted actions are not finite, though weights and inputs are")
         }
         try addForward(output, actions, to: &result)
         let actionLoss = meanAbsoluteError(actions, inputs.actions)
@@ -140,7 +143,9 @@ package struct ModelTrace {
     }
 
     private func predicted(_ output: ModelOutput) throws -> [Float] {
-        guard let actions = output.predictedActions else { throw TrainingError("\(folder.path): no policy to run") }
+        guard let actions = output.predictedActions else {
+            throw TrainingError(.missing, "\(folder.path): no policy to run")
+        }
         return actions.array
     }
 

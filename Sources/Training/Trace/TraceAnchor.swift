@@ -1,3 +1,4 @@
+internal import Formats
 internal import Models
 internal import Tensors
 

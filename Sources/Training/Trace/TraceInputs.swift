@@ -1,3 +1,4 @@
+internal import Formats
 internal import Models
 
 /// A fixed batch for ``ModelTrace``, read from a safetensors file and checked against the model.

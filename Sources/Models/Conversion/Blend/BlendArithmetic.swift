@@ -1,3 +1,5 @@
+internal import Formats
+
 /// How the values of one tensor of several models become one.
 ///
 /// Sums are in float64; a task vector θ_i - θ_0 is rounded to float32 once, as a subtraction of float32 values gives it.

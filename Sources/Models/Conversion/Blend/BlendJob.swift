@@ -1,3 +1,4 @@
+internal import Formats
 internal import Kernels
 
 /// The pieces of one tensor of a blend.

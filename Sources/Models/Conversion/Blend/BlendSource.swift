@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 internal import Kernels
 
@@ -10,11 +11,12 @@ struct BlendSource {
     init(_ folder: ModelFolder) throws {
         guard folder.adapter == nil else {
             throw ModelError(
+                .unsuitable,
                 "\(folder.path)/lora_adapter: a blend takes whole models; fold the adapter in first: craft model merge "
                     + "\(folder.path) --out DIR")
         }
         guard let backbone = folder.backbone else {
-            throw ModelError("\(folder.path)/model.safetensors: no such file; a blend takes whole models")
+            throw ModelError(.missing, "\(folder.path)/model.safetensors: no such file; a blend takes whole models")
         }
         self.folder = folder
         let heads = folder.layout.entries.filter { !$0.part.isBackbone && folder.location(of: $0.name) != nil }
@@ -44,16 +46,18 @@ struct BlendSource {
         }
         guard comparable(folder.config) == comparable(other.folder.config) else {
             throw ModelError(
+                .mismatched,
                 "\(folder.path)/config.json and \(other.folder.path)/config.json describe different models; only models of "
                     + "one architecture can be blended")
         }
         for name in names {
             guard let (_, mine) = find(name) else { continue }
             guard let (_, theirs) = other.find(name) else {
-                throw ModelError("\(other.folder.path): has no tensor '\(name)', which \(folder.path) has")
+                throw ModelError(.mismatched, "\(other.folder.path): has no tensor '\(name)', which \(folder.path) has")
             }
             guard mine.shape == theirs.shape else {
                 throw ModelError(
+                    .mismatched,
                     "tensor '\(name)' has the shape \(mine.shape) in \(folder.path) and \(theirs.shape) in "
                         + "\(other.folder.path); only models of one architecture can be blended")
             }

@@ -1,3 +1,4 @@
+internal import Formats
 internal import Foundation
 
 /// Writes a model whose weights are a blend of others': between a base and its fine-tuned forms, or a mean of several.
@@ -50,10 +51,11 @@ package struct ModelBlend {
     package init(_ models: [ModelFolder], options: Options) throws {
         let sources = try models.map(BlendSource.init)
         guard let first = sources.first, sources.count > 1 else {
-            throw ModelError("a blend takes at least two models: BASE TUNED")
+            throw ModelError(.unsuitable, "a blend takes at least two models: BASE TUNED")
         }
         guard options.method != .wise || sources.count == 2 else {
             throw ModelError(
+                .unsuitable,
                 "--method wise is between BASE and one TUNED model, \(sources.count - 1) are given; soup, task-arithmetic and "
                     + "ties take several")
         }
@@ -61,6 +63,7 @@ package struct ModelBlend {
         let weighted = options.method == .soup ? sources.count : tuned.count
         guard options.weights.isEmpty || options.weights.count == weighted else {
             throw ModelError(
+                .unsuitable,
                 "--weights has \(options.weights.count) numbers; expected \(weighted), one for each model"
                     + (options.method == .soup ? "" : " after BASE"))
         }
@@ -78,7 +81,7 @@ package struct ModelBlend {
     package func write(to path: String) throws -> Report {
         let manager = FileManager.default
         guard !manager.fileExists(atPath: path) else {
-            throw ModelError("\(path) exists already; choose a folder that does not")
+            throw ModelError(.exists, "\(path) exists already; choose a folder that does not")
         }
         let partial = path + ".partial"
         try? manager.removeItem(atPath: partial)
@@ -96,7 +99,7 @@ package struct ModelBlend {
     private func writeFiles(to path: String) throws -> Report {
         var report = Report()
         let first = tuned[0]
-        var parts: [CheckpointLayout.Part: [SafetensorsWriter.Tensor]] = [:]
+        var parts: [ModelPart: [SafetensorsWriter.Tensor]] = [:]
         var backbone: [SafetensorsWriter.Tensor] = []
         for name in first.names {
             let part = first.folder.layout[name]?.part ?? .languageModel
@@ -202,17 +205,19 @@ package struct ModelBlend {
         let missing = "\(base.folder.path): has no '\(name)'"
         guard tuned.count == 1 || options.weights.allSatisfy({ $0 > 0 }) else {
             throw ModelError(
+                .unsuitable,
                 "\(missing) to add to or take from; without it the tuned models' are averaged, which needs --weights above 0"
             )
         }
-        guard let part else { throw ModelError("\(missing), which \(tuned[0].folder.path) has") }
+        guard let part else { throw ModelError(.missing, "\(missing), which \(tuned[0].folder.path) has") }
         if let alpha = options.alphas[part], alpha != 1 {
             throw ModelError(
+                .unsuitable,
                 "\(missing) to blend with, so \(part) stays as it was tuned; leave \(part)=\(alpha) out of --alpha or write "
                     + "\(part)=1")
         }
         if let other = base.names.first(where: { options.group($0) == part }) {
-            throw ModelError("\(missing), though it has '\(other)'; is it the model that was fine-tuned?")
+            throw ModelError(.mismatched, "\(missing), though it has '\(other)'; is it the model that was fine-tuned?")
         }
     }
 }

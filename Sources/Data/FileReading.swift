@@ -1,0 +1,10 @@
+package import Formats
+
+/// Runs a reader of files, and says what it found wrong as an error of this room.
+func reading<Value>(_ body: () throws(FileError) -> Value) throws(DataError) -> Value {
+    do { return try body() } catch { throw DataError(error) }
+}
+
+extension DataError {
+    package init(_ error: FileError) { self.init("\(error).") }
+}
