@@ -6,12 +6,13 @@
 # make lint     check that they are formatted, and that what plugin authors call is documented
 # make bench    a training step of craft and of PyTorch, timed in turns (bench/README.md)
 # make campaign fuzz every reader of foreign files with libFuzzer and AddressSanitizer, for two hours (scripts/campaign.sh)
+# make faults   kill craft at random moments and fail its writes, one after the other, for hours (scripts/faults/campaign.py)
 # make clean    remove builds and Python environments
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run test test-python build format lint bench campaign clean
+.PHONY: run test test-python build format lint bench campaign faults clean
 
 SWIFT_SOURCES := Package.swift Plugins Sources Tests
 DOCUMENTED := Sources/PluginKit Sources/GradientMath Sources/RuntimeC
@@ -51,5 +52,9 @@ bench: build .venv-bench/requirements.txt
 campaign:
 	scripts/campaign.sh
 
+faults: build
+	python3 scripts/faults/campaign.py kills
+	python3 scripts/faults/campaign.py writes
+
 clean:
-	rm -rf .build .build-fuzz .venv .venv-bench
+	rm -rf .build .build-fuzz .build-faults .venv .venv-bench

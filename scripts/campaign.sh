@@ -12,7 +12,8 @@ seconds=${1:-600}
 shift || true
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
-  targets=(images record features info safetensors gguf onnx config adapter tokenizer parquet statistics)
+  targets=(images record features info safetensors gguf onnx config adapter tokenizer parquet statistics
+    messagepack observation http websocket plugins signature grid run)
 fi
 
 CRAFT_FUZZ=1 swift build -c release --scratch-path .build-fuzz --product craft-fuzz \

@@ -120,8 +120,8 @@ package final class AblationRunner {
         guard RunDirectory.stepsDone(by: place + "/run") == steps else { return .failed(Self.unfinished(place)) }
         let measures = try RunMeasures.read(place + "/run/metrics.jsonl")
         let whole = seconds + Double(row.steps - steps) * (measures["ms/step"] ?? 0) / 1000
-        try JSONEncoder().encode(Trial(seconds: whole)).write(
-            to: URL(fileURLWithPath: "\(folder)/\(row.folder)/trial.json"), options: .atomic)
+        try AtomicFile.write(
+            Array(try JSONEncoder().encode(Trial(seconds: whole))), to: "\(folder)/\(row.folder)/trial.json")
         try? files.removeItem(atPath: place)
         return .done(Result(arguments: [], seed: seed, seconds: whole, isWhole: false, measures: measures))
     }
@@ -142,8 +142,7 @@ package final class AblationRunner {
         let continues = reached > 0 && reached < row.steps && begun != nil && begun == current
         if !continues {
             try? files.removeItem(atPath: target)
-            try JSONEncoder().encode(current ?? [:]).write(
-                to: URL(fileURLWithPath: place + "/inputs.json"), options: .atomic)
+            try AtomicFile.write(Array(try JSONEncoder().encode(current ?? [:])), to: place + "/inputs.json")
         }
         let start = Date()
         let arguments =
@@ -157,10 +156,8 @@ package final class AblationRunner {
         let result = Result(
             arguments: row.arguments, seed: seed, seconds: Date().timeIntervalSince(start), isWhole: !continues,
             measures: try RunMeasures.read(target + "/metrics.jsonl"), inputs: current)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         // By rename, and last: a kill at any moment leaves the run either done or to be done.
-        try encoder.encode(result).write(to: URL(fileURLWithPath: place + "/result.json"), options: .atomic)
+        try AtomicFile.write(json: result, to: place + "/result.json")
         return .done(result)
     }
 

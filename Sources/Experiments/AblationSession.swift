@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Processes
 import Training
@@ -98,7 +99,7 @@ package final class AblationSession {
             })
         say("\n\(table.text)\n")
         for (name, text) in [("table.txt", table.text + "\n"), ("table.csv", table.csv), ("table.tex", table.latex)] {
-            try Data(text.utf8).write(to: URL(fileURLWithPath: "\(runner.folder)/\(name)"), options: .atomic)
+            try AtomicFile.write(text, to: "\(runner.folder)/\(name)")
         }
         say("\(runner.folder)/table.txt, table.csv, table.tex")
         if !failures.isEmpty {

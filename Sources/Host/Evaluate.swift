@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Formats
 import Foundation
 import Processes
@@ -25,6 +26,11 @@ struct Evaluate: ParsableCommand {
 
     @Flag(help: "Evaluate the moving average of the weights, which a run with --ema saves beside them.")
     var average = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Folder of the base model of an adapter. Default: the one that the run names.", valueName: "folder"))
+    var base: String?
 
     @Option(help: ArgumentHelp("A running policy server instead of a checkpoint.", valueName: "ws://host:port"))
     var address: String?
@@ -78,10 +84,14 @@ struct Evaluate: ParsableCommand {
                 .usage,
                 "--average is for --checkpoint; start the server of --address with craft serve --average")
         }
+        guard base == nil || address == nil else {
+            throw CommandError(
+                .usage, "--base is for --checkpoint; start the server of --address with craft serve --base")
+        }
         if let timeout, !(timeout > 0 && timeout <= 86_400) {
             throw CommandError(.usage, "--timeout \(timeout): expected a number of seconds above 0, at most 86400")
         }
-        let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
+        let workers = processes ?? ProcessorMask.count
         guard (1...256).contains(workers) else {
             throw CommandError(.usage, "--processes \(workers): expected 1 to 256")
         }
@@ -103,9 +113,10 @@ struct Evaluate: ParsableCommand {
         let served = try checkpoint.map { try CheckpointFolders.model(in: $0, isAveraged: average) }
         let environment = try SimulationEnvironment()
         Interruption.install()
-        try environment.prepare(isAgreed: setUp.yes)
-        let server = try served.map(ServeProcess.init(checkpoint:))
+        let server = try served.map { try ServeProcess(checkpoint: $0, base: base) }
         defer { server?.stop() }
+        // After the server: a checkpoint that cannot be served needs no simulator.
+        try environment.prepare(isAgreed: setUp.yes)
         var arguments =
             selection.arguments + [
                 "--trials", "\(trials)", "--processes", "\(workers)", "--address", server?.address ?? address ?? "",

@@ -70,6 +70,9 @@ struct ResumedSettings {
         case let list as [[String: Any]]:
             for (index, child) in list.enumerated() { flatten(child, at: "\(key).\(index)", into: &texts) }
         case let list as [Any]: texts[key] = list.map { "\($0)" }.joined(separator: ",")
+        // Foundation's numbers print true as 1; a Boolean's type is C's signed char.
+        case let number as NSNumber where String(cString: number.objCType) == "c":
+            texts[key] = number.boolValue ? "true" : "false"
         default: texts[key] = "\(value)"
         }
     }

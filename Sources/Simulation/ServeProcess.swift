@@ -13,9 +13,11 @@ package final class ServeProcess {
     package let address: String
 
     /// Starts the server and waits until it says where it listens.
-    package init(checkpoint: String) throws {
+    ///
+    /// - Parameter base: folder of the base model of an adapter; nil takes the one that the adapter names.
+    package init(checkpoint: String, base: String?) throws {
         process.executableURL = URL(fileURLWithPath: Installation.executable)
-        process.arguments = ["serve", "--checkpoint", checkpoint, "--port", "0"]
+        process.arguments = ["serve", "--checkpoint", checkpoint, "--port", "0"] + (base.map { ["--base", $0] } ?? [])
         process.environment = ProcessInfo.processInfo.environment.merging([ParentWatch.variable: "1"]) { _, new in new }
         process.standardInput = life
         process.standardOutput = output

@@ -1,4 +1,5 @@
 import Data
+import Formats
 import Foundation
 import TestSupport
 import Testing
@@ -76,6 +77,19 @@ import Testing
             toFile: path, atomically: true, encoding: .utf8)
         let incomplete = dataError { _ = try DatasetStatistics.load(contentsOf: path, dataset: Sample.name) }
         #expect(incomplete?.description.contains("has no \"q01\"") == true)
+    }
+
+    @Test func filesOfOtherKindsAreNamedAsTheyAre() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("dataset_statistics.json")
+        // What the reference caches: one set, without its name.
+        let flat = #"{"action": {"mean": [0]}, "proprio": {"mean": [0]}, "num_transitions": 5, "num_trajectories": 1}"#
+        try flat.write(toFile: path, atomically: true, encoding: .utf8)
+        let error = dataError { _ = try DatasetStatistics.only(contentsOf: path) }
+        #expect(error?.description.contains("without its name") == true, "\(error?.description ?? "")")
+        // No statistics at all.
+        try #"{"train": {"images": 10}, "test": 2}"#.write(toFile: path, atomically: true, encoding: .utf8)
+        #expect(DatasetStatistics.names(contentsOf: path).isEmpty)
     }
 
     @Test func wrongWidthsAreRefused() throws {

@@ -32,6 +32,23 @@ extension HostTests {
                 try evaluate(["--address", "ws://127.0.0.1:1", "--trials", "51"]), "--trials 51", "1 to 50")
             CraftCommand.expectRefusal(
                 try evaluate(["--address", "ws://127.0.0.1:1", "--execute", "0"]), "--execute 0")
+            CraftCommand.expectRefusal(
+                try evaluate(["--address", "ws://127.0.0.1:1", "--base", "/tmp"]), "--base is for --checkpoint")
+        }
+
+        /// The server that eval starts is told the base, and what it says comes before anything is set up for the simulator.
+        @Test func evaluationNamesAMissingBase() throws {
+            let folder = try TemporaryFolder()
+            let model = folder.path("model")
+            let files = FileManager.default
+            try files.copyItem(
+                atPath: BuildFolder.fixture("vla/one-tower-llama-base-lora").path, toPath: model)
+            try files.copyItem(
+                atPath: CraftCommand.assets + "/small-vlm/tokenizer.json", toPath: model + "/tokenizer.json")
+            try files.removeItem(atPath: model + "/model.safetensors")
+            CraftCommand.expectRefusal(
+                try evaluate(["--checkpoint", model, "--base", folder.path("none")]),
+                folder.path("none") + ": no model.safetensors", "--base takes the folder of the base model")
         }
 
         private static let python = BuildFolder.repository.appendingPathComponent(".venv/bin/python").path

@@ -171,6 +171,23 @@ import Testing
         #expect(try foreign(["type": "pi0"]).contains("pi0"))
         #expect(try foreign(["model_type": "gr00t_n1_5", "architectures": ["GR00T_N1_5"]]).contains("GR00T N1.5"))
         #expect(try foreign(["model_type": "internvl_chat"]).contains("InternVL"))
+        // transformers gives them a text_config too.
+        let text: [String: Any] = ["model_type": "llama"]
+        #expect(
+            try foreign(["model_type": "llava", "text_config": text, "vision_config": ["hidden_size": 8]])
+                .contains("is the configuration of LLaVA"))
+        #expect(
+            try foreign(["model_type": "qwen3_vl", "text_config": ["model_type": "qwen3_vl_text"]]).contains("Qwen3-VL")
+        )
+        // The kind of decoder is named, not the first of its keys.
+        let phi: [String: Any] = ["model_type": "phi3", "embd_pdrop": 0.1]
+        #expect(
+            try foreign(["model_type": "openvla", "timm_model_ids": ["a"], "text_config": phi])
+                .contains("model_type is phi3"))
+        // What training scripts write.
+        #expect(try foreign(["model": ["observation_tokenizers": [String: Any]()]]).contains("Octo"))
+        #expect(try foreign(["model": ["model_id": "prism"], "run_id": "a"]).contains("convert_checkpoint.py"))
+        #expect(try foreign(["vla": ["base_vlm": "prism"]]).contains("convert_checkpoint.py"))
         #expect(
             try foreign(["model_type": "brand_new", "architectures": ["NewModel"]]).contains("brand_new (NewModel)"))
     }

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Serving
 import TestSupport
@@ -41,6 +42,7 @@ import Testing
     func damagedBytesAreRefusedInWords(bytes: [UInt8], words: String) throws {
         let error = try #require(throws: ServingError.self) { try MessagePackDecoder.decode(bytes) }
         #expect(error.description.contains(words), "\(error)")
+        #expect(error.code == (["nested", "more than 65536 values"].contains(words) ? .tooLarge : .malformed))
     }
 
     @Test func randomBytesNeverTrap() {
@@ -85,6 +87,7 @@ import Testing
         let value = ServedRun.array([UInt8](repeating: 1, count: bytes), dtype, shape)
         let error = try #require(throws: ServingError.self) { try NumPyArray(value, key: "the key") }
         #expect(error.description.contains(words) && error.description.contains("the key"), "\(error)")
+        #expect(error.code == (words == "too large" ? .tooLarge : .malformed))
     }
 }
 

@@ -1,3 +1,4 @@
+import Formats
 import Foundation
 import Serving
 import TestSupport
@@ -210,6 +211,7 @@ extension ServingTests {
             let server = try ServedRun.server()
             defer { server.stop() }
             let error = #expect(throws: ServingError.self) { try ServedRun.server { $0.port = server.port } }
+            #expect(error?.code == .unavailable)
             let words = error?.description ?? ""
             #expect(words.hasSuffix("the address is in use already; --port 0 takes any free port"), "\(words)")
         }

@@ -147,6 +147,73 @@ def jpeg_kinds(random):
     yield "jpeg-header-only", plain[:scan]
 
 
+def filtered(samples, method):
+    """8-bit RGB rows under one of PNG's filters 1 to 4."""
+    rows = samples.reshape(samples.shape[0], -1).astype(int)
+    left = np.pad(rows, ((0, 0), (3, 0)))[:, :-3]
+    above = np.pad(rows, ((1, 0), (0, 0)))[:-1]
+    corner = np.pad(above, ((0, 0), (3, 0)))[:, :-3]
+    distances = np.stack([np.abs(above - corner), np.abs(left - corner), np.abs(left + above - 2 * corner)])
+    paeth = np.choose(np.argmin(distances, 0), [left, above, corner])
+    predicted = {1: left, 2: above, 3: (left + above) // 2, 4: paeth}[method]
+    return b"".join(bytes([method]) + row.astype(np.uint8).tobytes() for row in (rows - predicted) & 255)
+
+
+def more_kinds(random):
+    """What encoders of cameras and labelling tools write beside the plain forms."""
+    samples = random.integers(0, 256, (HEIGHT, WIDTH, 3))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0))
+    start, end = b"\x89PNG\r\n\x1a\n" + header, chunk(b"IEND", b"")
+    for method in (1, 2, 3, 4):
+        yield f"png-filter-{method}", start + chunk(b"IDAT", zlib.compress(filtered(samples, method))) + end
+    data = zlib.compress(packed(samples.reshape(HEIGHT, -1), 8))
+    pieces = b"".join(chunk(b"IDAT", data[i:i + 7]) for i in range(0, len(data), 7))
+    yield "png-many-pieces", start + pieces + end
+    yield "png-piece-after-text", start + chunk(b"IDAT", data[:9]) + chunk(b"tEXt", b"a\0b") + chunk(b"IDAT", data[9:]) + end
+    yield "png-stored", start + chunk(b"IDAT", zlib.compress(packed(samples.reshape(HEIGHT, -1), 8), 0)) + end
+    yield "png-suggested-palette", png(samples, 2, 8, extra=((b"PLTE", bytes(range(48))),))
+    yield "png-significant-bits", png(samples, 2, 8, extra=((b"sBIT", b"\5\6\5"),))
+    yield "png-profile", png(samples, 2, 8, extra=((b"iCCP", b"a\0\0" + zlib.compress(b"\0" * 128)),))
+    yield "png-time-and-density", png(samples, 2, 8, extra=((b"pHYs", b"\0\0\0\1\0\0\0\1\1"), (b"tIME", b"\7\350\1\1\0\0\0")))
+    yield "png-one-pixel", png(samples[:1, :1], 2, 8)
+    yield "png-one-pixel-interlaced", png(samples[:1, :1], 2, 8, True)
+    yield "png-one-row", png(samples[:1], 2, 8)
+    index = random.integers(0, 4, (HEIGHT, WIDTH, 1))
+    palette = (b"PLTE", bytes(range(12)))
+    yield "png-index-beyond-palette", png(index * 3, 3, 4, extra=(palette,))
+    yield "png-palette-trns-interlaced", png(index, 3, 2, True, (palette, (b"tRNS", b"\0\x80")))
+    deep = random.integers(0, 65536, (HEIGHT, WIDTH, 4))
+    yield "png-type6-16bit-gamma-interlaced", png(deep, 6, 16, True, ((b"gAMA", struct.pack(">I", 45455)),))
+    yield "png-type4-16bit-background", png(deep[..., :2], 4, 16, extra=((b"bKGD", b"\x80\0"),))
+    yield "png-unknown-critical", png(samples, 2, 8, extra=((b"ABcD", b"x"),))
+    yield "png-no-data", start + end
+    yield "png-zero-width", b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 0, 4, 8, 2, 0, 0, 0)) + end
+    coarse = random.integers(0, 256, (6, 7, 3)).astype(np.uint8)
+    image = Image.fromarray(coarse).resize((WIDTH * 3, HEIGHT * 3), Image.BICUBIC)
+    yield "jpeg-grey-progressive", jpeg(image.convert("L"), quality=80, progressive=True)
+    yield "jpeg-quality-1", jpeg(image, quality=1)
+    yield "jpeg-quality-100-4:2:0", jpeg(image, quality=100, subsampling="4:2:0")
+    yield "jpeg-restarts-4:2:0", jpeg(image, quality=85, subsampling="4:2:0", restart_marker_rows=1)
+    yield "jpeg-wide-tables", jpeg(image, qtables=[[300] * 64, [400] * 64])
+    yield "jpeg-one-pixel", jpeg(image.crop((0, 0, 1, 1)), quality=90)
+    yield "jpeg-odd-size", jpeg(image.crop((0, 0, 17, 9)), quality=90, subsampling="4:2:0")
+    yield "jpeg-comment", jpeg(image, quality=85, comment=b"a camera")
+    plain = jpeg(image, quality=85)
+    yield "jpeg-without-jfif", plain[:2] + plain[plain.index(b"\xff\xdb"):]
+    adobe = b"\xff\xee" + struct.pack(">H", 14) + b"Adobe" + struct.pack(">HHHB", 100, 0, 0, 0)
+    yield "jpeg-adobe-says-rgb", plain[:2] + adobe + plain[plain.index(b"\xff\xdb"):]
+    thumbnail = jpeg(image.resize((8, 8)), quality=50)
+    yield "jpeg-with-thumbnail", plain[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail + plain[2:]
+    yield "jpeg-twice", plain + thumbnail
+    sized = bytearray(plain)
+    frame = sized.index(b"\xff\xc0")
+    sized[frame + 5:frame + 7] = struct.pack(">H", HEIGHT * 3 + 20)
+    yield "jpeg-taller-than-its-data", bytes(sized)
+    twelve = bytearray(plain)
+    twelve[frame + 4] = 12
+    yield "jpeg-12-bit", bytes(twelve)
+
+
 def decoded(data):
     try:
         image = tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
@@ -158,7 +225,7 @@ def decoded(data):
 def main():
     random = np.random.default_rng(11)
     cases = []
-    for name, data in list(png_kinds(random)) + list(jpeg_kinds(random)):
+    for name, data in [*png_kinds(random), *jpeg_kinds(random), *more_kinds(random)]:
         image = decoded(data)
         case = {"name": name, "bytes": base64.b64encode(data).decode()}
         if image is not None:

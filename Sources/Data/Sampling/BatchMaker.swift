@@ -1,3 +1,5 @@
+internal import Formats
+
 /// B samples, as the policy takes them.
 package struct DemonstrationBatch: Sendable {
     /// B.
@@ -47,6 +49,7 @@ final class BatchMaker: Sendable {
             cameras.append(try options.cameras.map { (name) throws(DataError) in try part.dataset.camera(named: name) })
             guard part.dataset.embodiment == parts[0].dataset.embodiment else {
                 throw DataError(
+                    .mismatched,
                     "\(part.dataset.path): has \(part.dataset.embodiment.summary), \(parts[0].dataset.path) has "
                         + "\(parts[0].dataset.embodiment.summary); data sets of one run must have the same.")
             }
@@ -91,7 +94,7 @@ final class BatchMaker: Sendable {
     private static func view(of image: RGBImage, _ draw: Draw, camera: Int) -> RGBImage {
         if let key = draw.augmentation {
             var stream = RandomStream(key.seed, UInt64(key.epoch), UInt64(key.sample), UInt64(camera))
-            return Augmentation(drawnFrom: &stream, independent: key.independent).applied(to: image)
+            return Augmentation(drawnFrom: &stream).applied(to: image)
         }
         return draw.centreCrop ? image.centreCropped() : image
     }

@@ -106,7 +106,7 @@ struct ConfigFile: Decodable {
             throw ModelError(
                 .malformed, "\(path): is not a JSON object: \(PythonJSON.fault(in: data) ?? "expected { at the top")")
         }
-        if object["text_config"] == nil, let name = ConfigKeys.foreignName(object) {
+        if let name = ConfigKeys.foreignName(object) {
             throw ModelError(
                 .unsupported,
                 "\(path): is the configuration of \(name), which craft does not read. It trains OpenVLA-type models: a "

@@ -7,7 +7,10 @@ enum ConfigKeys {
     /// - Parameter object: the file, as Foundation reads it.
     static func check(_ object: [String: Any], path: String) throws(ModelError) {
         func fail(_ sentence: String) -> ModelError { ModelError(.unsupported, "\(path): \(sentence)") }
-        if let text = object["text_config"] as? [String: Any] {
+        // Of another kind of decoder nothing is known; ``ModelConfig/Decoder`` says that.
+        if let text = object["text_config"] as? [String: Any],
+            (text["model_type"] as? String).map({ DecoderFamily.of(modelType: $0) != nil }) ?? true
+        {
             for (key, value) in text.sorted(by: { $0.key < $1.key }) where !isVoid(value) && !isKnown(text: key) {
                 throw fail(
                     "text_config.\(key) is \(shown(value)): craft does not know this key, and it may change what the model "
@@ -62,6 +65,17 @@ enum ConfigKeys {
 
     /// What the file is, where it is none of ours: "a Qwen2.5-VL model", for messages.
     static func foreignName(_ object: [String: Any]) -> String? {
+        guard object["craft_small"] == nil, object["timm_model_ids"] == nil else { return nil }
+        // Training scripts that write a file of this name without either kind of type.
+        if let model = object["model"] as? [String: Any] {
+            if model["observation_tokenizers"] != nil { return "Octo" }
+            if model["model_id"] != nil {
+                return "a Prismatic training run (scripts/convert_checkpoint.py converts its checkpoint)"
+            }
+        }
+        if let vla = object["vla"] as? [String: Any], vla["base_vlm"] != nil {
+            return "a training run of OpenVLA's own format (scripts/convert_checkpoint.py converts its checkpoint)"
+        }
         // LeRobot's policies have a type, transformers' models a model_type.
         let type = object["model_type"] as? String ?? object["type"] as? String
         let known = [
@@ -71,6 +85,7 @@ enum ConfigKeys {
             "mllama": "Llama 3.2 Vision", "smolvla": "SmolVLA (LeRobot)", "pi0": "pi0 (LeRobot)",
             "pi05": "pi0.5 (LeRobot)",
             "pi0fast": "pi0-FAST (LeRobot)", "act": "ACT (LeRobot)", "gr00t_n1": "GR00T N1", "gr00t_n1_5": "GR00T N1.5",
+            "gr00t_n1d6": "GR00T N1.6", "xvla": "X-VLA",
             "eagle_2_5_vl": "Eagle 2.5", "llava": "LLaVA", "llava_next": "LLaVA-NeXT", "phi3_v": "Phi-3 Vision",
             "spatialvla": "SpatialVLA",
             "llama": "Llama (text alone)", "qwen2": "Qwen2 (text alone)", "qwen3": "Qwen3 (text alone)",

@@ -1,4 +1,5 @@
 internal import Dispatch
+internal import Formats
 internal import NIOCore
 
 /// Asks the policy one observation at a time, in the order of arrival. Lives on one event loop; the policy runs on a
@@ -21,7 +22,7 @@ final class InferenceQueue {
 
     /// Lets the policy go to its thread, and to no other.
     private struct Runner: @unchecked Sendable {
-        let policy: Policy
+        let policy: any ServedPolicy
     }
 
     private let runner: Runner
@@ -33,7 +34,7 @@ final class InferenceQueue {
     private var isStopped = false
     private var idlePromise: EventLoopPromise<Void>?
 
-    init(policy: Policy, limit: Int, loop: any EventLoop) {
+    init(policy: any ServedPolicy, limit: Int, loop: any EventLoop) {
         runner = Runner(policy: policy)
         self.limit = limit
         self.loop = loop
@@ -47,6 +48,7 @@ final class InferenceQueue {
             return request.finish(
                 .failure(
                     ServingError(
+                        .busy,
                         "the server is busy: \(limit) observations wait for the policy already; try again later")))
         }
         waiting.append(request)
@@ -68,7 +70,7 @@ final class InferenceQueue {
         return promise.futureResult
     }
 
-    private static let stopping = ServingError("the server is stopping")
+    private static let stopping = ServingError(.stopping, "the server is stopping")
 
     private func startNext() {
         while !isRunning, !waiting.isEmpty {
@@ -85,7 +87,7 @@ final class InferenceQueue {
                     queue.isRunning = false
                     request.finish(
                         result.map { Answer(actions: $0, inference: milliseconds) }
-                            .mapError { ($0 as? ServingError) ?? ServingError(String(describing: $0)) })
+                            .mapError { ($0 as? ServingError) ?? ServingError(.failed, String(describing: $0)) })
                     queue.idlePromise?.succeed()
                     queue.idlePromise = nil
                     queue.startNext()

@@ -1,4 +1,6 @@
+internal import Collectives
 package import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import Tensors
@@ -14,7 +16,7 @@ package struct PolicyOptions: Sendable {
     package var centreCrop: Bool?
     /// Whether images that come as pixels or PNG are compressed as JPEG and decoded first, as the training data were.
     package var compresses = true
-    package var threads = ProcessInfo.processInfo.activeProcessorCount
+    package var threads = ProcessorMask.count
 
     package init() {}
 }
@@ -25,7 +27,7 @@ package struct PolicyOptions: Sendable {
 /// size, centre crop when training cropped; proprioception normalised and actions un-normalised by the training data's
 /// quantiles; the gripper as LIBERO's environments take it. This is VLA-Adapter's evaluation path but for the half turn, which the clients of
 /// both protocols do themselves. Not for use by several threads at once.
-package final class Policy {
+package final class Policy: ServedPolicy {
     /// What clients and pages are told.
     package struct Summary: Sendable {
         package let checkpoint: String
@@ -42,6 +44,15 @@ package final class Policy {
         package let gripper: Embodiment.Gripper
         package let parameterCount: Int
         package let centreCrops: Bool
+
+        package init(
+            checkpoint: String, identity: String, cameras: [String], imageSize: Int, chunk: Int, actionDim: Int,
+            stateDim: Int, gripper: Embodiment.Gripper, parameterCount: Int, centreCrops: Bool
+        ) {
+            (self.checkpoint, self.identity, self.cameras, self.imageSize) = (checkpoint, identity, cameras, imageSize)
+            (self.chunk, self.actionDim, self.stateDim, self.gripper) = (chunk, actionDim, stateDim, gripper)
+            (self.parameterCount, self.centreCrops) = (parameterCount, centreCrops)
+        }
     }
 
     /// Largest side of an image, in pixels.
@@ -71,6 +82,7 @@ package final class Policy {
             config.proprioDim == statistics.embodiment.stateWidth || !config.usesProprio
         else {
             throw ServingError(
+                .unservable,
                 "\(folder.path): the model has \(config.actionDim) action and \(config.proprioDim) state dimensions, "
                     + "its dataset_statistics.json \(statistics.action.mean.count) and \(statistics.proprio.mean.count)"
             )
@@ -80,6 +92,7 @@ package final class Policy {
         let absent = try folder.load(into: model)
         guard absent.isEmpty else {
             throw ServingError(
+                .missing,
                 "\(folder.path): \(absent.count) tensors of the model are missing, the first being \(absent[0])")
         }
         tape = Tape(parameters: model.parameters, parallel: Parallel(threads: options.threads))
@@ -100,7 +113,8 @@ package final class Policy {
     package func actions(for observation: Observation) throws -> [Float] {
         let predicted = try normalisedActions(for: observation)
         guard predicted.allSatisfy(\.isFinite) else {
-            throw ServingError("the model gave an action that is not finite; is the checkpoint of a run that diverged?")
+            throw ServingError(
+                .failed, "the model gave an action that is not finite; is the checkpoint of a run that diverged?")
         }
         var actions = statistics.unnormaliseAction(predicted)
         // LIBERO: the evaluator's 2g - 1, sign, minus: the policy's gripper is 1 when open, the environment's -1.
@@ -112,11 +126,13 @@ package final class Policy {
     package func normalisedActions(for observation: Observation) throws -> [Float] {
         guard observation.images.count == summary.cameras.count else {
             throw ServingError(
+                .unsuitable,
                 "expected \(summary.cameras.count) images (\(summary.cameras.joined(separator: ", "))), found "
                     + "\(observation.images.count)")
         }
         guard observation.state.count == summary.stateDim, observation.state.allSatisfy(\.isFinite) else {
             throw ServingError(
+                .unsuitable,
                 "the state must be \(summary.stateDim) finite numbers (position, axis-angle, two finger joints); found "
                     + (observation.state.count == summary.stateDim
                         ? "one that is not finite" : "\(observation.state.count) numbers"))
@@ -124,6 +140,7 @@ package final class Policy {
         let instruction = observation.instruction
         guard !instruction.isEmpty, instruction.utf8.count <= Self.maximumInstruction else {
             throw ServingError(
+                .unsuitable,
                 "the instruction must have 1 to \(Self.maximumInstruction) bytes; it has \(instruction.utf8.count)")
         }
         var pixels: [UInt8] = []
@@ -131,7 +148,7 @@ package final class Policy {
             do {
                 pixels += try prepared(image)
             } catch {
-                throw ServingError("image '\(camera)': \(error)")
+                throw ServingError(.unsuitable, "image '\(camera)': \(error)")
             }
         }
         let input = ModelInput(
@@ -141,7 +158,7 @@ package final class Policy {
                     ? statistics.normaliseProprio(observation.state) : observation.state))
         tape.reset(weights: model.parameters.currentWeights(), recording: false)
         guard let predicted = model.forward(input, on: tape).predictedActions else {
-            throw ServingError("the model has no action head")
+            throw ServingError(.failed, "the model has no action head")
         }
         return Array(UnsafeBufferPointer(start: predicted.values, count: predicted.count))
     }
@@ -154,7 +171,8 @@ package final class Policy {
                 encoded: Array(file), maximumSide: Self.maximumImageSide)
         case .pixels(let pixels, let height, let width):
             guard max(height, width) <= Self.maximumImageSide else {
-                throw ServingError("is \(width)x\(height); sides of at most \(Self.maximumImageSide) are supported")
+                throw ServingError(
+                    .tooLarge, "is \(width)x\(height); sides of at most \(Self.maximumImageSide) are supported")
             }
             return try preprocessor.plain.prepared(Array(pixels), height: height, width: width)
         }

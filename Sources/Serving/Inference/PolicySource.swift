@@ -21,12 +21,14 @@ struct PolicySource {
     init(path: String, options: PolicyOptions) throws {
         guard FileManager.default.fileExists(atPath: path) else {
             throw ServingError(
+                .missing,
                 "--checkpoint \(path): no such folder; expected a run, one of its checkpoints, or a model folder")
         }
         let model = CheckpointFolders.model(in: path)
         let settings = try RunSettings.ofRun(with: model)
         if settings != nil, model == path, FileManager.default.fileExists(atPath: path + "/run.json") {
             throw ServingError(
+                .missing,
                 "--checkpoint \(path): the run has no complete checkpoint yet; wait for its first save")
         }
         var choices = ModelFolder.Choices()
@@ -35,6 +37,7 @@ struct PolicySource {
         folder = try ModelFolder(path: model, choices: choices)
         guard folder.actionHead != nil else {
             throw ServingError(
+                .unservable,
                 "\(model): has no action_head--*checkpoint.safetensors; a policy server needs a model that was "
                     + "fine-tuned on demonstrations")
         }
@@ -47,12 +50,14 @@ struct PolicySource {
         } else {
             let names = DatasetStatistics.names(contentsOf: statisticsPath)
             throw ServingError(
+                .unservable,
                 "\(statisticsPath): describes \(names.isEmpty ? "no data set" : "several data sets; name one with --dataset: ")"
                     + names.joined(separator: ", "))
         }
         cameras = settings?.cameras ?? Self.cameraNames(folder.config.cameras)
         guard cameras.count == folder.config.cameras else {
             throw ServingError(
+                .unservable,
                 "\(model): the run trained with the cameras \(cameras.joined(separator: ", ")), but config.json is for "
                     + "\(folder.config.cameras)")
         }
@@ -77,6 +82,7 @@ struct PolicySource {
         let config = model + "/config.json"
         guard DatasetStatistics.names(contentsOf: config).isEmpty else { return config }
         throw ServingError(
+            .missing,
             "\(path): no such file, and config.json has no norm_stats; without the statistics of the training data actions "
                 + "cannot be turned back into metres and radians")
     }

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// Reads one MessagePack value, strictly: the bytes must be that value and nothing more.
 ///
 /// Bytes come from anyone. Nothing is allocated on the word of a length: a length is compared with the bytes that are
@@ -19,6 +21,7 @@ package struct MessagePackDecoder {
         let value = try decoder.value(depth: 0)
         guard decoder.position == bytes.count else {
             throw ServingError(
+                .malformed,
                 "MessagePack: the message ends at byte \(decoder.position), but has \(bytes.count) bytes")
         }
         return value
@@ -27,7 +30,8 @@ package struct MessagePackDecoder {
     private mutating func value(depth: Int) throws(ServingError) -> MessagePackValue {
         values += 1
         guard values <= Self.maximumValues else {
-            throw ServingError("MessagePack: more than \(Self.maximumValues) values; send arrays as NumPy arrays")
+            throw ServingError(
+                .tooLarge, "MessagePack: more than \(Self.maximumValues) values; send arrays as NumPy arrays")
         }
         let start = position
         let code = UInt8(try unsigned(bytes: 1))
@@ -65,6 +69,7 @@ package struct MessagePackDecoder {
         default:
             let meaning = code == 0xc1 ? "which stands for nothing" : "an extension type"
             throw ServingError(
+                .malformed,
                 "MessagePack: byte \(start) is 0x\(String(code, radix: 16)), \(meaning); expected plain values")
         }
     }
@@ -89,7 +94,7 @@ package struct MessagePackDecoder {
     /// A value takes at least a byte: a longer list than there are bytes cannot be whole.
     private func check(count: Int, each: Int, depth: Int) throws(ServingError) {
         guard depth < Self.maximumDepth else {
-            throw ServingError("MessagePack: lists and maps are nested more than \(Self.maximumDepth) deep")
+            throw ServingError(.tooLarge, "MessagePack: lists and maps are nested more than \(Self.maximumDepth) deep")
         }
         guard count <= (bytes.count - position) / each else { throw cutShort(count * each) }
     }
@@ -97,7 +102,7 @@ package struct MessagePackDecoder {
     private mutating func text(_ count: Int) throws(ServingError) -> MessagePackValue {
         let start = position
         guard let text = String(validating: try slice(count), as: UTF8.self) else {
-            throw ServingError("MessagePack: the text at byte \(start) is not UTF-8")
+            throw ServingError(.malformed, "MessagePack: the text at byte \(start) is not UTF-8")
         }
         return .text(text)
     }
@@ -118,6 +123,7 @@ package struct MessagePackDecoder {
 
     private func cutShort(_ needed: Int) -> ServingError {
         ServingError(
+            .malformed,
             "MessagePack: byte \(position) should be followed by at least \(needed) more, but the message has "
                 + "\(bytes.count) bytes")
     }

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// A NumPy array as it travels in MessagePack: C order, any of the plain boolean, integer and float types.
 ///
 /// openpi-client writes {b"__ndarray__": true, b"data", b"dtype", b"shape"} with bytes as keys, vla-eval the same with
@@ -25,30 +27,34 @@ package struct NumPyArray: Sendable {
     package init?(_ value: MessagePackValue, key: String) throws(ServingError) {
         guard value["__ndarray__"] != nil else { return nil }
         guard case .binary(let data)? = value["data"] else {
-            throw ServingError("\(key): a NumPy array needs 'data' in bytes; found \(value["data"]?.kind ?? "nothing")")
+            throw ServingError(
+                .malformed, "\(key): a NumPy array needs 'data' in bytes; found \(value["data"]?.kind ?? "nothing")")
         }
         guard let dtype = value["dtype"]?.text, let (kind, width, isBigEndian) = Self.parse(dtype) else {
             let found = value["dtype"].map { $0.text.map { "'\($0.prefix(32))'" } ?? $0.kind } ?? "nothing"
             throw ServingError(
+                .malformed,
                 "\(key): 'dtype' must be a boolean, integer or float type such as '|u1' or '<f4'; found \(found)")
         }
         guard case .list(let sizes)? = value["shape"], sizes.count <= 8 else {
             throw ServingError(
+                .malformed,
                 "\(key): 'shape' must be a list of at most 8 sizes; found \(value["shape"]?.kind ?? "nothing")")
         }
         var shape: [Int] = []
         var bytes = width
         for size in sizes {
             guard let size = size.integer.flatMap({ Int(exactly: $0) }), size >= 0 else {
-                throw ServingError("\(key): 'shape' holds \(size.description) where a size is expected")
+                throw ServingError(.malformed, "\(key): 'shape' holds \(size.description) where a size is expected")
             }
             let (product, overflows) = bytes.multipliedReportingOverflow(by: size)
-            guard !overflows else { throw ServingError("\(key): the sizes in 'shape' are too large") }
+            guard !overflows else { throw ServingError(.tooLarge, "\(key): the sizes in 'shape' are too large") }
             bytes = product
             shape.append(size)
         }
         guard bytes == data.count else {
             throw ServingError(
+                .malformed,
                 "\(key): shape \(shape) of '\(dtype)' takes \(bytes) bytes, but 'data' has \(data.count)")
         }
         (self.dtype, self.shape, self.data) = (dtype, shape, data)

@@ -1,4 +1,5 @@
 internal import Dispatch
+internal import Formats
 
 /// What is said on one connection: which protocol it is, and the actions that are still to be handed out.
 final class Conversation {
@@ -101,12 +102,12 @@ final class Conversation {
         guard let type = message["type"]?.text, let payload = message["payload"] else {
             let found = message["type"].map { "\(message.kind), 'type' being \($0.description)" } ?? message.kind
             return fail(
-                ServingError("expected a map with a text as 'type' and with 'payload'; found \(found)"),
+                ServingError(.malformed, "expected a map with a text as 'type' and with 'payload'; found \(found)"),
                 sequence: .integer(0))
         }
         guard case .integer = sequence else {
             return fail(
-                ServingError("'seq' must be an integer below 2^63; found \(sequence.description)"),
+                ServingError(.malformed, "'seq' must be an integer below 2^63; found \(sequence.description)"),
                 sequence: .integer(0))
         }
         switch type {
@@ -124,6 +125,7 @@ final class Conversation {
         default:
             fail(
                 ServingError(
+                    .malformed,
                     "'type' is '\(type.prefix(32))'; expected hello, episode_start, observation, episode_end or error"),
                 sequence: sequence)
         }

@@ -1,11 +1,15 @@
+internal import Formats
+
 /// Takes an observation out of a message.
-struct ObservationReader {
+package struct ObservationReader {
     let summary: Policy.Summary
 
+    package init(summary: Policy.Summary) { self.summary = summary }
+
     /// openpi's LIBERO keys: observation/image, observation/wrist_image, observation/state, prompt.
-    func openPI(_ message: MessagePackValue) throws(ServingError) -> Observation {
+    package func openPI(_ message: MessagePackValue) throws(ServingError) -> Observation {
         guard case .map = message else {
-            throw ServingError("an observation must be a map; found \(message.kind)")
+            throw ServingError(.malformed, "an observation must be a map; found \(message.kind)")
         }
         var images: [Observation.Image] = []
         for camera in summary.cameras { images.append(try image("observation/\(camera)", in: message)) }
@@ -15,13 +19,13 @@ struct ObservationReader {
     }
 
     /// vla-eval's LIBERO keys: images (agentview, wrist), states, task_description.
-    func vlaEval(_ payload: MessagePackValue) throws(ServingError) -> Observation {
+    package func vlaEval(_ payload: MessagePackValue) throws(ServingError) -> Observation {
         guard case .map = payload else {
-            throw ServingError("the payload of an observation must be a map; found \(payload.kind)")
+            throw ServingError(.malformed, "the payload of an observation must be a map; found \(payload.kind)")
         }
         guard let images = payload["images"] else { throw missing("images", in: payload) }
         guard case .map = images else {
-            throw ServingError("images: expected a map of cameras; found \(images.kind)")
+            throw ServingError(.malformed, "images: expected a map of cameras; found \(images.kind)")
         }
         var found: [Observation.Image] = []
         for camera in summary.cameras { found.append(try image(Self.vlaEvalName(of: camera), in: images)) }
@@ -39,7 +43,7 @@ struct ObservationReader {
 
     private func missing(_ key: String, in map: MessagePackValue) -> ServingError {
         let keys = map.keys.prefix(16).map { String($0.prefix(64)) }.joined(separator: ", ")
-        return ServingError("'\(key)' is missing; the keys found are: \(keys.isEmpty ? "none" : keys)")
+        return ServingError(.missing, "'\(key)' is missing; the keys found are: \(keys.isEmpty ? "none" : keys)")
     }
 
     private func image(_ key: String, in map: MessagePackValue) throws(ServingError) -> Observation.Image {
@@ -47,10 +51,12 @@ struct ObservationReader {
         if case .binary(let file) = value { return .encoded(file) }
         if value["__image__"] != nil, let format = value["format"]?.text, format != "raw" {
             guard ["png", "jpeg"].contains(format) else {
-                throw ServingError("\(key): the format is '\(format.prefix(32))'; expected png, jpeg or raw")
+                throw ServingError(
+                    .unsuitable, "\(key): the format is '\(format.prefix(32))'; expected png, jpeg or raw")
             }
             guard case .binary(let file)? = value["data"] else {
-                throw ServingError("\(key): 'data' must be bytes; found \(value["data"]?.kind ?? "nothing")")
+                throw ServingError(
+                    .unsuitable, "\(key): 'data' must be bytes; found \(value["data"]?.kind ?? "nothing")")
             }
             return .encoded(file)
         }
@@ -58,11 +64,13 @@ struct ObservationReader {
         let array = try NumPyArray(value["__image__"] == nil ? value : value.markedAsArray, key: key)
         guard let array else {
             throw ServingError(
+                .unsuitable,
                 "\(key): expected a uint8 array [height, width, 3] or the bytes of a JPEG or PNG file; found \(value.kind)"
             )
         }
         guard array.isBytes, array.shape.count == 3, array.shape[2] == 3, array.shape[0] > 0, array.shape[1] > 0 else {
             throw ServingError(
+                .unsuitable,
                 "\(key): expected uint8 [height, width, 3]; found '\(array.dtype)' \(array.shape)")
         }
         return .pixels(array.data, height: array.shape[0], width: array.shape[1])
@@ -74,22 +82,22 @@ struct ObservationReader {
         let numbers: [Double]
         if let array = try NumPyArray(value, key: key) {
             guard array.shape == [summary.stateDim] else {
-                throw ServingError("\(key): \(expected); found '\(array.dtype)' \(array.shape)")
+                throw ServingError(.unsuitable, "\(key): \(expected); found '\(array.dtype)' \(array.shape)")
             }
             numbers = array.doubles
         } else if case .list(let values) = value {
             guard values.count == summary.stateDim else {
-                throw ServingError("\(key): \(expected); found \(value.kind)")
+                throw ServingError(.unsuitable, "\(key): \(expected); found \(value.kind)")
             }
             if let other = values.first(where: { $0.double == nil }) {
-                throw ServingError("\(key): \(expected); found \(other.description) among them")
+                throw ServingError(.unsuitable, "\(key): \(expected); found \(other.description) among them")
             }
             numbers = values.compactMap(\.double)
         } else {
-            throw ServingError("\(key): \(expected); found \(value.kind)")
+            throw ServingError(.unsuitable, "\(key): \(expected); found \(value.kind)")
         }
         if let number = numbers.first(where: { !Float($0).isFinite }) {
-            throw ServingError("\(key): holds \(number), which is not finite in float32")
+            throw ServingError(.unsuitable, "\(key): holds \(number), which is not finite in float32")
         }
         return numbers.map { Float($0) }
     }
@@ -98,9 +106,12 @@ struct ObservationReader {
         guard var value = map[key] else { throw missing(key, in: map) }
         // numpy.str_, as openpi-client sends it.
         if value["__npgeneric__"] != nil, let item = value["data"] { value = item }
-        guard let text = value.text else { throw ServingError("\(key): expected a text; found \(value.kind)") }
+        guard let text = value.text else {
+            throw ServingError(.unsuitable, "\(key): expected a text; found \(value.kind)")
+        }
         guard !text.isEmpty, text.utf8.count <= Policy.maximumInstruction else {
             throw ServingError(
+                .unsuitable,
                 "\(key): expected an instruction of 1 to \(Policy.maximumInstruction) bytes; found \(text.utf8.count)")
         }
         return text

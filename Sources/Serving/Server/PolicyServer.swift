@@ -1,3 +1,4 @@
+internal import Formats
 internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
@@ -30,7 +31,7 @@ package final class PolicyServer: Sendable {
         try self.init(policy: try Policy(checkpoint: checkpoint, options: policy), options: options)
     }
 
-    package init(policy: sending Policy, options: ServerOptions) throws {
+    package init(policy: sending any ServedPolicy, options: ServerOptions) throws {
         try options.check(chunk: policy.summary.chunk)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
@@ -52,6 +53,7 @@ package final class PolicyServer: Sendable {
         } catch {
             try? group.syncShutdownGracefully()
             throw ServingError(
+                .unavailable,
                 "--host \(options.host) --port \(options.port): cannot listen there: \(Self.reason(error))")
         }
         self.group = group
@@ -80,7 +82,7 @@ package final class PolicyServer: Sendable {
 
     /// Carries a policy to the event loop; nothing else refers to it.
     private struct Handed: @unchecked Sendable {
-        let policy: Policy
+        let policy: any ServedPolicy
     }
 
     private static func configure(_ channel: any Channel, _ state: NIOLoopBound<ServerState>) throws {

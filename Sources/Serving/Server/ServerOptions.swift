@@ -1,3 +1,5 @@
+internal import Formats
+
 /// Where and how a policy is served.
 package struct ServerOptions: Sendable {
     package var host = "127.0.0.1"
@@ -23,7 +25,7 @@ package struct ServerOptions: Sendable {
     package func check(chunk: Int) throws(ServingError) {
         func need(_ value: Int, _ range: ClosedRange<Int>, _ flag: String) throws(ServingError) {
             guard range.contains(value) else {
-                throw ServingError("\(flag) is \(value); expected \(range.lowerBound) to \(range.upperBound)")
+                throw ServingError(.invalid, "\(flag) is \(value); expected \(range.lowerBound) to \(range.upperBound)")
             }
         }
         try need(port, 0...65_535, "--port")

@@ -14,7 +14,7 @@ final class ServerState {
     /// TCP connections, HTTP ones included.
     var connectionCount = 0
 
-    init(policy: Policy, options: ServerOptions, loop: any EventLoop) {
+    init(policy: any ServedPolicy, options: ServerOptions, loop: any EventLoop) {
         summary = policy.summary
         self.options = options
         self.loop = loop
