@@ -15,7 +15,7 @@ SHELL := bash
 .PHONY: run test test-python build format lint bench campaign faults clean
 
 SWIFT_SOURCES := Package.swift Plugins Sources Tests
-DOCUMENTED := Sources/PluginKit Sources/GradientMath
+DOCUMENTED := Sources/PluginKit Sources/GradientMath Sources/RuntimeC
 
 run: build
 	.build/release/craft demo

@@ -105,19 +105,24 @@ install_python() {
   python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages "python3 must import venv." python3 python3-venv
 }
 
+requirements() {
+  echo "torch==$torch_version+cpu"
+  grep -v '^#' requirements-test.txt python/requirements-test.txt -h
+}
+
 make_venv() {
   # The copy of the requirements inside tells whether the venv is complete and current.
-  cat requirements-test.txt python/requirements-test.txt | cmp -s - .venv/requirements-test.txt && return
+  requirements | cmp -s - .venv/requirements-test.txt && return
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "the tests need Python 3.11 or newer; $(python3 --version) is first on the PATH."
-  echo "install: .venv with $(cat requirements-test.txt python/requirements-test.txt | grep -v '^#' | tr '\n' ' ')"
+  echo "install: .venv with $(requirements | tr '\n' ' ')"
   python3 -m venv --clear .venv
   local pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
   # The build for CPUs: that of PyPI brings some gigabytes for GPUs.
   "${pip[@]}" "torch==$torch_version+cpu" 2>/dev/null ||
     "${pip[@]}" "torch==$torch_version+cpu" --index-url https://download.pytorch.org/whl/cpu
   "${pip[@]}" -r requirements-test.txt -r python/requirements-test.txt
-  cat requirements-test.txt python/requirements-test.txt >.venv/requirements-test.txt
+  requirements >.venv/requirements-test.txt
 }
 
 install_libraries

@@ -353,3 +353,27 @@ def test_features_of_any_module():
     assert not model.layers[1]._forward_hooks
     with refused("no module 'layers.9'"), contextlib.ExitStack() as stack:
         stack.enter_context(ct.features(model, "layers.9"))
+
+
+def test_initial_features_without_a_second_model():
+    model, (x, y) = make(), batch()
+    start = copy.deepcopy(model)
+    combiner = ct.Combiner(model, names(), "Sum", keep_initial=True)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for _ in range(2):
+        combiner.loss(losses(model(x), y)).backward()
+        optimizer.step()
+    expected = gradients(model, losses(model(x), y))["action"]
+    outputs = model(x)
+    with combiner.initial():
+        anchor = model.trunk(x)
+    assert torch.equal(anchor, start.trunk(x)) and not anchor.requires_grad
+    assert not torch.equal(anchor, model.trunk(x))
+    found = torch.autograd.grad(losses(outputs, y)["action"], list(model.parameters()), allow_unused=True)
+    assert difference(list(found), expected) == 0
+    resumed = ct.Combiner(make(seed=1), names(), "Sum", keep_initial=True)
+    resumed.load_state_dict(combiner.state_dict())
+    with resumed.initial():
+        assert torch.equal(resumed._parameters.model.trunk(x), anchor)
+    with refused("keep_initial=True"), ct.Combiner(model, names(), "Sum").initial():
+        pass

@@ -4,7 +4,8 @@ import hashlib
 import math
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -69,6 +70,7 @@ class Combiner:
     every: backward passes for one optimizer step. Divide each loss by it, as without a Combiner.
     sync: in place of `every`: says whether the backward pass that runs now ends a step, for frameworks that know it.
     loss_scale: a GradScaler's get_scale. ``.grad`` stays scaled, for unscale_; plugins are told the truth.
+    keep_initial: keeps a copy of the trainable parameters in CPU memory, for `initial`.
     steps, batch, seed: of the run, for plugins that ask. folders: where plugins are looked up before the usual places.
     """
 
@@ -87,6 +89,7 @@ class Combiner:
         seed: int = 0,
         folders: Sequence[str] = (),
         compare_ranks_every: int = 100,
+        keep_initial: bool = False,
     ):
         if every < 1:
             raise CraftError(f"every is {every}; expected 1 or more backward passes for a step")
@@ -95,6 +98,9 @@ class Combiner:
         self._processes = processes.of(model, self._parameters.tensors, process_group)
         self._compare_every = compare_ranks_every
         self._open(plugins, list(objectives), folders, {"seed": seed, "steps": steps, "batch": batch})
+        if keep_initial and isinstance(self._processes, processes.Sharded):
+            raise CraftError("keep_initial needs whole parameters, and these are sharded: use a frozen copy of the model")
+        self._initial = [p.detach().cpu().clone() for p in self._parameters.tensors] if keep_initial else None
         self._rows: Rows | None = None  # made in the first backward pass: frameworks move models to devices before it
         self._anchor = torch.zeros((), requires_grad=True)
         self._given: dict[int, torch.Tensor] = {}  # by parameter: what the last step left in .grad
@@ -365,6 +371,27 @@ class Combiner:
                 f"state_dict in all of them, and give each the same plugins"
             )
 
+    @contextmanager
+    def initial(self) -> Iterator[None]:
+        """Inside, the trainable parameters are those that the Combiner was made with, and nothing needs a gradient.
+
+        For features to stay close to, without a second model. Forward passes whose backward pass is still to come are not
+        disturbed. With adapters, whose initial model is the one without them, the adapters' own switch does it instead
+        (``with model.disable_adapter()`` of PEFT).
+        """
+        if self._initial is None:
+            raise CraftError("the initial parameters were not kept: make the Combiner with keep_initial=True")
+        # Another memory in place of other numbers: what forward passes saved stays as it is.
+        now = [p.data for p in self._parameters.tensors]
+        try:
+            for p, start in zip(self._parameters.tensors, self._initial):
+                p.data = start.to(p.device)
+            with torch.no_grad():
+                yield
+        finally:
+            for p, data in zip(self._parameters.tensors, now):
+                p.data = data
+
     # MARK: State
 
     def state_dict(self) -> dict:
@@ -380,6 +407,7 @@ class Combiner:
             "world_size": self._processes.size,
             "objectives": list(self.objectives),
             "plugins": [dict(p) for p in self._plugins],
+            "initial": None if self._initial is None else dict(zip(self._parameters.names, self._initial)),
             "session": torch.frombuffer(bytearray(self._session.save()), dtype=torch.uint8),
         }
 
@@ -406,6 +434,10 @@ class Combiner:
                 f"the state is of {state['world_size']} processes, and these are {self._processes.size}: the run would go on with other "
                 f"batches. Pass allow_world_size_change=True if that is meant"
             )
+        if (state["initial"] is None) != (self._initial is None):
+            raise CraftError("initial parameters are kept in one of the state and this Combiner only: use the same keep_initial")
+        if self._initial is not None:
+            self._initial = [state["initial"][name].clone() for name in self._parameters.names]
         if self._is_combined:
             self._session.abandon()
             self._is_combined = False
