@@ -77,7 +77,7 @@ extension Plugins {
                 return report
             }
             if json {
-                print(try reports.count == 1 ? JSONOutput.encode(reports[0]) : JSONOutput.encode(reports))
+                print(try reports.count == 1 ? JSONText.document(reports[0]) : JSONText.document(reports))
             } else if reports.count > 1 {
                 let failed = reports.filter { !$0.passed }
                 print(

@@ -1,4 +1,5 @@
 import Dispatch
+internal import Formats
 import Synchronization
 
 /// Makes batches ahead of their use, on a thread of its own, at most `depth` of them.
@@ -48,7 +49,7 @@ package final class DemonstrationReader {
     ///   - share: those of a step's batches that are made.
     package init(_ sampler: DemonstrationSampler, depth: Int, share: BatchShare = .all) throws(DataError) {
         guard (0...1_024).contains(depth) else {
-            throw DataError("Reading ahead: depth is \(depth), expected 0 to 1024 batches.")
+            throw DataError(.invalid, "Reading ahead: depth is \(depth), expected 0 to 1024 batches.")
         }
         self.sampler = sampler
         self.depth = depth

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// B questions with their images.
 package struct VQABatch: Sendable {
     /// B.
@@ -39,10 +41,10 @@ package struct VQABatch: Sendable {
 
     static func check(batchSize: Int, imageSize: Int) throws(DataError) {
         guard (1...65_536).contains(batchSize) else {
-            throw DataError("Visual questions: batchSize is \(batchSize), expected 1 to 65536.")
+            throw DataError(.invalid, "Visual questions: batchSize is \(batchSize), expected 1 to 65536.")
         }
         guard (1...4_096).contains(imageSize) else {
-            throw DataError("Visual questions: imageSize is \(imageSize), expected 1 to 4096.")
+            throw DataError(.invalid, "Visual questions: imageSize is \(imageSize), expected 1 to 4096.")
         }
     }
 }

@@ -73,7 +73,7 @@ extension Model {
 
         private func show(_ value: some Encodable, _ lines: [String]) throws {
             guard json else { return print(lines.joined(separator: "\n")) }
-            print(try JSONOutput.encode(value))
+            print(try JSONText.document(value))
         }
     }
 }

@@ -1,5 +1,6 @@
 internal import Collectives
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import Tensors

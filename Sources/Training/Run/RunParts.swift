@@ -48,7 +48,7 @@ struct RunParts {
         let adapter = settings.adapter ?? folder.adapterSettings
         let model = VLAModel(config: folder.config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
         self.model = model
-        modelHash = settings.startsFresh ? "" : try folder.backbone.map(FileHash.sha256) ?? ""
+        modelHash = settings.startsFresh ? "" : try folder.backbone.map(SHA256.digest(of:)) ?? ""
         let absent = settings.startsFresh ? model.parameters.parameters.map(\.name) : try folder.load(into: model)
         if !settings.startsFresh, folder.backbone == nil {
             throw TrainingError(

@@ -225,8 +225,6 @@ package struct RunSettings: Codable, Sendable, Equatable {
     }
 
     func write(to path: String) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write([UInt8](try encoder.encode(self)) + [10], to: path)
+        try AtomicFile.write(json: self, to: path)
     }
 }

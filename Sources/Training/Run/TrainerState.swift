@@ -37,9 +37,7 @@ struct TrainerState: Codable {
     var parameterUpdates: [String: Int]?
 
     func write(to path: String) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write([UInt8](try encoder.encode(self)) + [10], to: path)
+        try AtomicFile.write(json: self, to: path)
     }
 
     static func read(_ path: String) throws -> TrainerState {
