@@ -89,27 +89,37 @@ extension ServingTests {
             try expectAlive(server)
         }
 
+        struct BrokenFrame: Sendable {
+            var first: UInt8
+            var count = 3
+            var isMasked = true
+            /// Of the close frame that answers it.
+            var code: Int
+            var words: String
+        }
+
         @Test(
             arguments: [
-                // First byte, payload, masked; the close code and words.
-                (0x82, 3, false, 1002, "masked"), (0x81, 3, true, 1003, "MessagePack"),
-                (0x80, 3, true, 1002, "continuation"),
-                (0xc2, 3, true, 1002, "reserved"), (0x83, 3, true, 1002, "unknown"), (0x89, 126, true, 1002, "control"),
-                (0x82, (1 << 20) + 1, true, 1009, "--max-message-mb"),
-            ] as [(UInt8, Int, Bool, Int, String)])
-        func brokenFramesEndTheConnectionInWords(
-            first: UInt8, count: Int, masked: Bool, code: Int, words: String
-        ) throws {
+                BrokenFrame(first: 0x82, isMasked: false, code: 1002, words: "masked"),
+                BrokenFrame(first: 0x81, code: 1003, words: "MessagePack"),
+                BrokenFrame(first: 0x80, code: 1002, words: "continuation"),
+                BrokenFrame(first: 0xc2, code: 1002, words: "reserved"),
+                BrokenFrame(first: 0x83, code: 1002, words: "unknown"),
+                BrokenFrame(first: 0x89, count: 126, code: 1002, words: "control"),
+                BrokenFrame(first: 0x82, count: (1 << 20) + 1, code: 1009, words: "--max-message-mb"),
+            ])
+        func brokenFramesEndTheConnectionInWords(broken: BrokenFrame) throws {
             let server = try ServedRun.server { $0.maximumMessage = 1 << 20 }
             defer { server.stop() }
             let client = try WebSocketClient(port: server.port)
             _ = try client.answer()
-            client.send(frame: first, [UInt8](repeating: 0xc0, count: count), masked: masked)
+            client.send(
+                frame: broken.first, [UInt8](repeating: 0xc0, count: broken.count), masked: broken.isMasked)
             guard case .close(let found, let reason) = try client.answer().frame else {
                 Issue.record("no close frame")
                 return
             }
-            #expect(found == code && reason.contains(words), "\(found) \(reason)")
+            #expect(found == broken.code && reason.contains(broken.words), "\(found) \(reason)")
             try expectAlive(server)
         }
 
