@@ -84,7 +84,7 @@ def towers(files):
         if any(name.split(".")[0].endswith("featurizer") for name in names.values()):
             tensors |= {f"vision_backbone.{new}": state[old] for old, new in names.items()}
         elif "patch_embed.proj.weight" in state:
-            # A classifier's head is no part of a tower.
+            # A classifier's head is not part of a tower.
             tensors |= {prefix + old: state[old] for old in state if not old.startswith(("head.", "fc_norm."))}
         else:
             sys.exit(

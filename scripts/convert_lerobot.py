@@ -68,7 +68,7 @@ class Source:
                  "`lerobot.datasets.v30.convert_dataset_v21_to_v30`")
         self.features = entry(self.info, "features", path)
         if not isinstance(self.features, dict):
-            fail(f"{path}: 'features' is no object; {FORMAT}")
+            fail(f"{path}: 'features' is not an object; {FORMAT}")
         self.fps = entry(self.info, "fps", path)
         if not isinstance(self.fps, (int, float)) or not self.fps > 0:
             fail(f"{path}: fps is {self.fps!r}; expected a number above 0")
@@ -446,7 +446,7 @@ def parse(arguments=None):
 
     def folder_name(text):
         if not re.fullmatch(r"\w[\w.-]*", text):
-            raise argparse.ArgumentTypeError(f"'{text}' is no name of a folder: letters, digits, _, - and .")
+            raise argparse.ArgumentTypeError(f"'{text}' is not a folder name: letters, digits, _, - and .")
         return text
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -232,7 +232,7 @@ def header(registry):
     lines = [
         f"/* ---- Names ({NOTE}) " + "-" * 8,
         " *",
-        " * name: type, read at | given at (a plugin's results). {...} stands for any name. A name keeps its meaning for ever.",
+        " * name: type, read at | given at (a plugin's results). {...} stands for any name. A name keeps its meaning permanently.",
         " * \"In a step\" is at pre_backward, gradient_combine and post_step.",
     ]
     axes = ", ".join(f"{letter} {meaning}" for letter, meaning in registry["axes"].items())

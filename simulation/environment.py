@@ -31,7 +31,7 @@ class Task:
 
     def reset(self, init):
         """The evaluators' reset. Gives the first observation after settling."""
-        # Fixtures are placed by reset() and are no part of the init state, so the seed comes first.
+        # Fixtures are placed by reset() and are not part of the init state, so the seed comes first.
         self.env.seed(0)
         self.env.reset()
         self.env.set_init_state(self.init_states[init])

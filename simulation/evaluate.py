@@ -137,7 +137,7 @@ def is_physics(error):
 def evaluator(options):
     """For a worker process: gives the function from (task, init state) to the episode's entry in the results.
 
-    An entry with "fatal" is no result: the server does not answer as it should, or the simulator fails for reasons of its own.
+    An entry with "fatal" is not a result: the server does not answer as it should, or the simulator fails for reasons of its own.
     """
     from environment import Task
     from openpi import PolicyClient, PolicyError

@@ -23,7 +23,7 @@ def read_object(path, expected, remedy):
     except ValueError as error:
         fail(f"{path}: expected {expected}, found no JSON: {error}; {remedy}")
     if not isinstance(value, dict):
-        fail(f"{path}: expected {expected}, found JSON that is no object; {remedy}")
+        fail(f"{path}: expected {expected}, found JSON that is not an object; {remedy}")
     return value
 
 

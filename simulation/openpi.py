@@ -6,7 +6,7 @@ from websockets.sync.client import connect
 
 
 class PolicyError(Exception):
-    """The server cannot be reached, answered with an error, or with something that is no action chunk."""
+    """The server cannot be reached, answered with an error, or with something that is not an action chunk."""
 
 
 def pack(value):
@@ -62,7 +62,7 @@ class PolicyClient:
             return decode(message)
         except Exception as error:  # whatever bytes can do to a decoder
             raise PolicyError(
-                f"{self.address}: the answer is no MessagePack of the openpi protocol: {type(error).__name__}: {error}"
+                f"{self.address}: the answer is not MessagePack of the openpi protocol: {type(error).__name__}: {error}"
             ) from error
 
     @property
@@ -89,7 +89,7 @@ class PolicyClient:
         try:
             actions = np.asarray(reply["actions"], np.float64)
         except (TypeError, ValueError) as error:
-            raise PolicyError(f"{self.address}: 'actions' are no numbers: {error}") from error
+            raise PolicyError(f"{self.address}: 'actions' are not numbers: {error}") from error
         if actions.ndim != 2 or actions.shape[1] != 7 or not len(actions) or not np.isfinite(actions).all():
             raise PolicyError(f"{self.address}: expected finite actions [H, 7], found shape {list(actions.shape)}")
         return actions

@@ -3,7 +3,7 @@
     python try_recordings.py --suite libero_spatial --tasks 3,7 --recordings DIR --episodes 10 --first-init 30
 
 No pictures and no craft: minutes instead of hours. A set of recordings from which this network cannot do a task, where the
-state suffices for it, will hardly teach a policy to; that it can is no promise. Run with the simulator's Python
+state suffices for it, will hardly teach a policy to; that it can is not promised. Run with the simulator's Python
 (~/.cache/craft/simulation/venv/bin/python).
 """
 import argparse

@@ -43,7 +43,7 @@ def saved_episodes(folder, beginning=""):
 
 def read_episode(path):
     """What `save_episode` saved. Raises all kinds of errors for a file that is damaged."""
-    zipfile.ZipFile(path).close()  # numpy takes a file that is no archive for a pickle and says how to load that
+    zipfile.ZipFile(path).close()  # numpy takes a file that is not an archive for a pickle and says how to load that
     with np.load(path) as file:
         episode = {name: file[name] for name in ARRAYS}
         for name in IMAGES:

@@ -11,7 +11,7 @@ package final class MPICollective: Collective {
     private let functions: craft_mpi_functions
 
     static let fileName = "libcraft_mpi.so"
-    /// Seconds after which a rank that does not come is taken for hanging; `CRAFT_STALL_SECONDS`, 0 waits for ever.
+    /// Seconds after which a rank that does not come is taken for hanging; `CRAFT_STALL_SECONDS`, 0 waits forever.
     private static let stallSeconds = getenv("CRAFT_STALL_SECONDS").flatMap { Double(String(cString: $0)) } ?? 60
 
     /// - Parameter path: of the library.

@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// Ranks in different user namespaces, as those of rootless containers are, cannot read each other's memory: Open MPI 4 warns
-/// of it and then waits for ever in the first large message.
+/// of it and then waits forever in the first large message.
 enum UserNamespace {
     /// The setting that makes Open MPI send copies instead.
     private static let cure = (name: "OMPI_MCA_btl_vader_single_copy_mechanism", value: "none")

@@ -85,7 +85,7 @@ package struct FinetuneModel {
         // A Prismatic model: config.json of another kind, and checkpoints/*.pt.
         let files = (try? FileManager.default.contentsOfDirectory(atPath: path + "/checkpoints")) ?? []
         guard let file = files.filter({ $0.hasSuffix(".pt") }).max() else {
-            return "\(path) is no model folder: it has neither config.json nor safetensors"
+            return "\(path) is not a model folder: it has neither config.json nor safetensors"
         }
         let convert = ["python3", "scripts/convert_checkpoint.py", "\(path)/checkpoints/\(file)", "NEW"]
         return

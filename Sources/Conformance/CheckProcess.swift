@@ -10,7 +10,7 @@ package struct CheckMessage: Codable {
     package var problem: String?
     /// A remark on a check that passed.
     package var note: String?
-    /// Whether the file is no plugin at all.
+    /// Whether the file is not a plugin at all.
     package var isNoPlugin = false
     package var id: String?
     package var version: String?
@@ -63,7 +63,7 @@ package struct CheckProcess {
         process.environment = ProcessInfo.processInfo.environment.merging(
             ["GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"]
         ) { _, new in new }
-        // What the plugin prints is no part of craft's output; the crash report is at its end.
+        // What the plugin prints is not part of craft's output; the crash report is at its end.
         process.standardOutput = file
         process.standardError = file
         process.standardInput = FileHandle.nullDevice

@@ -56,7 +56,7 @@ package struct PendingValidation {
         load = pool.start { try Self.timed(.load, process) }
     }
 
-    /// Waits for the checks in turn. Throws ``CheckProblem`` when the file is no plugin.
+    /// Waits for the checks in turn. Throws ``CheckProblem`` when the file is not a plugin.
     package func report(_ progress: (CheckReport) -> Void) throws -> ValidationReport {
         var report = ValidationReport(process)
         let first = try load.get()

@@ -21,7 +21,7 @@ enum ActionHead: String, CaseIterable, ExpressibleByArgument {
     case pro, base
 }
 
-/// What a step does about a loss that is no number.
+/// What a step does about a loss that is not a number.
 enum NonFiniteRule: String, CaseIterable, ExpressibleByArgument {
     case error, skip
 }

@@ -55,7 +55,7 @@ struct Craft: ParsableCommand {
     }
 
     /// Ends the process without running what plugins registered for its end: results are on the disk by now, and a destructor
-    /// that waits for a thread or throws shall not change what became of them.
+    /// that waits for a thread or throws must not change what became of them.
     private static func end(_ code: Int32) -> Never {
         fflush(nil)
         if code != 2 { try? RankedProcess.ranks.finish() }

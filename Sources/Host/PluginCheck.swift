@@ -21,7 +21,7 @@ extension Plugins {
                 Each check runs in a process of its own with a time limit: a plugin that crashes or hangs fails that check.
                 Values are made up from the seed, which is printed; the same seed makes the same ones.
 
-                Exit codes: 0 every check passed, 1 some failed, 2 a file is no plugin.
+                Exit codes: 0 every check passed, 1 some failed, 2 a file is not a plugin.
                 """)
 
         @Argument(
@@ -172,7 +172,7 @@ extension Plugins {
             _exit(message.problem == nil ? 0 : 1)
         }
 
-        /// No core dumps, and a limit on memory: a plugin that allocates without end shall not take the machine along.
+        /// No core dumps, and a limit on memory: a plugin that allocates without end must not take the machine along.
         private static func limitResources() {
             var none = rlimit(rlim_cur: 0, rlim_max: 0)
             setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)

@@ -1,6 +1,6 @@
 public import PluginAPI
 
-/// The table of a plugin class, made on the first call and kept for ever. Return it from `craft_plugin_entry`.
+/// The table of a plugin class, made on the first call and kept permanently. Return it from `craft_plugin_entry`.
 ///
 /// A library holds one plugin: later calls return the first table.
 public func pluginTable<P: Plugin>(of type: P.Type) -> UnsafePointer<craft_plugin>? {

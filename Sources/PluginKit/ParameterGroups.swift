@@ -10,7 +10,7 @@ extension BlockGroup {
             try names.map { name in
                 guard let group = allCases.first(where: { $0.name == name }) else {
                     throw PluginError(
-                        "\(setting)='\(text)': '\(name)' is no parameter group; there are "
+                        "\(setting)='\(text)': '\(name)' is not a parameter group; there are "
                             + allCases.map(\.name).joined(separator: ", "))
                 }
                 return group

@@ -115,7 +115,7 @@ final class BoundHook {
         CrashReport.enter(crashLabel, step: point == .plan ? -1 : step)
         let status = adapted?.call(instancePointer, error) ?? frame.call(hook, instancePointer, error)
         CrashReport.leave()
-        // A hook that computes in its own way shall not change how the host computes.
+        // A hook that computes in its own way must not change how the host computes.
         if craft_fp_control() != control { craft_fp_restore(control) }
         guard status == CRAFT_OK else {
             let message = PluginInstance.message(of: &error.pointee)

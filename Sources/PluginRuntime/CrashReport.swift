@@ -137,7 +137,7 @@ package enum CrashReport {
         put(after)
     }
 
-    /// Runs a call that is no hook: `create`, `save` and the like.
+    /// Runs a call that is not a hook: `create`, `save` and the like.
     static func during<Result>(_ text: String, _ body: () -> Result) -> Result {
         let label = Label(text)
         let control = craft_fp_control()
@@ -210,7 +210,7 @@ package enum CrashReport {
         on_exit(reportExit, nil)
     }
 
-    /// Whether the process may end by `exit` after all: a library that is no plugin's does it. Set by the main thread.
+    /// Whether the process may end by `exit` after all: a library that is not a plugin's does it. Set by the main thread.
     package nonisolated(unsafe) static var acceptsExit = false
 
     fileprivate static func writeExit(_ status: Int32) {

@@ -175,7 +175,7 @@ package final class PluginInstance {
         }
     }
 
-    /// Calls a function of the table that is no hook, under the plugin's name.
+    /// Calls a function of the table that is not a hook, under the plugin's name.
     private static func call(
         _ name: String, _ function: String, _ body: () -> Int32
     ) throws(PluginStateError) -> Int32 {

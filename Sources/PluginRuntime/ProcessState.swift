@@ -1,7 +1,7 @@
 import Glibc
 import Synchronization
 
-/// What a process has only one of and a plugin shall leave as it is: the working directory, the handlers of signals and which
+/// What a process has only one of and a plugin must leave as it is: the working directory, the handlers of signals and which
 /// of them are blocked, the mask of new files' permissions, the locale.
 ///
 /// Whatever a plugin changed is put back, so that a host that ends for it still ends in its own folder, with its own handlers.

@@ -44,7 +44,7 @@ package final class HookWatch {
     private let timer = DispatchSource.makeTimerSource(queue: .global(qos: .utility))
 
     package init() {
-        // By call: when it was seen first. Calls that are told of have no time any more.
+        // By call: when it was seen first. Calls that are told of have no time.
         let seen = Mutex<[Int: Date?]>([:])
         timer.setEventHandler {
             let calls = CrashReport.currentCalls()

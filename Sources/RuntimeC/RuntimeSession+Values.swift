@@ -63,7 +63,7 @@ extension RuntimeSession {
 
     private func index(_ handle: Int32) throws -> Int {
         guard handle >= 1, Int(handle) <= known.count else {
-            throw RuntimeProblem("\(handle) is no handle of this session; craft_runtime_name gives them")
+            throw RuntimeProblem("\(handle) is not a handle of this session; craft_runtime_name gives them")
         }
         return Int(handle) - 1
     }

@@ -41,7 +41,7 @@ enum RuntimeState {
         return bytes
     }
 
-    /// Throws ``RuntimeProblem`` when the bytes are no such state.
+    /// Throws ``RuntimeProblem`` when the bytes are not such a state.
     static func decode(_ bytes: UnsafeRawBufferPointer) throws -> HookSession.State {
         var rest = bytes[...]
         func take(_ count: UInt64) throws -> Slice<UnsafeRawBufferPointer> {

@@ -14,7 +14,7 @@ package enum TrainingErrorCode: String, ErrorCode {
     case changed
     /// More memory than the process can have.
     case memory
-    /// Weights that give no finite numbers any more.
+    /// Weights that no longer give finite numbers.
     case diverged
 }
 

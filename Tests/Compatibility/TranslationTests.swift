@@ -186,7 +186,7 @@ import Testing
         ("--use_craft True --craft_retention_budget -1", .arguments, ["--craft_retention_budget", "-1"]),
         ("--use_craft True --craft_log_freq 3", .arguments, ["--craft_log_freq", "--wandb_log_freq"]),
         ("--learning_rate 1e-4 -- --lr 1", .conflict, ["--lr", "--learning_rate"]),
-        ("-- --out x", .conflict, ["--out", "--run_root_dir"]),
+        ("-- --out x", .arguments, ["--out", "--run_root_dir"]),
         ("--config_path /nowhere.yaml", .missingFile, ["/nowhere.yaml"]),
         ("--resume True --resume_step 5", .noRun, ["no run of craft"]),
         ("--resume True --resume_step 5 --resum_vla_path /nowhere/a--5_chkpt", .noRun, ["/nowhere/a", "no run"]),

@@ -281,7 +281,7 @@ extension HostTests {
             let before = try CraftCommand.files(in: run)
             for (arguments, words) in [
                 (["--set", "CRaFTDual.budget=0.5"], "CRaFTDual had budget=0.1, now 0.5"),
-                (["--plugins", "BaselineL1,AnchorVariants"], "CRaFTDual is not in the list any more"),
+                (["--plugins", "BaselineL1,AnchorVariants"], "CRaFTDual is no longer in the list"),
                 (["--plugins", "BaselineL1,CRaFTDual,AnchorVariants"], "the list has another order"),
                 (["--plugins", "BaselineL1,AnchorVariants,CRaFTDual=nuPI"], "CRaFTDual was craft.CRaFTDual"),
             ] {

@@ -124,7 +124,7 @@ extension HostTests {
                     [Self.python, script, "source", "out", "--camera", "image=a"] + arguments, in: folder.url)
             }
             for name in ["", "..", "../y", "/abs"] {
-                CraftCommand.expectRefusal(try run("--name", name), "'\(name)' is no name of a folder")
+                CraftCommand.expectRefusal(try run("--name", name), "'\(name)' is not a folder name")
             }
             CraftCommand.expectRefusal(try run("--name", "n", "--camera", "state=b"), "'state' has that name")
             CraftCommand.expectRefusal(try run("--name", "n", "--camera", "image=b"), "two have the same name")

@@ -59,7 +59,7 @@ import Testing
         #expect(failure.message == path)
     }
 
-    /// The process has one library of a file; with other content it is not that one any more.
+    /// The process has one library of a file; with other content it is no longer that one.
     @Test func aFileThatChangedIsNotTakenForTheOldOne() throws {
         let path = try plugins.build("Changing", CPlugin.sum(["x"], "out.y"))
         let first = try PluginLibrary(path: path)

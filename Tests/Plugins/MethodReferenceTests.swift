@@ -200,7 +200,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ("L2SP,BaselineL1", nil), ("KnowledgeInsulation:groups=towers,BaselineL1", "'towers' is no parameter group"),
+        ("L2SP,BaselineL1", nil), ("KnowledgeInsulation:groups=towers,BaselineL1", "'towers' is not a parameter group"),
         ("EarlyStop:patience=0,BaselineL1", "there is nothing to watch"),
         ("EWC:importance=given,BaselineL1", "needs the source of another plugin"),
     ])

@@ -23,7 +23,7 @@ public enum Command {
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { _, new in new }
         let pipe = Pipe()
         process.standardOutput = pipe
-        // Errors go through a file: reading two pipes in turn can wait for ever on the one that is not being filled.
+        // Errors go through a file: reading two pipes in turn can wait forever on the one that is not being filled.
         let errors = FileManager.default.temporaryDirectory.appendingPathComponent("craft-test-\(UUID().uuidString)")
         try Data().write(to: errors)
         defer { try? FileManager.default.removeItem(at: errors) }

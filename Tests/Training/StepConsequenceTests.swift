@@ -91,7 +91,10 @@ import Training
 
     /// Without projection the combined gradient, its norm and the update are those of one backward pass of the weighted sum.
     @Test func projectionOffEqualsTheGradientOfTheWeightedSum() throws {
-        let plugin = try CompiledPlugin().build(
+        let compiled = try CompiledPlugin()
+        // Its folder goes with it.
+        defer { withExtendedLifetime(compiled) {} }
+        let plugin = try compiled.build(
             "WeightedSum", Self.weightedSum,
             table: "CRAFT_HOOK_ENTRY(\"plan\", plan), CRAFT_HOOK_ENTRY(\"pre_backward\", objective)")
         let apart = try Moved("BaselineL1,AnchorVariants:weight=0.3:type=raw_only:layer=1")

@@ -63,7 +63,7 @@ final class L2SP: Plugin {
             let (drift, cotangent) = (call.drift, call.cotangent)
             try plugin.check(blocks: drift.count)
             guard drift.elements.allSatisfy({ $0 >= 0 && $0.isFinite }) else {
-                throw PluginError("drift2 has a value that is no square: \(Array(drift.elements))")
+                throw PluginError("drift2 has a value that is not a square: \(Array(drift.elements))")
             }
             var loss = 0.0
             for (block, strength) in plugin.strengths.enumerated() {

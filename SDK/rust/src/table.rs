@@ -16,7 +16,7 @@ struct HookContext<P> {
     arity: usize,
 }
 
-/// The table of `P`, made on the first call and kept for ever. NULL when `P` declares something impossible, which is
+/// The table of `P`, made on the first call and kept permanently. NULL when `P` declares something impossible, which is
 /// printed.
 #[doc(hidden)]
 pub fn entry<P: Plugin>(table: &AtomicPtr<raw::Plugin>) -> *const raw::Plugin {

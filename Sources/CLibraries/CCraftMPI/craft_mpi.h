@@ -23,7 +23,7 @@ typedef struct {
 typedef struct {
     uint32_t abi; /* CRAFT_MPI_ABI; nothing else is read of another one. */
 
-    /* Starts MPI. `stall_seconds`: how long a rank is waited for at least; 0: for ever. */
+    /* Starts MPI. `stall_seconds`: how long a rank is waited for at least; 0: forever. */
     int (*start)(double stall_seconds, int *rank, int *size);
     /* "Open MPI v4.1.4, ...": from start on. */
     const char *(*library)(void);

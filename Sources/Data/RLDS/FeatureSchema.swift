@@ -181,7 +181,7 @@ struct FeatureSchema {
         return extents
     }
 
-    /// A number, or the text of one as protobuf's JSON has it; -1 for null and what is no number.
+    /// A number, or the text of one as protobuf's JSON has it; -1 for null and what is not a number.
     private static func integer(_ node: JSONNode) throws(FileError) -> Int {
         switch node.tree {
         case .number(let value): Int(exactly: value) ?? -1
@@ -194,7 +194,7 @@ struct FeatureSchema {
 
     /// How many numbers of a step a feature holds, of any type and shape; nil when the file does not settle it.
     ///
-    /// - Throws: when the feature is not there, or is no list of numbers.
+    /// - Throws: when the feature is not there, or is not a list of numbers.
     func width(of key: String) throws(DataError) -> Int? {
         let leaf = try required(key, expected: "numbers")
         guard case .tensor(let dtype, _) = leaf.kind, dtype != "string", leaf.sequences == 0, leaf.packing.isEmpty

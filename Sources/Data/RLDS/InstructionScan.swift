@@ -48,7 +48,7 @@ struct InstructionScan {
 
         func bytes() throws(FileError) -> [UInt8] { try file.bytes(at: position, count: end - position) }
 
-        /// The next delimited field of a number; nil at the end, and where the bytes are no message.
+        /// The next delimited field of a number; nil at the end, and where the bytes are not a message.
         mutating func next(number: UInt64) throws(FileError) -> Walker? {
             while position < end {
                 // A tag and a length take at most twenty bytes.

@@ -44,7 +44,7 @@
  *   R2   returns the same static table every time, at once: work belongs into create       check scan
  *   R3   was compiled for the host's major and needs at most the host's minor              load
  *   R4   gives the sizes of its structs as it was compiled, at least those of ABI 1.0      load
- *   R5   has an id, a version and a summary; the id names this plugin for ever             load; check descriptor; review
+ *   R5   has an id, a version and a summary; the id names this plugin permanently          load; check descriptor; review
  *   R6   declares each setting once, its default in range, and works with every value      load; check settings
  *        it allows or refuses it with a reason
  *   R7   declares each hook by a signature that describes the function                     compile; load
@@ -411,7 +411,7 @@ typedef struct craft_plugin {
     uint32_t abi_major;     /* CRAFT_ABI_MAJOR as the plugin was compiled */
     uint32_t abi_min_minor; /* the lowest minor this plugin can live with */
     uint32_t state_version; /* version of what `save` writes; `load` accepts this and every lower one */
-    const char *id;         /* unique, for ever the same: "org.example.my-rule" */
+    const char *id;         /* unique, always the same: "org.example.my-rule" */
     const char *version;    /* of the plugin, "1.0.0" */
     const char *summary;    /* one sentence */
     const craft_parameter *parameters; /* (0) */
@@ -676,7 +676,7 @@ enum {
 /* names: begin */
 /* ---- Names (generated from Sources/PluginAPI/names.json by scripts/generate_names.py) --------
  *
- * name: type, read at | given at (a plugin's results). {...} stands for any name. A name keeps its meaning for ever.
+ * name: type, read at | given at (a plugin's results). {...} stands for any name. A name keeps its meaning permanently.
  * "In a step" is at pre_backward, gradient_combine and post_step.
  * Axes: b batch, h steps of an action chunk, a action width, t tokens, d hidden width, n answer positions, or
  * parameters in grads, v vocabulary, k blocks, m objectives, p prompts, c bytes of a text.

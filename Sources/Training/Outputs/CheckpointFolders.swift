@@ -147,7 +147,7 @@ package struct CheckpointFolders: Sendable {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
         doomed += names.filter { $0.hasPrefix("step-") && $0.hasSuffix(".partial") }.map { "\(path)/\($0)" }
         for folder in doomed {
-            // Without its manifest a half-removed folder is no checkpoint any more.
+            // Without its manifest a half-removed folder is no longer a checkpoint.
             unlink("\(folder)/\(Self.manifestName)")
             do { try FileManager.default.removeItem(atPath: folder) } catch {
                 throw FileError(path: folder, .failed, "could not remove the checkpoint: \(error.localizedDescription)")
@@ -155,7 +155,7 @@ package struct CheckpointFolders: Sendable {
         }
     }
 
-    /// Renames the checkpoints after `step`, so that they are none any more: `step-000400.set-aside`.
+    /// Renames the checkpoints after `step`, so that they no longer count: `step-000400.set-aside`.
     func setAside(after step: Int) throws(FileError) {
         for checkpoint in list() where checkpoint.step > step {
             var target = "\(checkpoint.path).set-aside"

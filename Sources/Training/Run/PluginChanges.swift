@@ -32,7 +32,7 @@ struct PluginChanges {
         var sentences: [String] = []
         var kept: Set<String> = []
         for old in plan.plugins where !composition.plugins.contains(where: { $0.instance == old.instance }) {
-            sentences.append("\(old.instance) is not in the list any more")
+            sentences.append("\(old.instance) is no longer in the list")
         }
         for now in composition.plugins {
             guard let old = plan.plugins.first(where: { $0.instance == now.instance }) else {

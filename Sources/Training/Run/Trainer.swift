@@ -233,7 +233,7 @@ package final class Trainer {
         return result
     }
 
-    /// A run that skips every step it is given has weights that compute nothing any more: they are not worth a checkpoint.
+    /// A run that skips every step it is given has weights that no longer compute anything: they are not worth a checkpoint.
     ///
     /// - Parameters:
     ///   - skipped: steps in a row, up to the last.
@@ -244,7 +244,7 @@ package final class Trainer {
         throw TrainingError(
             .diverged,
             "\(run.path): the last \(skipped) step\(skipped == 1 ? " was" : "s were all") skipped (\(last.skipped ?? "")): the weights "
-                + "give no finite numbers any more, so nothing is saved\(earlier). Lower `learningRate`, give `clipNorm`, or look at the data"
+                + "no longer give finite numbers, so nothing is saved\(earlier). Lower `learningRate`, give `clipNorm`, or look at the data"
         )
     }
 

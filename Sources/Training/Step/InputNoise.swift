@@ -1,7 +1,7 @@
 internal import Formats
 internal import Models
 
-/// The random numbers of a step that are no data: drawn from the seed, the step and the micro-batch alone.
+/// The random numbers of a step that are not data: drawn from the seed, the step and the micro-batch alone.
 struct InputNoise {
     let seed: UInt64
     /// Probability, per sample, that the policy gets zeros in place of the proprioception, and in how many steps.

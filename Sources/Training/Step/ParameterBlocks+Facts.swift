@@ -51,7 +51,7 @@ extension ParameterBlocks {
         if parts.last == "bias" { return .bias }
         let tables = ["embed_tokens", "pos_embed", "cls_token", "reg_token", "embed_positions"]
         if parts.contains(where: { tables.contains(String($0)) }) { return .embedding }
-        // Scales of normalisations and of layer scale are the only vectors that are no biases.
+        // Scales of normalisations and of layer scale are the only vectors that are not biases.
         return parameter.shape.count(where: { $0 > 1 }) <= 1 && parameter.count > 1 ? .norm : .weight
     }
 

@@ -1,4 +1,4 @@
-/* An average that one NaN spoils for ever. */
+/* An average that one NaN spoils forever. */
 #include "bad.h"
 CRAFT_HOOK(rule, RULE_IN, RULE_OUT) {
     rule_state *state = self;

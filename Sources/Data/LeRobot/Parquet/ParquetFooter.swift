@@ -51,7 +51,7 @@ struct ParquetFooter {
         var children = 0
     }
 
-    /// - Throws: where the bytes are no footer, or one that contradicts itself.
+    /// - Throws: where the bytes are not a footer, or one that contradicts itself.
     init(_ bytes: UnsafeRawBufferPointer) throws(ThriftCursor.Malformed) {
         var cursor = ThriftCursor(bytes)
         var elements: [Element] = []

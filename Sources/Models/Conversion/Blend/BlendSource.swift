@@ -70,7 +70,7 @@ struct BlendTensor {
     let file: SafetensorsFile
     let entry: SafetensorsFile.Entry
 
-    /// Reads elements as float32; refuses what is no number.
+    /// Reads elements as float32; refuses what is not a number.
     func read(_ range: Range<Int>, into buffer: UnsafeMutablePointer<Float>) throws(FileError) {
         try file.copyFloats(entry, range, into: buffer)
         guard ck_all_finite(buffer, range.count) != 0 else {
