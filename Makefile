@@ -1,5 +1,6 @@
 # make run      install what is missing, build, and run the demonstration: a baseline and a CRaFT run, side by side
 # make test     install what is missing, build, and run all tests
+# make test-python  the tests of python/ alone, on the build as it is
 # make build    the release build: .build/release/craft and the plugins beside it
 # make format   format the Swift sources in place
 # make lint     check that they are formatted, and that what plugin authors call is documented
@@ -11,7 +12,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: run test build format lint bench campaign faults clean
+.PHONY: run test test-python build format lint bench campaign faults clean
 
 SWIFT_SOURCES := Package.swift Plugins Sources Tests
 DOCUMENTED := Sources/PluginKit Sources/GradientMath
@@ -27,6 +28,11 @@ test:
 	scripts/install.sh --tests
 	swift build -c release --build-tests
 	swift test -c release --disable-xctest --skip-build
+	$(MAKE) --no-print-directory test-python
+
+# Of the build as it is.
+test-python:
+	cd python && PYTHONPATH=src OMP_NUM_THREADS=1 ../.venv/bin/python -m pytest
 
 format:
 	swift format --in-place --recursive $(SWIFT_SOURCES)

@@ -29,14 +29,15 @@ func exports(_ map: String) -> [LinkerSetting] {
 /// not what Plugins/ holds: SwiftPM keeps an evaluated manifest until its text changes, and would not see a new folder.
 let plugins = [
     "AnchorVariants", "AugmentedLagrangian", "CRaFTDual", "CRaFTProjection", "EarlyStop", "FixedMultiplier",
-    "GradDrop", "KnowledgeInsulation", "L2SP", "LayerRates", "ProbeTokens", "UnbiasedConflict", "nuPI",
+    "KnowledgeInsulation", "L2SP", "LayerRates", "ProbeTokens", "UnbiasedConflict", "nuPI",
 ]
 
 /// Those that also use GradientMath.
 let gradientPlugins = [
     "AEGIS", "AGEM", "ActionAnchor", "AlignedMTL", "AnswerLoss", "BaselineL1", "CAGrad", "ClipGradNorm",
     "CoTraining", "ConFIG", "Constant", "DWA", "DualProj", "EWC", "FAMO", "FairGrad", "GeometricMean",
-    "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo", "MoDo", "MultiplierSchedule", "NashMTL",
+    "GradDrop", "GradNorm", "GradVac", "IMTLG", "IMTLL", "MGDA", "Mean", "MoCo", "MoDo", "MultiplierSchedule",
+    "NashMTL",
     "PCGrad", "RLW", "Replay", "STCH", "Sum", "UPGrad", "UW",
 ]
 
@@ -92,6 +93,8 @@ let package = Package(
         .target(name: "VideoCodecs"),
         .systemLibrary(name: "CMalloc", path: "Sources/CLibraries/CMalloc"),
         .systemLibrary(name: "CMemoryMap", path: "Sources/CLibraries/CMemoryMap"),
+        .systemLibrary(name: "CProcessors", path: "Sources/CLibraries/CProcessors"),
+        .systemLibrary(name: "CCraftMPI", path: "Sources/CLibraries/CCraftMPI"),
         .systemLibrary(name: "CFloatingPoint", path: "Sources/CLibraries/CFloatingPoint"),
         systemLibrary("CCrypto", pkgConfig: "libcrypto", apt: "libssl-dev"),
 
@@ -99,30 +102,33 @@ let package = Package(
         .target(name: "PluginKit", dependencies: ["PluginAPI"], swiftSettings: strict),
         .target(name: "GradientMath", dependencies: ["PluginKit"], swiftSettings: strict),
         .target(
-            name: "PluginRuntime", dependencies: ["PluginAPI", "CFFI", "CMemoryMap", "CFloatingPoint"],
+            name: "PluginRuntime", dependencies: ["Spelling", "PluginAPI", "CFFI", "CMemoryMap", "CFloatingPoint"],
             swiftSettings: strict),
         .systemLibrary(name: "CRuntime", path: "Sources/RuntimeC/include"),
         .target(
-            name: "RuntimeC", dependencies: ["PluginRuntime", "PluginAPI", "CRuntime"],
+            name: "RuntimeC", dependencies: ["Spelling", "PluginRuntime", "PluginAPI", "CRuntime", "Kernels"],
             exclude: ["include", "exports.map"], swiftSettings: strict,
             linkerSettings: exports("Sources/RuntimeC/exports.map")),
     ]
         + plugins.map { plugin($0) } + gradientPlugins.map { plugin($0, ["GradientMath"]) } + [
             // MARK: - Trainer
             .target(name: "Tensors", dependencies: ["Kernels", "COpenBLAS"], swiftSettings: strict),
-            .target(name: "Formats", dependencies: ["Kernels"], swiftSettings: strict),
+            .target(name: "Spelling", swiftSettings: strict),
+            .target(name: "Formats", dependencies: ["Kernels", "CCrypto"], swiftSettings: strict),
+            .target(
+                name: "Collectives", dependencies: ["Formats", "CCraftMPI", "CProcessors"], swiftSettings: strict),
             .target(name: "Models", dependencies: ["Formats", "Tensors", "Kernels"], swiftSettings: strict),
             .target(
-                name: "Data", dependencies: ["Formats", "Kernels", "ImageCodecs", "VideoCodecs", "CCrypto"],
+                name: "Data", dependencies: ["Formats", "Spelling", "Kernels", "ImageCodecs", "VideoCodecs"],
                 swiftSettings: strict),
             .target(
                 name: "Training",
-                dependencies: ["Formats", "PluginRuntime", "Tensors", "Models", "Data", "Kernels", "CCrypto"],
+                dependencies: ["Formats", "Collectives", "PluginRuntime", "Tensors", "Models", "Data", "Kernels"],
                 swiftSettings: strict),
             .target(
                 name: "Serving",
                 dependencies: [
-                    "Training", "Models", "Data", "Formats", "Tensors",
+                    "Collectives", "Training", "Models", "Data", "Formats", "Tensors",
                     .product(name: "NIOCore", package: "swift-nio"),
                     .product(name: "NIOPosix", package: "swift-nio"),
                     .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -132,11 +138,11 @@ let package = Package(
             .target(name: "Processes", dependencies: ["PluginRuntime"], swiftSettings: strict),
             .target(
                 name: "Conformance",
-                dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Tensors", "CMalloc"],
+                dependencies: ["Formats", "Spelling", "Processes", "Training", "PluginRuntime", "CMalloc"],
                 swiftSettings: strict),
             .target(
                 name: "Compatibility",
-                dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Models", "Yams"],
+                dependencies: ["Formats", "Spelling", "Processes", "Training", "PluginRuntime", "Models", "Yams"],
                 swiftSettings: strict),
             .target(
                 name: "Experiments", dependencies: ["Formats", "Processes", "Training", "PluginRuntime", "Yams"],
@@ -148,7 +154,8 @@ let package = Package(
                 dependencies: [
                     "Conformance", "Compatibility", "Experiments", "Simulation", "Templates",
                     "Processes",
-                    "Serving", "Training", "PluginRuntime", "Models", "Data", "Formats", "Tensors",
+                    "Serving", "Training", "Collectives", "PluginRuntime", "Models", "Data", "Formats", "Spelling",
+                    "Tensors",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 ],
                 path: "Sources/Host", swiftSettings: strict),
@@ -159,8 +166,9 @@ let package = Package(
             tests("RuntimeC", ["PluginRuntime"], exclude: ["Programs"]),
             tests("Plugins", ["PluginRuntime", "PluginAPI", "Training", "GradientMath"]),
             tests("Kernels", ["Kernels"]),
-            tests("Tensors", ["Tensors", "Kernels"]),
-            tests("Formats", ["Formats", "Kernels"]),
+            tests("Tensors", ["Formats", "Tensors", "Kernels"]),
+            tests("Formats", ["Formats", "Spelling"]),
+            tests("Collectives", ["Collectives", "Formats"], exclude: ["Programs"]),
             tests("Models", ["Models", "Formats", "Tensors"]),
             tests("Data", ["Data", "Formats"]),
             tests("Training", ["Formats", "Training", "PluginRuntime", "Models", "Tensors", "Data"]),

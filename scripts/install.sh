@@ -3,7 +3,10 @@
 #
 #   scripts/install.sh            system libraries (with apt), and a check of the Swift version
 #   scripts/install.sh --tests    also the compilers of the plugin SDKs (gcc, g++, make, rustc and cargo), and Python with
-#                                 .venv, the packages that tests read craft's files with
+#                                 .venv: the packages that tests read craft's files with, PyTorch, and what people train
+#                                 with on it; and what --mpi installs
+#   scripts/install.sh --mpi      also libcraft_mpi.so, by which craft trains on several ranks, compiled by the mpicc on the PATH;
+#                                 where there is none, Open MPI is installed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +14,9 @@ fail() {
   echo "install: $*" >&2
   exit 1
 }
+
+# What python/ is tested with; python/pyproject.toml names the oldest that it supports.
+torch_version=2.13.0
 
 # pkg-config name and Debian package of each library.
 libraries=(
@@ -53,6 +59,18 @@ install_compilers() {
   install_packages "They must be on the PATH." "${missing[@]}"
 }
 
+# craft looks for the library beside its executable and in the build folder.
+install_mpi() {
+  local source=Sources/CLibraries/CCraftMPI/craft_mpi.c library=.build/libcraft_mpi.so missing=()
+  command -v mpicc >/dev/null || missing+=(libopenmpi-dev)
+  command -v mpirun >/dev/null || missing+=(openmpi-bin)
+  install_packages "mpicc and mpirun must be on the PATH." "${missing[@]}"
+  [ "$library" -nt "$source" ] && [ "$library" -nt "${source%.c}.h" ] && [ "$library" -nt "$(command -v mpicc)" ] && return
+  echo "install: $library with $(command -v mpicc)"
+  mkdir -p .build
+  mpicc -O3 -shared -fPIC "$source" -o "$library"
+}
+
 # install_packages HINT PACKAGE...
 install_packages() {
   local hint="$1"
@@ -89,13 +107,17 @@ install_python() {
 
 make_venv() {
   # The copy of the requirements inside tells whether the venv is complete and current.
-  cmp -s requirements-test.txt .venv/requirements-test.txt && return
+  cat requirements-test.txt python/requirements-test.txt | cmp -s - .venv/requirements-test.txt && return
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "the tests need Python 3.11 or newer; $(python3 --version) is first on the PATH."
-  echo "install: .venv with $(grep -v '^#' requirements-test.txt | tr '\n' ' ')"
+  echo "install: .venv with $(cat requirements-test.txt python/requirements-test.txt | grep -v '^#' | tr '\n' ' ')"
   python3 -m venv --clear .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
-  cp requirements-test.txt .venv/requirements-test.txt
+  local pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
+  # The build for CPUs: that of PyPI brings some gigabytes for GPUs.
+  "${pip[@]}" "torch==$torch_version+cpu" 2>/dev/null ||
+    "${pip[@]}" "torch==$torch_version+cpu" --index-url https://download.pytorch.org/whl/cpu
+  "${pip[@]}" -r requirements-test.txt -r python/requirements-test.txt
+  cat requirements-test.txt python/requirements-test.txt >.venv/requirements-test.txt
 }
 
 install_libraries
@@ -104,8 +126,10 @@ case "${1:-}" in
   "") ;;
   --tests)
     install_compilers
+    install_mpi
     install_python
     make_venv
     ;;
-  *) fail "unknown option '$1'; there is --tests" ;;
+  --mpi) install_mpi ;;
+  *) fail "unknown option '$1'; there are --tests and --mpi" ;;
 esac

@@ -3,7 +3,9 @@
 import PackageDescription
 
 let sdk = Context.environment["CRAFT_SDK"] ?? "\(Context.packageDirectory)/../../.build/sdk"
-let products: [Target.Dependency] = [.product(name: "PluginKit", package: "sdk")]
+let products: [Target.Dependency] = [
+    .product(name: "PluginKit", package: "sdk"), .product(name: "GradientMath", package: "sdk"),
+]
 let package = Package(
     name: "GradDrop", products: [.library(name: "GradDrop", type: .dynamic, targets: ["GradDrop"])],
     dependencies: [.package(name: "sdk", path: sdk)],

@@ -1,6 +1,7 @@
 import Formats
 import Foundation
 import PluginRuntime
+import Spelling
 import Training
 import Yams
 

@@ -1,5 +1,5 @@
+import Formats
 package import PluginRuntime
-import Tensors
 import Training
 
 /// The kinds of values a hook is tried with.

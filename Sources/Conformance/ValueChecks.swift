@@ -1,4 +1,5 @@
 import CMalloc
+import Formats
 import Foundation
 import Glibc
 package import PluginRuntime
@@ -71,15 +72,14 @@ package enum ValueChecks {
 
     /// A fingerprint of every result, equal in every process that has the same plugin and seed.
     package static func digest(_ plugin: TrialPlugin) throws -> String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        var hash = FNV1a()
         for trial in TrialCase.all(.random) {
             for call in try plugin.run(try plugin.makeInstance(), trial, steps: 0..<3) {
-                for byte in call.outcome.results.flatMap({ $0.bytes ?? [] }) + Array(call.outcome.message.utf8) {
-                    hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
-                }
+                hash.add(call.outcome.results.flatMap { $0.bytes ?? [] })
+                hash.add(call.outcome.message.utf8)
             }
         }
-        return String(hash, radix: 16)
+        return String(hash.value, radix: 16)
     }
 
     private static func runAll(

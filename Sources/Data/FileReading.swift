@@ -6,5 +6,6 @@ func reading<Value>(_ body: () throws(FileError) -> Value) throws(DataError) -> 
 }
 
 extension DataError {
-    package init(_ error: FileError) { self.init("\(error).") }
+    /// A file that cannot be read, or not as what it should be.
+    package init(_ error: FileError) { self.init(.unreadable, "\(error).") }
 }

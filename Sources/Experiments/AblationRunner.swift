@@ -156,10 +156,8 @@ package final class AblationRunner {
         let result = Result(
             arguments: row.arguments, seed: seed, seconds: Date().timeIntervalSince(start), isWhole: !continues,
             measures: try RunMeasures.read(target + "/metrics.jsonl"), inputs: current)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         // By rename, and last: a kill at any moment leaves the run either done or to be done.
-        try AtomicFile.write(Array(try encoder.encode(result)), to: place + "/result.json")
+        try AtomicFile.write(json: result, to: place + "/result.json")
         return .done(result)
     }
 

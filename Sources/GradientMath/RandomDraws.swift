@@ -33,8 +33,8 @@ public struct RandomDraws {
         return Int(truncatingIfNeeded: hash)
     }
 
-    /// SplitMix64 (Steele, Lea and Flood 2014).
-    private static func mixed(_ value: UInt64) -> UInt64 {
+    /// Mixes 64 bits: SplitMix64 (Steele, Lea and Flood 2014).
+    @inlinable public static func mixed(_ value: UInt64) -> UInt64 {
         var z = value &+ 0x9e37_79b9_7f4a_7c15
         z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
         z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb

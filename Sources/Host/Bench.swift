@@ -164,7 +164,7 @@ struct Bench: ParsableCommand {
             loading: try loadingRate(threads: settings.threads))
         if wait { try Self.printLine(report) } else { print(report.text) }
         if let json {
-            try AtomicFile.write([UInt8](try Self.encoder([.prettyPrinted]).encode(report)) + [10], to: json)
+            try AtomicFile.write([UInt8](try Self.encoder(pretty: true).encode(report)) + [10], to: json)
         }
     }
 
@@ -178,7 +178,7 @@ struct Bench: ParsableCommand {
             repetitions: 100 * steps)
         print(HookReport.text(of: benchmark))
         if let json {
-            try AtomicFile.write([UInt8](try Self.encoder([.prettyPrinted]).encode(benchmark)) + [10], to: json)
+            try AtomicFile.write([UInt8](try Self.encoder(pretty: true).encode(benchmark)) + [10], to: json)
         }
     }
 
@@ -204,16 +204,15 @@ struct Bench: ParsableCommand {
         return name
     }
 
-    private static func encoder(_ formatting: JSONEncoder.OutputFormatting) -> JSONEncoder {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = formatting.union([.sortedKeys, .withoutEscapingSlashes])
+    private static func encoder(pretty: Bool) -> JSONEncoder {
+        let encoder = JSONText.encoder(pretty: pretty)
         encoder.nonConformingFloatEncodingStrategy = .convertToString(
             positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
         return encoder
     }
 
     private static func printLine(_ value: some Encodable) throws {
-        print(String(decoding: try encoder([]).encode(value), as: UTF8.self))
+        print(String(decoding: try encoder(pretty: false).encode(value), as: UTF8.self))
     }
 
     private struct TurnLine: Encodable {

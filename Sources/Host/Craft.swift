@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 @preconcurrency import Foundation
 import Glibc
 import PluginRuntime
@@ -35,6 +36,7 @@ struct Craft: ParsableCommand {
             // The checks count threads, and have a time limit of their own.
             let watch = arguments.first == "plugins" && arguments.contains { $0.hasSuffix("check") } ? nil : HookWatch()
             defer { watch?.stop() }
+            try RankedProcess.refuseOthers(arguments)
             var command = try parseAsRoot(arguments)
             try command.run()
             end(0)
@@ -46,6 +48,7 @@ struct Craft: ParsableCommand {
             if let code = error as? ExitCode { end(code.rawValue) }
             let text =
                 isParserError(error) ? fullMessage(for: error) : "Error: \(SettingFlags.sentence(sentence(for: error)))"
+            RankedProcess.fail(text, code: 2)
             FileHandle.standardError.write(Data((text + "\n").utf8))
             end(2)
         }
@@ -55,6 +58,7 @@ struct Craft: ParsableCommand {
     /// that waits for a thread or throws shall not change what became of them.
     private static func end(_ code: Int32) -> Never {
         fflush(nil)
+        if code != 2 { try? RankedProcess.ranks.finish() }
         _exit(code)
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Formats
 import Foundation
 import Processes
@@ -90,7 +91,7 @@ struct Evaluate: ParsableCommand {
         if let timeout, !(timeout > 0 && timeout <= 86_400) {
             throw CommandError(.usage, "--timeout \(timeout): expected a number of seconds above 0, at most 86400")
         }
-        let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
+        let workers = processes ?? ProcessorMask.count
         guard (1...256).contains(workers) else {
             throw CommandError(.usage, "--processes \(workers): expected 1 to 256")
         }

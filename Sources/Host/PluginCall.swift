@@ -4,6 +4,7 @@ import Formats
 import Foundation
 import PluginRuntime
 import Processes
+import Spelling
 import Training
 
 extension Plugins {

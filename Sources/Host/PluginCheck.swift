@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Conformance
 import Formats
 import Foundation
@@ -53,7 +54,7 @@ extension Plugins {
             guard timeLimit > 0, timeLimit <= 86400 else {
                 throw CommandError(.usage, "--time-limit is \(timeLimit); give seconds between 0 and 86400")
             }
-            let jobs = jobs ?? ProcessInfo.processInfo.activeProcessorCount
+            let jobs = jobs ?? ProcessorMask.count
             guard (1...256).contains(jobs) else { throw CommandError(.usage, "--jobs is \(jobs); expected 1 to 256") }
             let checks = try selectedChecks()
             let seed = seed ?? UInt64.random(in: 0..<1_000_000_000)
@@ -76,7 +77,7 @@ extension Plugins {
                 return report
             }
             if json {
-                print(try reports.count == 1 ? JSONOutput.encode(reports[0]) : JSONOutput.encode(reports))
+                print(try reports.count == 1 ? JSONText.document(reports[0]) : JSONText.document(reports))
             } else if reports.count > 1 {
                 let failed = reports.filter { !$0.passed }
                 print(

@@ -36,7 +36,7 @@ extension Plugins {
             let path = try folders.search.locate(request.name)
             let report = try PluginReport(PluginLibrary(path: path), request)
             guard json else { return print(report.text) }
-            print(try JSONOutput.encode(report))
+            print(try JSONText.document(report))
         }
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Formats
 import Foundation
 import PluginRuntime
 import Training
@@ -56,7 +57,7 @@ extension Plugins {
             let rows = NameRegistry.training.entries.map(Row.init)
             if json {
                 let document = Document(abi: PluginLibrary.hostABI, codes: CodeTable.all, names: rows)
-                print(try JSONOutput.encode(document))
+                print(try JSONText.document(document))
                 return
             }
             for row in rows {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Formats
 import Foundation
 import Models
@@ -32,9 +33,11 @@ struct Pretrain: ParsableCommand {
 
     func run() throws {
         let trainer: Trainer
+        let ranks = try RankedProcess.start()
         if let resume {
             try ResumedSettings(run: resume).check(options, allowsData: false)
-            trainer = try Trainer(resuming: resume, steps: options.steps, revise: options.revisePlugins)
+            trainer = try Trainer(
+                resuming: resume, steps: options.steps, ranks: ranks, revise: options.revisePlugins)
         } else {
             var settings = try options.settings()
             guard !settings.data.isEmpty else {
@@ -43,13 +46,13 @@ struct Pretrain: ParsableCommand {
                     "--data is missing; give a folder in easy-VQA's layout (pip download easy-vqa has one)")
             }
             if options.questions == nil { settings.questions = settings.data }
+            try RankedProcess.divideProcessors(&settings, given: options.threads)
             trainer = try Trainer(
-                settings: settings, at: out ?? RunNames.fresh("pretrain"),
-                isFresh: out == nil)
+                settings: settings, at: out ?? RunNames.fresh("pretrain"), isFresh: out == nil, ranks: ranks)
         }
         let summary = try Session.train(trainer, quiet: quiet)
         Session.printSummary(summary)
-        if let export, !summary.wasStopped {
+        if let export, !summary.wasStopped, ranks.rank == 0 {
             try ModelFolder.save(trainer.model, to: export, source: nil, storage: .bf16, withHead: false)
             print("model written to \(export)")
         }

@@ -1,3 +1,4 @@
+import Collectives
 import Formats
 import Foundation
 import Glibc
@@ -42,14 +43,16 @@ enum Session {
         saved: @escaping (String, Int) throws -> Void = { _, _ in }
     ) throws -> RunSummary {
         Interruption.install()
+        try RankedProcess.redirectOutput(of: trainer)
         CrashReport.install(
             advice:
                 "Checkpoints of \(trainer.run.path) are whole: craft train --resume \(trainer.run.path) goes on from the "
                 + "last. craft plugins check looks for the mistake in a plugin.")
-        let isTerminal = isatty(STDERR_FILENO) == 1 && !quiet && progressEvery == nil
+        let isFirst = trainer.ranks.rank == 0
+        let isTerminal = isatty(STDERR_FILENO) == 1 && !quiet && progressEvery == nil && isFirst
         describe(trainer)
         var lastLine = Date.distantPast
-        let log = try ProgressLog(path: trainer.run.progressPath)
+        let log = isFirst ? try ProgressLog(path: trainer.run.progressPath) : nil
         func show(_ event: TrainingEvent) {
             switch event {
             case .step(let report, let total, let elapsed, let done):
@@ -62,7 +65,7 @@ enum Session {
                 guard isLast || isDue || report.skipped != nil else { return }
                 lastLine = Date()
                 let line = progress(report, total: total, elapsed: elapsed, done: done)
-                log.append(line)
+                log?.append(line)
                 if isTerminal {
                     FileHandle.standardError.write(Data("\r\u{1B}[K\(line)\(isLast ? "\n" : "")".utf8))
                 } else {
@@ -70,7 +73,7 @@ enum Session {
                 }
             case .evaluation(let name, let value, let step):
                 let line = "step \(step): \(name) \(String(format: "%.4f", value))"
-                log.append(line)
+                log?.append(line)
                 clearLine(isTerminal)
                 print(line)
             case .saved(let path, let step):
@@ -133,6 +136,9 @@ enum Session {
         print(
             "\(trainer.model.parameters.trainableCount) trainable values, batch \(settings.batchSize) x "
                 + "\(settings.accumulation), \(settings.threads) threads, seed \(settings.seed)\(anchor)\(from)")
+        if !trainer.ranks.isAlone {
+            print("rank \(trainer.ranks.rank) of \(trainer.ranks.size), over \(trainer.ranks.carrier)")
+        }
     }
 
     private static func clearLine(_ isTerminal: Bool) {

@@ -56,6 +56,7 @@ struct Train: ParsableCommand {
     /// - Parameter saved: called when a checkpoint is saved, with its path and step.
     func run(saved: @escaping (String, Int) throws -> Void) throws {
         let trainer: Trainer
+        let ranks = try RankedProcess.start()
         guard progressEvery.map({ $0 >= 1 }) ?? true else {
             throw CommandError(.usage, "--progress-every is \(progressEvery ?? 0); expected at least 1")
         }
@@ -75,15 +76,17 @@ struct Train: ParsableCommand {
             try ResumedSettings(run: resume).check(options, allowsData: true)
             trainer = try Trainer(
                 resuming: resume, from: resumeStep, steps: options.steps, allowsPluginChanges: allowPluginChanges,
+                ranks: ranks,
                 revise: { settings in
                     try options.revisePlugins(of: &settings)
                     options.reviseData(of: &settings)
                     if let base { settings.model = base }
                 })
         } else {
+            var settings = try options.settings()
+            try RankedProcess.divideProcessors(&settings, given: options.threads)
             trainer = try Trainer(
-                settings: try options.settings(), at: out ?? RunNames.fresh("train"),
-                isFresh: out == nil)
+                settings: settings, at: out ?? RunNames.fresh("train"), isFresh: out == nil, ranks: ranks)
         }
         if profile { trainer.profiledSteps = 3..<13 }
         let summary = try Session.train(trainer, quiet: quiet, progressEvery: progressEvery, saved: saved)

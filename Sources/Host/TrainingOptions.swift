@@ -144,8 +144,10 @@ struct TrainingOptions<Defaults: RunDefaults>: ParsableArguments {
             valueName: "steps"))
     var proprioDropoutSteps: Int?
 
-    @Option(help: Defaults.help(
-            "Camera features, in the model's order; the data set's own where it has others.", { $0.cameras }, valueName: "list"))
+    @Option(
+        help: Defaults.help(
+            "Camera features, in the model's order; the data set's own where it has others.", { $0.cameras },
+            valueName: "list"))
     var cameras: String?
 
     @Flag(

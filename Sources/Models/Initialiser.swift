@@ -1,3 +1,4 @@
+internal import Formats
 internal import Tensors
 
 /// Draws the values that modules declare for a fresh model.

@@ -1,3 +1,5 @@
+internal import Spelling
+
 /// The resolved data flow of a composition: which hooks run at which point in which order, what each reads from whom,
 /// what each produces, at what cost to the host. Recorded with a run and compared on resume.
 package struct CompositionPlan: Sendable, Codable, Equatable {

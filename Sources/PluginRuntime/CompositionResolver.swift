@@ -1,3 +1,5 @@
+internal import Spelling
+
 /// Turns drafts into an order of calls, collecting everything that is wrong on the way.
 struct CompositionResolver {
     /// A hook of the list: which draft, which of its hooks.

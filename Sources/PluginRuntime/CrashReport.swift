@@ -210,6 +210,9 @@ package enum CrashReport {
         on_exit(reportExit, nil)
     }
 
+    /// Whether the process may end by `exit` after all: a library that is no plugin's does it. Set by the main thread.
+    package nonisolated(unsafe) static var acceptsExit = false
+
     fileprivate static func writeExit(_ status: Int32) {
         put("Error: ")
         if isCalling() { putCalls() } else { put("a plugin, between its calls") }
@@ -320,6 +323,7 @@ private func reportCrash(_ signal: Int32, _ info: UnsafeMutablePointer<siginfo_t
 }
 
 private func reportExit(_ status: Int32, _: UnsafeMutableRawPointer?) {
+    if CrashReport.acceptsExit { return }
     CrashReport.writeExit(status)
     _exit(2)
 }

@@ -26,7 +26,7 @@ package final class HookSession {
     /// The step that goes on, or went last.
     package private(set) var step = 0
     /// Micro-batches of this step so far.
-    package private(set) var microBatches = 0
+    package internal(set) var microBatches = 0
     /// Rows of the objectives that take part in this step.
     package private(set) var present: [Int] = []
 
@@ -35,9 +35,9 @@ package final class HookSession {
     private let keepsNonFinite: Bool
     private var order: HookOrder { composition.order }
     /// Sums over the step's micro-batches, by name.
-    private var sums: [ValueName: Double] = [:]
+    var sums: [ValueName: Double] = [:]
     /// Metrics of pre_backward hooks, averaged over micro-batches, and those of hooks that run once a step.
-    private let microBatchMetrics: [MetricName]
+    let microBatchMetrics: [MetricName]
     private let stepMetrics: [MetricName]
     /// Multipliers that the step began with, by row.
     private var multipliersBefore: [Double] = []
@@ -47,7 +47,7 @@ package final class HookSession {
     /// By row: the cotangent on the parameters' drift, if its objective gives one.
     private let driftCotangents: [ValueName?]
     /// By row: sums of those over the micro-batches.
-    private var driftSums: [[Double]]
+    var driftSums: [[Double]]
     /// By group: factors on the learning rate as `post_step` hooks set them.
     private var scaleNames: [(group: String, name: ValueName)] = []
     private let blockMetrics: [MetricName]
@@ -130,7 +130,7 @@ package final class HookSession {
     }
 
     /// A metric's name in the conversation and in logs.
-    private struct MetricName {
+    struct MetricName {
         let value: ValueName
         let text: String
     }

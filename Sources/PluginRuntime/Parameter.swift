@@ -1,3 +1,5 @@
+internal import Spelling
+
 /// A setting that a plugin declares.
 package struct Parameter: Sendable, Equatable {
     package enum Kind: String, Sendable, Codable {

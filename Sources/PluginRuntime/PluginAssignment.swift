@@ -1,3 +1,5 @@
+internal import Spelling
+
 /// One setting of one plugin of a list, as `--set` takes it: `CRaFTDual.budget=0.05`.
 package struct PluginAssignment: Sendable, Equatable {
     /// The name of the plugin's use in the list.

@@ -1,3 +1,5 @@
+internal import Spelling
+
 /// A requested plugin on its way into a composition: file opened, settings checked, names filled in.
 struct PluginDraft {
     struct Hook {

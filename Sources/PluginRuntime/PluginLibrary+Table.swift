@@ -1,4 +1,5 @@
 import PluginAPI
+internal import Spelling
 
 /// Reading the table a plugin returns, trusting nothing but its pointers.
 extension PluginLibrary {

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+internal import Spelling
 
 /// The folders in which plugins are looked up by name.
 package struct PluginSearch: Sendable {

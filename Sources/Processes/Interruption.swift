@@ -29,9 +29,12 @@ package enum Interruption {
         sigemptyset(&signals)
         sigaddset(&signals, SIGINT)
         sigaddset(&signals, SIGTERM)
+        sigaddset(&signals, SIGUSR1)
         pthread_sigmask(SIG_UNBLOCK, &signals, nil)
         signal(SIGINT, noteInterruption)
         signal(SIGTERM, noteInterruption)
+        // What Slurm is asked to send ahead of its time limit, and mpirun passes on.
+        signal(SIGUSR1, noteInterruption)
     }
 }
 

@@ -43,12 +43,16 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
 
 // MARK: - Opening
 
+/// The library's version.
 @c @implementation public func craft_runtime_version() -> UInt32 { CRAFT_RUNTIME_VERSION }
 
+/// Why the last function that failed on this thread did.
 @c @implementation public func craft_runtime_error() -> UnsafePointer<CChar>? { LastError.text }
 
+/// Lets the last words of a process that a plugin ends name it.
 @c @implementation public func craft_runtime_report_crashes() { CrashReport.install(advice: "", chains: true) }
 
+/// Opens a list of plugins.
 @c @implementation public func craft_runtime_open(
     _ plugins: UnsafePointer<CChar>?, _ folders: UnsafePointer<CChar>?, _ objectives: UnsafePointer<CChar>?
 ) -> OpaquePointer? {
@@ -65,6 +69,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
     return opened
 }
 
+/// Ends a session.
 @c @implementation public func craft_runtime_close(_ session: OpaquePointer?) -> Int32 {
     guard let session else { return ok }
     return with(session) { _ in
@@ -73,6 +78,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
     }
 }
 
+/// What a session is, as JSON.
 @c @implementation public func craft_runtime_describe(
     _ session: OpaquePointer?, _ json: UnsafeMutablePointer<UnsafePointer<CChar>?>?
 ) -> Int32 {
@@ -84,6 +90,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
 
 // MARK: - Before the first step
 
+/// Tells something known of the run.
 @c @implementation public func craft_runtime_fact(
     _ session: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ value: Int64
 ) -> Int32 {
@@ -93,6 +100,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
     }
 }
 
+/// Tells who the blocks are for one scope.
 @c @implementation public func craft_runtime_blocks(
     _ session: OpaquePointer?, _ scope: Int32, _ table: UnsafePointer<craft_runtime_block_table>?
 ) -> Int32 {
@@ -106,6 +114,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
     }
 }
 
+/// Tells the parameter groups.
 @c @implementation public func craft_runtime_groups(
     _ session: OpaquePointer?, _ names: UnsafePointer<UnsafePointer<CChar>?>?, _ count: Int64
 ) -> Int32 {
@@ -117,6 +126,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
     }
 }
 
+/// Tells what this host never has.
 @c @implementation public func craft_runtime_absent(
     _ session: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ reason: UnsafePointer<CChar>?
 ) -> Int32 {
@@ -126,6 +136,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
     }
 }
 
+/// Runs the plan hooks.
 @c @implementation public func craft_runtime_plan(_ session: OpaquePointer?) -> Int32 {
     with(session) {
         try $0.plan()
@@ -135,6 +146,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
 
 // MARK: - Values
 
+/// A handle for a name of the registry.
 @c @implementation public func craft_runtime_name(
     _ session: OpaquePointer?, _ name: UnsafePointer<CChar>?, _ handle: UnsafeMutablePointer<Int32>?
 ) -> Int32 {
@@ -145,6 +157,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
     }
 }
 
+/// Gives a number.
 @c @implementation public func craft_runtime_set_f64(_ session: OpaquePointer?, _ handle: Int32, _ value: Double)
     -> Int32
 {
@@ -154,6 +167,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
     }
 }
 
+/// Gives an integer.
 @c @implementation public func craft_runtime_set_i64(_ session: OpaquePointer?, _ handle: Int32, _ value: Int64)
     -> Int32
 {
@@ -163,6 +177,7 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
     }
 }
 
+/// Lends an array.
 @c @implementation public func craft_runtime_set_array(
     _ session: OpaquePointer?, _ handle: Int32, _ array: UnsafePointer<craft_array>?
 ) -> Int32 {
@@ -172,36 +187,50 @@ private func place<Value>(_ pointer: UnsafeMutablePointer<Value>?, _ what: Strin
     }
 }
 
+/// A number that hooks gave or the session keeps.
 @c @implementation public func craft_runtime_get_f64(
     _ session: OpaquePointer?, _ handle: Int32, _ value: UnsafeMutablePointer<Double>?
 ) -> Int32 {
     with(session) { try hand(try $0.double(handle), value) }
 }
 
+/// An integer that hooks gave or the session keeps.
 @c @implementation public func craft_runtime_get_i64(
     _ session: OpaquePointer?, _ handle: Int32, _ value: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
     with(session) { try hand(try $0.integer(handle), value) }
 }
 
+/// An array that hooks gave or the session keeps.
 @c @implementation public func craft_runtime_get_array(
     _ session: OpaquePointer?, _ handle: Int32, _ array: UnsafeMutablePointer<craft_array>?
 ) -> Int32 {
     with(session) { try hand(try $0.array(handle), array) }
 }
 
+private func nothing() -> Int32 {
+    LastError.set("the value asked for does not exist at the moment")
+    return absent
+}
+
+/// Numbers of an array whose place has room for all of them.
+private func hand(_ values: [Double]?, _ pointer: UnsafeMutablePointer<Double>?) throws -> Int32 {
+    let place = try place(pointer, "the place for the numbers")
+    guard let values else { return nothing() }
+    place.update(from: values, count: values.count)
+    return ok
+}
+
 private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>?) throws -> Int32 {
     let place = try place(pointer, "the last argument")
-    guard let value else {
-        LastError.set("the value asked for does not exist at the moment")
-        return absent
-    }
+    guard let value else { return nothing() }
     place.pointee = value
     return ok
 }
 
 // MARK: - A step
 
+/// Begins a step.
 @c @implementation public func craft_runtime_begin(_ session: OpaquePointer?, _ step: Int64, _ rate: Double) -> Int32 {
     with(session) {
         try $0.begin(step: step, rate: rate)
@@ -209,6 +238,7 @@ private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>
     }
 }
 
+/// Runs the pre_backward hooks.
 @c @implementation public func craft_runtime_micro_batch(_ session: OpaquePointer?) -> Int32 {
     with(session) {
         try $0.microBatch()
@@ -216,6 +246,7 @@ private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>
     }
 }
 
+/// Ends the micro-batches of a step.
 @c @implementation public func craft_runtime_close_batch(
     _ session: OpaquePointer?, _ rows: UnsafeMutablePointer<Int64>?, _ count: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
@@ -228,6 +259,7 @@ private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>
     }
 }
 
+/// Tells the losses of a host that computes all of them.
 @c @implementation public func craft_runtime_losses(
     _ session: OpaquePointer?, _ losses: UnsafePointer<Double>?, _ present: UnsafePointer<UInt8>?, _ count: Int64
 ) -> Int32 {
@@ -244,6 +276,7 @@ private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>
     }
 }
 
+/// Runs the gradient_combine hooks.
 @c @implementation public func craft_runtime_combine(
     _ session: OpaquePointer?, _ gradients: UnsafePointer<craft_runtime_gradients>?,
     _ weights: UnsafeMutablePointer<Double>?,
@@ -258,6 +291,14 @@ private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>
     }
 }
 
+/// The learning rates' factors that the step decided.
+@c @implementation public func craft_runtime_rates(
+    _ session: OpaquePointer?, _ rates: UnsafeMutablePointer<Double>?, _ count: Int64
+) -> Int32 {
+    with(session) { try hand(try $0.blockRates(count: count), rates) }
+}
+
+/// Runs the post_step hooks and ends the step.
 @c @implementation public func craft_runtime_finish(_ session: OpaquePointer?) -> Int32 {
     with(session) {
         try $0.finish()
@@ -265,6 +306,7 @@ private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>
     }
 }
 
+/// Ends a step of which nothing comes.
 @c @implementation public func craft_runtime_abandon(_ session: OpaquePointer?) -> Int32 {
     with(session) {
         try $0.abandon()
@@ -272,6 +314,7 @@ private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>
     }
 }
 
+/// What came of the last finished step, as JSON.
 @c @implementation public func craft_runtime_metrics(
     _ session: OpaquePointer?, _ json: UnsafeMutablePointer<UnsafePointer<CChar>?>?
 ) -> Int32 {
@@ -281,6 +324,7 @@ private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>
     }
 }
 
+/// The multipliers that the next step uses.
 @c @implementation public func craft_runtime_multipliers(
     _ session: OpaquePointer?, _ multipliers: UnsafeMutablePointer<Double>?, _ count: Int64
 ) -> Int32 {
@@ -292,8 +336,91 @@ private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>
     }
 }
 
+/// The shares of the way back that the last finished step decided.
+@c @implementation public func craft_runtime_pull(
+    _ session: OpaquePointer?, _ pull: UnsafeMutablePointer<Double>?, _ count: Int64
+) -> Int32 {
+    with(session) { try hand(try $0.pull(count: count), pull) }
+}
+
+/// Why the run is to end.
+@c @implementation public func craft_runtime_stop(
+    _ session: OpaquePointer?, _ reason: UnsafeMutablePointer<UnsafePointer<CChar>?>?
+) -> Int32 {
+    with(session) {
+        let place = try place(reason, "reason")
+        guard let sentence = try $0.stopReason() else { return nothing() }
+        place.pointee = sentence
+        return ok
+    }
+}
+
+// MARK: - Around the steps
+
+/// Runs the evaluate hooks.
+@c @implementation public func craft_runtime_evaluate(
+    _ session: OpaquePointer?, _ steps: Int64, _ names: UnsafePointer<UnsafePointer<CChar>?>?,
+    _ values: UnsafePointer<Double>?, _ count: Int64, _ json: UnsafeMutablePointer<UnsafePointer<CChar>?>?
+) -> Int32 {
+    with(session) {
+        let metrics = try $0.evaluate(try measures(names, values, count), steps: steps)
+        json?.pointee = metrics
+        return ok
+    }
+}
+
+/// Runs the finish hooks.
+@c @implementation public func craft_runtime_end(
+    _ session: OpaquePointer?, _ steps: Int64, _ names: UnsafePointer<UnsafePointer<CChar>?>?,
+    _ values: UnsafePointer<Double>?, _ count: Int64
+) -> Int32 {
+    with(session) {
+        try $0.end(try measures(names, values, count), steps: steps)
+        return ok
+    }
+}
+
+private func measures(
+    _ names: UnsafePointer<UnsafePointer<CChar>?>?, _ values: UnsafePointer<Double>?, _ count: Int64
+) throws -> [String: Double] {
+    guard (0...1 << 20).contains(count) else { throw RuntimeProblem("count is \(count)") }
+    guard count > 0 else { return [:] }
+    guard let names, let values else { throw RuntimeProblem("count is \(count), and names or values is NULL") }
+    var measures: [String: Double] = [:]
+    for index in 0..<Int(count) { measures[try text(names[index], "name \(index)")] = values[index] }
+    return measures
+}
+
+// MARK: - Passes over gradients
+
+/// Inner products of gradients by block.
+@c @implementation public func craft_runtime_gram(
+    _ rows: UnsafePointer<UnsafePointer<Float>?>?, _ m: Int64, _ offsets: UnsafePointer<Int64>?, _ k: Int64,
+    _ gram: UnsafeMutablePointer<Double>?
+) -> Int32 {
+    attempt(#function) {
+        let pass = try GradientPass(rows, m, offsets, k)
+        pass.gram(into: try place(gram, "gram"))
+        return ok
+    }
+}
+
+/// The sum of weights times gradients.
+@c @implementation public func craft_runtime_weighted_sum(
+    _ rows: UnsafePointer<UnsafePointer<Float>?>?, _ m: Int64, _ offsets: UnsafePointer<Int64>?, _ k: Int64,
+    _ weights: UnsafePointer<Double>?, _ sum: UnsafeMutablePointer<Float>?
+) -> Int32 {
+    attempt(#function) {
+        let pass = try GradientPass(rows, m, offsets, k)
+        guard let weights else { throw RuntimeProblem("weights is NULL") }
+        pass.weightedSum(weights, into: try place(sum, "sum"))
+        return ok
+    }
+}
+
 // MARK: - State
 
+/// The state of a session as bytes.
 @c @implementation public func craft_runtime_save(
     _ session: OpaquePointer?, _ bytes: UnsafeMutablePointer<UnsafeRawPointer?>?, _ size: UnsafeMutablePointer<UInt64>?
 ) -> Int32 {
@@ -306,6 +433,7 @@ private func hand<Value>(_ value: Value?, _ pointer: UnsafeMutablePointer<Value>
     }
 }
 
+/// Restores the state of a session.
 @c @implementation public func craft_runtime_load(_ session: OpaquePointer?, _ bytes: UnsafeRawPointer?, _ size: UInt64)
     -> Int32
 {

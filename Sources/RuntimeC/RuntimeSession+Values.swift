@@ -1,6 +1,7 @@
 import Glibc
 import PluginAPI
 import PluginRuntime
+internal import Spelling
 
 /// A name that the host asked for.
 struct KnownName {

@@ -26,6 +26,9 @@ final class RuntimeSession: @unchecked Sendable {
     private var facts = PlanFacts()
     private var tables: [BlockScope: BlockFacts] = [:]
     private var outcome: StepOutcome?
+    /// [k]: what the step's combination decided; nil: every block's is 1.
+    private var rates: [Double]?
+    private var stop: StopRequest?
     private let isBusy = Atomic<Bool>(false)
 
     // What set and get need; see RuntimeSession+Values.swift.
@@ -152,6 +155,7 @@ final class RuntimeSession: @unchecked Sendable {
         guard step >= 0 else { throw RuntimeProblem("step is \(step); expected 0 or more") }
         guard rate.isFinite else { throw RuntimeProblem("the learning rate is \(rate); expected a finite number") }
         session.begin(step: Int(step), rate: rate)
+        rates = nil
         phase = .batches
     }
 
@@ -222,6 +226,13 @@ final class RuntimeSession: @unchecked Sendable {
         let parameters = session.blocks.numel.reduce(0) { $0 + Int($1) }
         let coordinates = table.coordinates == 0 ? parameters : Int(table.coordinates)
         var facts = GradientFacts(gram: numbers, coordinates: coordinates)
+        if let cross = table.gram_cross {
+            let numbers = [Double](UnsafeBufferPointer(start: cross, count: k * m * m))
+            guard numbers.allSatisfy(\.isFinite) else {
+                throw RuntimeProblem("gram_cross is not finite: a step whose gradients are not finite is abandoned")
+            }
+            facts.gramCross = numbers
+        }
         if session.composition.needs("grads") {
             guard let grads = table.grads else {
                 throw RuntimeProblem("a plugin reads 'grads', the gradients in full, and grads is NULL")
@@ -233,13 +244,15 @@ final class RuntimeSession: @unchecked Sendable {
             facts.grads = { view }
         }
         let combination = try inStep { try session.combine(facts) }
+        rates = combination?.rates
         phase = .combined
         return combination?.weights
     }
 
     func finish() throws {
         try require(.combined)
-        outcome = try inStep { try session.finish() }
+        let outcome = try inStep { try session.finish() }
+        (self.outcome, stop) = (outcome, outcome.stop)
         endStep()
     }
 
@@ -260,6 +273,54 @@ final class RuntimeSession: @unchecked Sendable {
         guard count == Int64(session.objectives.count) else { throw objectives(Int(clamping: count)) }
         return session.multipliers
     }
+
+    /// [k]; nil: no plugin gives any. Throws when the step is not combined.
+    func blockRates(count: Int64) throws -> [Double]? {
+        try require(.combined)
+        return try ofBlocks(rates, count)
+    }
+
+    /// [k]; nil: no plugin gives any. Throws before the first finished step.
+    func pull(count: Int64) throws -> [Double]? {
+        guard let outcome else { throw RuntimeProblem("no step is finished yet") }
+        return try ofBlocks(outcome.pull, count)
+    }
+
+    private func ofBlocks(_ values: [Double]?, _ count: Int64) throws -> [Double]? {
+        guard count == Int64(session.blocks.count) else {
+            throw RuntimeProblem("count is \(count); the session has \(session.blocks.count) blocks")
+        }
+        return values
+    }
+
+    // MARK: - Around the steps
+
+    func evaluate(_ measures: [String: Double], steps: Int64) throws -> UnsafePointer<CChar> {
+        try require(.idle)
+        let told = try session.evaluate(try finite(measures), step: try stepCount(steps))
+        stop = told.stop
+        return try hand(told.metrics)
+    }
+
+    func end(_ measures: [String: Double], steps: Int64) throws {
+        try require(.idle)
+        try session.end(try finite(measures), step: try stepCount(steps))
+    }
+
+    private func stepCount(_ steps: Int64) throws -> Int {
+        guard (0...1 << 53).contains(steps) else { throw RuntimeProblem("steps is \(steps); expected 0 or more") }
+        return Int(steps)
+    }
+
+    private func finite(_ measures: [String: Double]) throws -> [String: Double] {
+        if let bad = measures.sorted(by: { $0.key < $1.key }).first(where: { !$0.value.isFinite }) {
+            throw RuntimeProblem("measure '\(bad.key)' is \(bad.value); leave out what could not be measured")
+        }
+        return measures
+    }
+
+    /// Why the run is to end; nil: it goes on.
+    func stopReason() throws -> UnsafePointer<CChar>? { try stop.map { try hand(text: "\($0)") } }
 
     // MARK: - State
 
@@ -291,9 +352,11 @@ final class RuntimeSession: @unchecked Sendable {
     private func hand(_ value: some Encodable) throws -> UnsafePointer<CChar> {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        guard let copy = strdup(String(decoding: try encoder.encode(value), as: UTF8.self)) else {
-            throw RuntimeProblem("there is no memory for the text")
-        }
+        return try hand(text: String(decoding: try encoder.encode(value), as: UTF8.self))
+    }
+
+    private func hand(text string: String) throws -> UnsafePointer<CChar> {
+        guard let copy = strdup(string) else { throw RuntimeProblem("there is no memory for the text") }
         text = copy
         return UnsafePointer(copy)
     }

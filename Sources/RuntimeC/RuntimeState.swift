@@ -7,12 +7,13 @@ import PluginRuntime
 ///     multipliers: count, then name and bits of each
 ///     plugins: count, then name and bytes of each
 ///     what name@prev reads: bytes
+///     factors on the learning rate by parameter group: count, then name and bits of each (since version 2)
 ///
 /// Numbers are 64 bits, little-endian; a text or bytes follow their length. Names are in order, so that equal states give equal
 /// bytes.
 enum RuntimeState {
     private static let magic = Array("CRAFTRUN".utf8)
-    private static let version: UInt64 = 1
+    private static let version: UInt64 = 2
 
     static func encode(_ state: HookSession.State) -> [UInt8] {
         var bytes = magic
@@ -22,17 +23,21 @@ enum RuntimeState {
             bytes.append(contentsOf: content)
         }
         put(version)
-        put(UInt64(state.multipliers.count))
-        for (name, value) in state.multipliers.sorted(by: { $0.key < $1.key }) {
-            put(name.utf8)
-            put(value.bitPattern)
+        func put(_ numbers: [String: Double]) {
+            put(UInt64(numbers.count))
+            for (name, value) in numbers.sorted(by: { $0.key < $1.key }) {
+                put(name.utf8)
+                put(value.bitPattern)
+            }
         }
+        put(state.multipliers)
         put(UInt64(state.plugins.count))
         for (name, data) in state.plugins.sorted(by: { $0.key < $1.key }) {
             put(name.utf8)
             put(data)
         }
         put(state.previousValues)
+        put(state.rateScales)
         return bytes
     }
 
@@ -53,18 +58,24 @@ enum RuntimeState {
                 "these \(bytes.count) bytes are not the state of a session (they do not begin with CRAFTRUN)")
         }
         let version = try number()
-        guard version == self.version else {
-            throw RuntimeProblem("the state has version \(version), this library reads \(self.version)")
+        guard (1...self.version).contains(version) else {
+            throw RuntimeProblem("the state has version \(version), this library reads 1 to \(self.version)")
         }
-        var multipliers: [String: Double] = [:]
-        for _ in 0..<(try number()) { multipliers[try text()] = Double(bitPattern: try number()) }
+        func numbers(_ what: String) throws -> [String: Double] {
+            var numbers: [String: Double] = [:]
+            for _ in 0..<(try number()) { numbers[try text()] = Double(bitPattern: try number()) }
+            if let bad = numbers.first(where: { !$0.value.isFinite }) {
+                throw RuntimeProblem("the state is damaged: the \(what) of '\(bad.key)' is \(bad.value)")
+            }
+            return numbers
+        }
+        let multipliers = try numbers("multiplier")
         var plugins: [String: Data] = [:]
         for _ in 0..<(try number()) { plugins[try text()] = Data(try take(try number())) }
         let previous = Data(try take(try number()))
+        let rateScales = version == 1 ? [:] : try numbers("learning rate's factor")
         guard rest.isEmpty else { throw RuntimeProblem("the state is damaged: \(rest.count) bytes follow its end") }
-        if let bad = multipliers.first(where: { !$0.value.isFinite }) {
-            throw RuntimeProblem("the state is damaged: the multiplier of '\(bad.key)' is \(bad.value)")
-        }
-        return HookSession.State(multipliers: multipliers, plugins: plugins, previousValues: previous)
+        return HookSession.State(
+            multipliers: multipliers, plugins: plugins, previousValues: previous, rateScales: rateScales)
     }
 }

@@ -223,4 +223,19 @@ package final class FloatBuffer {
     package func zero() { memset(base, 0, count * MemoryLayout<Float>.stride) }
 
     package func copy(from source: UnsafePointer<Float>) { base.update(from: source, count: count) }
+
+    /// Sets a range to zero; a large buffer gives the memory of whole pages within it back.
+    package func release(_ range: Range<Int>) {
+        let page = sysconf(Int32(_SC_PAGESIZE)) / MemoryLayout<Float>.stride
+        let first = (range.lowerBound + page - 1) / page * page
+        let pages = first..<max(first, range.upperBound / page * page)
+        guard mappedBytes > 0, !pages.isEmpty,
+            madvise(base + pages.lowerBound, pages.count * MemoryLayout<Float>.stride, Int32(MADV_DONTNEED)) == 0
+        else {
+            (base + range.lowerBound).update(repeating: 0, count: range.count)
+            return
+        }
+        (base + range.lowerBound).update(repeating: 0, count: pages.lowerBound - range.lowerBound)
+        (base + pages.upperBound).update(repeating: 0, count: range.upperBound - pages.upperBound)
+    }
 }

@@ -1,4 +1,5 @@
 import Data
+import Formats
 import Foundation
 import TestSupport
 import Testing
@@ -91,7 +92,7 @@ import Testing
             #expect(dataError { _ = try ahead.next() } == one)
         }
         #expect(failed)
-        #expect(throws: DataError.self) { try make(depth: -1) }
+        #expect(dataError { _ = try make(depth: -1) }?.code == .invalid)
     }
 
     // MARK: - Mixtures

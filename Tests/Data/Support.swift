@@ -154,9 +154,5 @@ enum Wire {
         field(1, entries.flatMap { key, feature in field(1, field(1, Array(key.utf8)) + field(2, feature)) })
     }
 
-    static func record(_ payload: [UInt8]) -> [UInt8] {
-        let length = littleEndian(UInt64(payload.count))
-        return length + littleEndian(length.withUnsafeBytes(maskedCRC32C))
-            + payload + littleEndian(payload.withUnsafeBytes(maskedCRC32C))
-    }
+    static func record(_ payload: [UInt8]) -> [UInt8] { TFRecordFile.framed(payload) }
 }

@@ -32,7 +32,8 @@ import Testing
         #expect(file.initialisers["w"]?.shape == [2, 3])
         #expect(try file.floats("w") == [1, -2.5, 3, 4, 5, 6])
         #expect(file.nodes.first?.name == "/layer/MatMul" && file.nodes.first?.inputs == ["x", "w"])
-        #expect(throws: FileError.self) { try file.floats("v") }
+        let error = #expect(throws: FileError.self) { try file.floats("v") }
+        #expect(error?.code == .mismatched)
     }
 
     @Test func badFiles() throws {

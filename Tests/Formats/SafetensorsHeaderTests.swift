@@ -37,7 +37,7 @@ struct SafetensorsHeaderTests {
             Case(testDescription: "empty header", header: "", data: 0, expected: "expected '{'"),
             Case(testDescription: "unfinished", header: #"{"a""#, data: 0, expected: "expected ':'"),
             Case(testDescription: "unfinished string", header: #"{"a"#, data: 0, expected: "ends inside a string"),
-            Case(testDescription: "text after it", header: "{} x", data: 0, expected: "after its closing brace"),
+            Case(testDescription: "text after it", header: "{} x", data: 0, expected: "after the end of the document"),
             Case(testDescription: "trailing comma", header: "{\(one),}", data: 8, expected: "expected '\"'"),
             Case(
                 testDescription: "the same tensor twice", header: "{\(one),\(one)}", data: 8,
@@ -113,11 +113,13 @@ struct SafetensorsHeaderTests {
             #expect(error?.description.contains("at most 100000000") == true)
         }
         let cut = #expect(throws: FileError.self) { try self.open(self.file("{}", data: 0, length: 3)) }
-        #expect(cut?.description.contains("ends inside its header") == true)
+        #expect(cut?.code == .incomplete && cut?.description.contains("ends inside its header") == true)
         let short = #expect(throws: FileError.self) { try self.open([1, 2, 3]) }
         #expect(short?.description.contains("only 3 bytes") == true)
-        #expect(throws: FileError.self) { try SafetensorsFile(path: self.folder.url.path) }
-        #expect(throws: FileError.self) { try SafetensorsFile(path: self.folder.path("absent")) }
+        let folder = #expect(throws: FileError.self) { try SafetensorsFile(path: self.folder.url.path) }
+        #expect(folder?.code == .wrongKind)
+        let absent = #expect(throws: FileError.self) { try SafetensorsFile(path: self.folder.path("absent")) }
+        #expect(absent?.code == .missing)
     }
 
     @Test("names that are not UTF-8 are refused")

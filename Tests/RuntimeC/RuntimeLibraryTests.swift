@@ -187,7 +187,9 @@ import Testing
             ("set.own", "the session says it itself"), ("array.strides", "row-major"), ("array.aligned", "aligned"),
             ("begin.early", "nothing is planned yet"), ("combine.blocks", "gram has 3 blocks"),
             ("combine.room", "room for 3 weights"), ("combine.nan", "block 1 ('block 1')"),
-            ("finish.early", "not combined yet"), ("load.cut", "damaged"), ("close.twice", "no such session"),
+            ("finish.early", "not combined yet"), ("rates.early", "not combined yet"),
+            ("gram.offsets", "offset 1 is 1"), ("gram.row", "row 1 is NULL"),
+            ("load.cut", "damaged"), ("close.twice", "no such session"),
         ] {
             #expect(sentences[what]?.contains(words) == true, "\(what): \(sentences[what] ?? "")")
         }
@@ -195,6 +197,50 @@ import Testing
             #expect(sentence.hasPrefix("craft_runtime_combine: "), "\(what): \(sentence)")
         }
         #expect(sentences["thread"] == "[]", "a failure on one thread is none on another")
+    }
+
+    /// Inner products, sums, learning rates of blocks, the way back, and plugins that end a run.
+    @Test func aroundTheSteps() throws {
+        try build(
+            "Rates",
+            """
+            #include <craft_plugin.h>
+            #define COMBINE_IN(X) X(f64_array, rates, "rate", "[k]")
+            #define COMBINE_OUT(X) X(f64_array, result, "rate", "[k]")
+            CRAFT_HOOK(combine, COMBINE_IN, COMBINE_OUT) {
+                for (int64_t b = 0; b < rates->shape[0]; b++) craft_write_f64(result)[b] = 0.5 + (double)b;
+                return CRAFT_OK;
+            }
+            #define STEP_IN(X) X(f64_array, shares, "pull", "[k]")
+            #define STEP_OUT(X) X(f64_array, result, "pull", "[k]")
+            CRAFT_HOOK(step, STEP_IN, STEP_OUT) {
+                for (int64_t b = 0; b < shares->shape[0]; b++) craft_write_f64(result)[b] = 0.25;
+                return CRAFT_OK;
+            }
+            static craft_hook hooks[] = {
+                CRAFT_HOOK_ENTRY("gradient_combine", combine), CRAFT_HOOK_ENTRY("post_step", step)};
+            static const craft_plugin plugin = {CRAFT_PLUGIN_HEADER_NEEDS(2u, 0), "org.example.rates", "1.0.0", "Rates.",
+                CRAFT_NO_TABLE(craft_parameter), CRAFT_TABLE(hooks), NULL, NULL, NULL, NULL, NULL, NULL};
+            CRAFT_PLUGIN_ENTRY(plugin, hooks)
+            """)
+        let result = try Command.run([try compile("around"), "\(folder.url.path):\(BuildFolder.url.path)"])
+        try #require(result.status == 0, "\(result.status) \(result.output)")
+        let reasons = result.standardOutput.split(separator: "\n")
+        #expect(
+            reasons == [
+                "plugin EarlyStop ended the run at its post_step hook, step 1 (stop = 5.0)",
+                "plugin EarlyStop ended the run at its evaluate hook, step 2 (stop = 1.0)",
+            ])
+    }
+
+    private func build(_ plugin: String, _ text: String) throws {
+        let source = folder.path(plugin + ".c")
+        try Data(text.utf8).write(to: URL(fileURLWithPath: source))
+        let result = try Command.run([
+            "cc", "-shared", "-fPIC", "-I", BuildFolder.repository.path + "/Sources/PluginAPI/include", source, "-o",
+            folder.path("lib\(plugin).so"),
+        ])
+        try #require(result.status == 0, "\(result.output)")
     }
 
     /// What the library exports and needs.
@@ -229,14 +275,7 @@ import Testing
             CRAFT_PLUGIN_ENTRY(plugin, hooks)
             """
         for (name, body) in [("Slow", "sleep(20);"), ("Bad", "*(volatile int *)8 = 1;")] {
-            let source = folder.path(name + ".c")
-            try Data(hook.replacingOccurrences(of: "BODY", with: body).utf8).write(to: URL(fileURLWithPath: source))
-            let result = try Command.run([
-                "cc", "-shared", "-fPIC", "-I", BuildFolder.repository.path + "/Sources/PluginAPI/include", source,
-                "-o",
-                folder.path("lib\(name).so"),
-            ])
-            try #require(result.status == 0, "\(result.output)")
+            try build(name, hook.replacingOccurrences(of: "BODY", with: body))
         }
         let result = try Command.run([try compile("crash"), folder.url.path, "Bad", "Slow"])
         #expect(result.status == 9, "\(result.output)")

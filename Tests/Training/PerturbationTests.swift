@@ -1,4 +1,5 @@
 import Data
+import Formats
 import Tensors
 import Testing
 import Training

@@ -1,3 +1,4 @@
+import GradientMath
 public import PluginAPI
 import PluginKit
 
@@ -46,9 +47,9 @@ final class GradDrop: Plugin {
             }
             try strategy.combine(
                 call.gradients, call.weights, draws: uniforms,
-                key: mixed(
+                key: RandomDraws.mixed(
                     UInt64(bitPattern: Int64((call.seed ?? 0) &+ strategy.seed))
-                        ^ mixed(UInt64(bitPattern: Int64(call.step ?? 0)))),
+                        ^ RandomDraws.mixed(UInt64(bitPattern: Int64(call.step ?? 0)))),
                 into: call.combined)
         },
     ]
@@ -82,7 +83,8 @@ final class GradDrop: Plugin {
                 continue
             }
             let purity = 0.5 * (1 + sum / magnitude)
-            let draw = draws.map { Float($0[column]) } ?? Float(Self.mixed(key &+ UInt64(column)) >> 40) * 0x1p-24
+            let draw =
+                draws.map { Float($0[column]) } ?? Float(RandomDraws.mixed(key &+ UInt64(column)) >> 40) * 0x1p-24
             var kept: Float = 0
             for row in 0..<m {
                 let value = factors[row] * values[row * n + column]
@@ -96,14 +98,6 @@ final class GradDrop: Plugin {
             }
             result[column] = kept
         }
-    }
-
-    /// SplitMix64 (Steele, Lea and Flood 2014).
-    private static func mixed(_ value: UInt64) -> UInt64 {
-        var z = value &+ 0x9e37_79b9_7f4a_7c15
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }
 

@@ -1,6 +1,7 @@
 import Formats
 import Foundation
 package import PluginRuntime
+import Spelling
 import Training
 
 /// Calls the hooks of one point of one instance as successive steps, values staying from call to call.

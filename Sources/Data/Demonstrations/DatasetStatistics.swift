@@ -126,7 +126,7 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
 
     package init(episodes: [Episode]) throws(DataError) {
         guard let embodiment = episodes.first(where: { $0.length > 0 })?.embodiment else {
-            throw DataError("Statistics need at least one step.")
+            throw DataError(.empty, "Statistics need at least one step.")
         }
         action = FeatureStatistics(
             rows: episodes.map(\.actions), width: embodiment.actionWidth, mask: embodiment.actionMask)
@@ -166,6 +166,7 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
         let bare = dataset.hasSuffix(suffix) ? String(dataset.dropLast(suffix.count)) : dataset
         guard let name = [dataset, bare + suffix, bare].first(where: { all[$0] != nil }), let found = all[name] else {
             throw DataError(
+                .missing,
                 "\(path): has no statistics of '\(dataset)'; it has: \(all.keys.sorted().joined(separator: ", ")).")
         }
         return try found.checked(name, in: path)
@@ -199,15 +200,18 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
             let found: DatasetStatistics
             do { found = try result.get() } catch {
                 throw DataError(
+                    .malformed,
                     "\(path): the statistics of '\(dataset)' cannot be used: \(jsonReason(error, in: [])).")
             }
             for (key, feature) in [("action", found.action), ("proprio", found.proprio)] {
                 if let problem = feature.problem {
-                    throw DataError("\(path): '\(dataset)'.\(key): \(problem). Write the file again from the data set.")
+                    throw DataError(
+                        .malformed, "\(path): '\(dataset)'.\(key): \(problem). Write the file again from the data set.")
                 }
             }
             guard !found.action.mean.isEmpty else {
-                throw DataError("\(path): '\(dataset)'.action is empty. Write the file again from the data set.")
+                throw DataError(
+                    .malformed, "\(path): '\(dataset)'.action is empty. Write the file again from the data set.")
             }
             return found
         }
@@ -225,6 +229,7 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
         // What the reference caches beside a data set has no name of it.
         if all["action"] != nil, all["num_transitions"] != nil {
             throw DataError(
+                .malformed,
                 "\(path): holds the statistics of one data set without its name. Put them below it: {\"NAME\": {\"action\": ...}}."
             )
         }
@@ -236,7 +241,7 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
 
     /// Writes several data sets' statistics, each under its name.
     package static func save(_ all: [String: DatasetStatistics], to path: String) throws {
-        try reading { () throws(FileError) in try AtomicFile.write(json(all), to: path) }
+        try AtomicFile.write(json(all), to: path)
     }
 
     /// The text that Python's `json.dump(statistics, indent=2)` writes in the reference, keys in its order.
@@ -245,7 +250,8 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
             "[\n" + items.map { "\(indent)  \($0)" }.joined(separator: ",\n") + "\n\(indent)]"
         }
         func object(_ items: [(String, String)], _ indent: String) -> String {
-            "{\n" + items.map { "\(indent)  \(quoted($0.0)): \($0.1)" }.joined(separator: ",\n") + "\n\(indent)}"
+            "{\n" + items.map { "\(indent)  \(JSONText.quoted($0.0)): \($0.1)" }.joined(separator: ",\n")
+                + "\n\(indent)}"
         }
         func feature(_ feature: FeatureStatistics) -> String {
             let numbers = [
@@ -269,9 +275,4 @@ package struct DatasetStatistics: Codable, Equatable, Sendable {
             }, "")
     }
 
-    private static func quoted(_ text: String) -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .withoutEscapingSlashes
-        return (try? encoder.encode(text)).map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
-    }
 }

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// A set of demonstrations on disk, whatever its format. Sampling, statistics and `craft data` know no more of one than this.
 ///
 /// A further format is a folder of this room with a store, and its line in ``Demonstrations/formats``.
@@ -68,6 +70,7 @@ extension DemonstrationStore {
     func listedCamera(named name: String) throws(DataError) -> Int {
         guard let index = cameras.firstIndex(where: { $0.name == name }) else {
             throw DataError(
+                .missing,
                 "\(path): has no camera '\(name)'; it has: \(cameras.map(\.name).joined(separator: ", ")).")
         }
         return index

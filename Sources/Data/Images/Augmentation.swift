@@ -1,3 +1,5 @@
+internal import Formats
+
 /// The parameters of one image's augmentation, VLA-Adapter's training recipe.
 ///
 /// Order: crop, brightness, contrast, saturation, hue; the image is clipped to [0, 1] after each.

@@ -1,3 +1,4 @@
+internal import Formats
 internal import ImageCodecs
 
 /// The bytes of a JPEG or PNG file whose header was read: cheap, so that what cannot be decoded is known before training.
@@ -32,14 +33,17 @@ struct EncodedImage {
             format == .jpeg
             ? ic_jpeg_header(start, bytes.count, &header, text.storage)
             : ic_png_header(start, bytes.count, &header, text.storage)
-        guard status == 0 else { throw DataError("the \(format.rawValue) cannot be decoded: \(text.sentence).") }
+        guard status == 0 else {
+            throw DataError(.malformed, "the \(format.rawValue) cannot be decoded: \(text.sentence).")
+        }
         guard format == .png || header.channels != 4 else {
             throw DataError(
+                .unsupported,
                 "is a CMYK JPEG; expected RGB or grey values. Convert it (Pillow: image.convert('RGB')) and write the data "
                     + "again.")
         }
         guard format == .png || [1, 3].contains(header.channels) else {
-            throw DataError("the JPEG has \(header.channels) channels; expected grey values or RGB.")
+            throw DataError(.unsupported, "the JPEG has \(header.channels) channels; expected grey values or RGB.")
         }
         self.header = header
     }
@@ -55,11 +59,13 @@ struct EncodedImage {
     private static func unknown(_ bytes: UnsafeRawBufferPointer) -> DataError {
         for other in others where bytes.dropFirst(other.offset).starts(with: other.bytes) {
             return DataError(
+                .unsupported,
                 "is \(other.name) file, which craft does not read; expected a JPEG or a PNG. Convert it and write the data "
                     + "again.")
         }
         let start = bytes.prefix(4).map { String($0, radix: 16) }.joined(separator: " ")
-        return DataError("is neither a JPEG nor a PNG image (\(bytes.count) bytes, starting with: \(start)).")
+        return DataError(
+            .unsupported, "is neither a JPEG nor a PNG image (\(bytes.count) bytes, starting with: \(start)).")
     }
 }
 

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// Turns camera images of a running robot or simulator into what the policy was trained on.
 ///
 /// The LIBERO evaluator's path: rotate by 180 degrees (LIBERO's data are stored so), a JPEG round trip (the data were
@@ -15,7 +17,7 @@ package struct ObservationPreprocessor: Sendable {
     ///   - centreCropped: whether training augmented its images.
     package init(imageSize: Int, rotated: Bool = true, compressed: Bool = true, centreCropped: Bool) throws(DataError) {
         guard (1...4_096).contains(imageSize) else {
-            throw DataError("Image preprocessing: imageSize is \(imageSize), expected 1 to 4096.")
+            throw DataError(.invalid, "Image preprocessing: imageSize is \(imageSize), expected 1 to 4096.")
         }
         resizer = LanczosResizer(size: imageSize)
         (self.rotated, self.compressed, self.centreCropped) = (rotated, compressed, centreCropped)
@@ -26,6 +28,7 @@ package struct ObservationPreprocessor: Sendable {
     package func prepared(_ pixels: [UInt8], height: Int, width: Int) throws(DataError) -> [UInt8] {
         guard (1...16_384).contains(height), (1...16_384).contains(width), pixels.count == height * width * 3 else {
             throw DataError(
+                .invalid,
                 "Image preprocessing: got \(pixels.count) bytes for a \(width)x\(height) image; expected width x height "
                     + "x 3, with sides of at most 16384.")
         }

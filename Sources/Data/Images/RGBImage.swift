@@ -1,3 +1,4 @@
+internal import Formats
 internal import ImageCodecs
 
 #if canImport(Glibc)
@@ -43,7 +44,8 @@ package struct RGBImage: Equatable, Sendable {
         var (header, bytes) = (encoded.header, encoded.bytes)
         let (width, height) = (Int(header.width), Int(header.height))
         guard (1...maximumSide).contains(width), (1...maximumSide).contains(height) else {
-            throw DataError("the image is \(width)x\(height); sides from 1 to \(maximumSide) are supported.")
+            throw DataError(
+                .unsupported, "the image is \(width)x\(height); sides from 1 to \(maximumSide) are supported.")
         }
         var pixels = [UInt8](repeating: 0, count: width * height * 3)
         let start = bytes.bindMemory(to: UInt8.self).baseAddress
@@ -54,7 +56,7 @@ package struct RGBImage: Equatable, Sendable {
             ? ic_jpeg_decode(start, bytes.count, &header, &pixels, &warnings, text.storage)
             : ic_png_decode(start, bytes.count, &header, &pixels, text.storage)
         guard status == 0 else {
-            throw DataError("the \(encoded.format.rawValue) cannot be decoded: \(text.sentence).")
+            throw DataError(.malformed, "the \(encoded.format.rawValue) cannot be decoded: \(text.sentence).")
         }
         return (RGBImage(height: height, width: width, pixels: pixels), warnings > 0 ? text.sentence : nil)
     }
@@ -67,7 +69,7 @@ package struct RGBImage: Equatable, Sendable {
         guard
             ic_jpeg_encode(pixels, Int32(width), Int32(height), Int32(quality), &encoded, &count, text.storage) == 0,
             let encoded
-        else { throw DataError("the JPEG cannot be encoded: \(text.sentence).") }
+        else { throw DataError(.unwritable, "the JPEG cannot be encoded: \(text.sentence).") }
         defer { free(encoded) }
         return Array(UnsafeBufferPointer(start: encoded, count: Int(count)))
     }

@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 
 /// Finds a LeRobot data set at or below what a user passed as root.
@@ -24,6 +25,7 @@ enum LeRobotFolder {
             guard let name else { return (given, root) }
             guard known.contains(name) else {
                 throw DataError(
+                    .missing,
                     "\(root): is the LeRobot data set '\(given)', not '\(name)'. Ask for '\(given)', or leave the name out."
                 )
             }
@@ -33,6 +35,7 @@ enum LeRobotFolder {
         let sets = sets(below: root)
         guard sets.count == 1, let set = sets.first else {
             throw DataError(
+                .ambiguous,
                 "\(root): holds \(sets.count) LeRobot data sets: \(sets.joined(separator: ", ")). Choose one by its name (--dataset) "
                     + "or pass its folder.")
         }

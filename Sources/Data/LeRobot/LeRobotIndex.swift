@@ -33,14 +33,16 @@ struct LeRobotIndex: Sendable {
         }
         entries.sort { $0.number < $1.number }
         for (entry, next) in zip(entries, entries.dropFirst()) where entry.number == next.number {
-            throw DataError("\(files[files.count - 1]): lists episode \(entry.number) twice.")
+            throw DataError(.malformed, "\(files[files.count - 1]): lists episode \(entry.number) twice.")
         }
         guard !entries.isEmpty else {
             throw DataError(
+                .empty,
                 "\(info.folder): meta lists no episodes. The set is empty, or was not finished; record it again.")
         }
         if let bad = entries.first(where: { $0.length < 1 || $0.number < 0 }) {
             throw DataError(
+                .malformed,
                 "\(files[files.count - 1]): episode \(bad.number) has \(bad.length) steps; expected at least one.")
         }
         (self.entries, self.files) = (entries, files)
@@ -79,7 +81,7 @@ struct LeRobotIndex: Sendable {
         for (number, line) in bytes.split(separator: UInt8(ascii: "\n")).enumerated() {
             if line.allSatisfy({ $0 == UInt8(ascii: "\r") || $0 == UInt8(ascii: " ") }) { continue }
             do { lines.append(try JSONDecoder().decode(Line.self, from: Foundation.Data(line))) } catch {
-                throw DataError("\(path): line \(number + 1): \(jsonReason(error, in: Array(line))).")
+                throw DataError(.malformed, "\(path): line \(number + 1): \(jsonReason(error, in: Array(line))).")
             }
         }
         return lines
@@ -108,6 +110,7 @@ struct LeRobotIndex: Sendable {
         // The texts are the table's pandas index, which has one of several names.
         guard let column = file.firstTexts else {
             throw DataError(
+                .missing,
                 "\(file.path): has no column of texts beside 'task_index'; it has: \(file.columns.joined(separator: ", "))."
             )
         }
@@ -122,6 +125,7 @@ struct LeRobotIndex: Sendable {
         }
         guard !names.isEmpty else {
             throw DataError(
+                .missing,
                 "\(folder): holds no Parquet file, which list the episodes of a data set of \(info.version). Download or copy the "
                     + "set again.")
         }

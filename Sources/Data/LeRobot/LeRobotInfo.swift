@@ -95,19 +95,22 @@ struct LeRobotInfo: Sendable {
         let digits = version.drop { !$0.isNumber }.prefix { $0.isNumber }
         guard !isOld, let major = Int(digits), major == 2 || major == 3 else {
             throw DataError(
+                .unsupported,
                 "\(path): codebase_version is '\(version)'; craft reads v2.0, v2.1 and v3.0. Convert the set with the scripts "
                     + "that LeRobot has for it (lerobot/datasets/v2, v21 and v30).")
         }
         self.major = major
-        guard let features = file.features else { throw DataError("\(path): has no \"features\".") }
+        guard let features = file.features else { throw DataError(.missing, "\(path): has no \"features\".") }
         fps = file.fps ?? 0
         guard fps.isFinite, fps > 0 else {
-            throw DataError("\(path): fps is \(file.fps.map { "\($0)" } ?? "missing"); expected a number above 0.")
+            throw DataError(
+                .malformed, "\(path): fps is \(file.fps.map { "\($0)" } ?? "missing"); expected a number above 0.")
         }
         let names = features.keys.sorted().joined(separator: ", ")
         func width(_ key: String) throws(DataError) -> Int {
             guard let feature = features[key], feature.isNumbers, let width = feature.width, width <= 65_536 else {
                 throw DataError(
+                    .malformed,
                     "\(path): feature '\(key)' is \(features[key].map { "\($0.dtype) of shape \($0.shape)" } ?? "missing"); "
                         + "expected numbers, as many as a step has.")
             }
@@ -115,7 +118,7 @@ struct LeRobotInfo: Sendable {
         }
         // LeRobot's own name, and that of sets made for openpi.
         guard let action = ["action", "actions"].first(where: { features[$0] != nil }) else {
-            throw DataError("\(path): has no feature 'action'; it has: \(names).")
+            throw DataError(.missing, "\(path): has no feature 'action'; it has: \(names).")
         }
         self.action = action
         state = ["observation.state", "state"].first { features[$0] != nil }
@@ -123,6 +126,7 @@ struct LeRobotInfo: Sendable {
         cameras = Self.cameras(features)
         guard !cameras.isEmpty else {
             throw DataError(
+                .missing,
                 "\(path): has no camera (a feature whose dtype is image or video); it has: \(names). A policy needs at least one."
             )
         }
@@ -136,6 +140,7 @@ struct LeRobotInfo: Sendable {
         chunkSize = max(1, file.chunkSize ?? 1_000)
         if let video = cameras.first(where: \.isVideo), videoPath == nil {
             throw DataError(
+                .malformed,
                 "\(path): '\(video.key)' is a video, but there is no \"video_path\" that says where videos are.")
         }
     }
@@ -185,6 +190,7 @@ struct LeRobotInfo: Sendable {
             let field = rest[rest.index(after: open)..<close].split(separator: ":", omittingEmptySubsequences: false)
             guard let name = field.first, let value = values[String(name)] else {
                 throw DataError(
+                    .malformed,
                     "\(path): the path '\(template)' has the field '\(field.first ?? "")'; expected: "
                         + "\(values.keys.sorted().joined(separator: ", ")).")
             }

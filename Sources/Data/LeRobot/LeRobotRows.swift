@@ -1,3 +1,5 @@
+internal import Formats
+
 /// The rows of one data file of a LeRobot data set.
 struct LeRobotRows: Sendable {
     /// What reading pictures needs besides an episode's numbers.
@@ -36,6 +38,7 @@ struct LeRobotRows: Sendable {
             guard row > start else { continue }
             guard spans.updateValue(start..<row, forKey: numbers[start]) == nil else {
                 throw DataError(
+                    .malformed,
                     "\(path): the rows of episode \(numbers[start]) are not in one piece (again at row \(start)).")
             }
             start = row
@@ -43,6 +46,7 @@ struct LeRobotRows: Sendable {
         for entry in entries {
             guard let rows = spans[entry.number], rows.count == entry.length else {
                 throw DataError(
+                    .mismatched,
                     "\(path): holds \(spans[entry.number]?.count ?? 0) rows of episode \(entry.number), but meta says it has "
                         + "\(entry.length) steps. The download is incomplete or mixes versions.")
             }
@@ -50,6 +54,7 @@ struct LeRobotRows: Sendable {
             for (step, row) in rows.enumerated() where step == 0 || taskNumbers[row] != taskNumbers[row - 1] {
                 guard let text = tasks[taskNumbers[row]] else {
                     throw DataError(
+                        .missing,
                         "\(path): row \(row) is of task \(taskNumbers[row]), which the tasks in meta do not list.")
                 }
                 instructions.append((step, text))
@@ -71,6 +76,7 @@ struct LeRobotRows: Sendable {
         let values = try file.numbers(name, width: width)
         if let bad = values.firstIndex(where: { !Float($0).isFinite }) {
             throw DataError(
+                .malformed,
                 "\(file.path): column '\(name)' is \(values[bad]) in row \(bad / width), element \(bad % width). Training needs "
                     + "finite values; remove the episode.")
         }

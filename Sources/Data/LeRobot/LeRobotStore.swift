@@ -43,11 +43,13 @@ package final class LeRobotStore: DemonstrationStore {
         if let camera = info.cameras.first(where: \.isVideo) {
             // Now, not in the first batch.
             if let refusal = VideoFrames.refusal {
-                throw DataError("\(info.path): camera '\(camera.camera.name)' is in videos, but \(refusal).")
+                throw DataError(
+                    .unsupported, "\(info.path): camera '\(camera.camera.name)' is in videos, but \(refusal).")
             }
             let videos = Set(read.flatMap { $0.place.videos.compactMap { $0?.path } })
             if let missing = videos.sorted().first(where: { !FileManager.default.fileExists(atPath: $0) }) {
                 throw DataError(
+                    .missing,
                     "\(missing): there is no such video, which \(info.path) promises. Download or copy the set again.")
             }
         }
@@ -105,6 +107,7 @@ package final class LeRobotStore: DemonstrationStore {
         let encoded = try pictures.encoded(row: place.firstRow + step, folder: info.folder)
         do throws(DataError) { return try RGBImage(decoding: encoded) } catch {
             throw DataError(
+                error.code,
                 "\(pictures.path): row \(place.firstRow + step), camera '\(info.cameras[camera].camera.name)' (\(encoded.count) "
                     + "bytes): \(error)")
         }

@@ -33,7 +33,7 @@ package final class VideoFrames: Sendable {
             var video: OpaquePointer?
             let text = VideoMessage()
             guard vc_open(path, &video, text.storage) == 0, let video else {
-                throw DataError("\(path): \(text.sentence).")
+                throw DataError(.malformed, "\(path): \(text.sentence).")
             }
             self.video = video
         }
@@ -43,18 +43,22 @@ package final class VideoFrames: Sendable {
         func image(at seconds: Double, tolerance: Double) throws(DataError) -> RGBImage {
             let text = VideoMessage()
             var (found, width, height) = (0.0, Int32(0), Int32(0))
-            guard abs(seconds) < 1e9 else { throw DataError("\(path): \(seconds) s is not a time in a video.") }
+            guard abs(seconds) < 1e9 else {
+                throw DataError(.malformed, "\(path): \(seconds) s is not a time in a video.")
+            }
             guard vc_seek(video, seconds, &found, &width, &height, text.storage) == 0 else {
-                throw DataError("\(path): at \(seconds) s: \(text.sentence).")
+                throw DataError(.malformed, "\(path): at \(seconds) s: \(text.sentence).")
             }
             guard abs(found - seconds) <= tolerance else {
                 throw DataError(
+                    .mismatched,
                     "\(path): has no frame at \(seconds) s; the nearest is at \(found) s. The video is cut short, or is of another "
                         + "episode or frame rate; download or record it again.")
             }
             guard (1...Int32(RGBImage.maximumSide)).contains(width), (1...Int32(RGBImage.maximumSide)).contains(height)
             else {
                 throw DataError(
+                    .unsupported,
                     "\(path): the frames are \(width)x\(height); sides from 1 to \(RGBImage.maximumSide) are supported."
                 )
             }
@@ -64,7 +68,7 @@ package final class VideoFrames: Sendable {
                 failed = vc_rgb(video, buffer.baseAddress, text.storage) != 0
                 initialised = failed ? 0 : count
             }
-            guard !failed else { throw DataError("\(path): at \(seconds) s: \(text.sentence).") }
+            guard !failed else { throw DataError(.malformed, "\(path): at \(seconds) s: \(text.sentence).") }
             return RGBImage(height: Int(height), width: Int(width), pixels: pixels)
         }
     }

@@ -1,4 +1,6 @@
+internal import Formats
 import Foundation
+internal import Spelling
 
 /// Finds the version folder of a TFDS / RLDS data set below what a user passed as root.
 ///
@@ -23,6 +25,7 @@ enum DatasetFolder {
         let isThere = FileManager.default.fileExists(atPath: root, isDirectory: &isFolder)
         guard isThere, isFolder.boolValue else {
             throw DataError(
+                .missing,
                 "\(root): \(isThere ? "is a file, not a folder" : "there is no such folder"). "
                     + "Pass the folder that holds the data set" + (name.map { " '\($0)'." } ?? "."))
         }
@@ -41,6 +44,7 @@ enum DatasetFolder {
         if matching.isEmpty { matching = versions(below: root, where: lacksInfo).filter { $0.name == name } }
         if matching.count > 1 {
             throw DataError(
+                .ambiguous,
                 "\(root): holds '\(name)' \(matching.count) times: \(matching.map(\.path).joined(separator: ", ")). "
                     + "Pass one of these folders.")
         }
@@ -53,6 +57,7 @@ enum DatasetFolder {
         if found.isEmpty { found = versions(below: root, where: lacksInfo) }
         if found.count > 1 {
             throw DataError(
+                .ambiguous,
                 "\(root): holds \(found.count) data sets: "
                     + "\(found.map { "\($0.name) (\($0.path))" }.joined(separator: ", ")). "
                     + "Choose one by its name (--dataset) or pass its folder.")
@@ -116,17 +121,19 @@ enum DatasetFolder {
         let present =
             (names(in: root).filter { newestVersion(in: "\(root)/\($0)") != nil }
             + names(in: "\(root)/\(mirror)").filter { newestVersion(in: "\(root)/\(mirror)/\($0)") != nil }).sorted()
-        if let closest = present.min(by: { editDistance($0, name) < editDistance($1, name) }) {
+        if let closest = Suggestion.closest(to: name, among: present) {
             return DataError(
+                .missing,
                 "\(root): there is no data set '\(name)'. Did you mean '\(closest)'? "
                     + "Present: \(present.joined(separator: ", ")).")
         }
         if hasInfo(root) || newestVersion(in: root) != nil {
             let version = hasInfo(root) ? root : newestVersion(in: root)!
             let folder = URL(fileURLWithPath: version).standardizedFileURL.deletingLastPathComponent().lastPathComponent
-            return DataError("\(root): holds the data set '\(folder)', not '\(name)'. Ask for '\(folder)'.")
+            return DataError(.missing, "\(root): holds the data set '\(folder)', not '\(name)'. Ask for '\(folder)'.")
         }
         return DataError(
+            .missing,
             "\(root): holds no RLDS data set. Expected \(name)/<version>/\(infoFile) below it, <version> at most "
                 + "\(maximumDepth) folders deep (for LIBERO, download openvla/modified_libero_rlds).")
     }
@@ -151,20 +158,4 @@ enum DatasetFolder {
     private static func names(in folder: String) -> [String] {
         ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).sorted()
     }
-}
-
-/// Levenshtein distance over UTF-8 bytes, for "did you mean".
-func editDistance(_ a: String, _ b: String) -> Int {
-    let b = Array(b.utf8)
-    var row = Array(0...b.count)
-    for (i, x) in a.utf8.enumerated() {
-        var diagonal = row[0]
-        row[0] = i + 1
-        for (j, y) in b.enumerated() {
-            let substituted = diagonal + (x == y ? 0 : 1)
-            diagonal = row[j + 1]
-            row[j + 1] = min(substituted, diagonal + 1, row[j] + 1)
-        }
-    }
-    return row[b.count]
 }

@@ -70,6 +70,7 @@ struct DatasetInfo {
         guard FileManager.default.fileExists(atPath: path) else {
             let shards = DatasetFolder.shards(in: folder).count
             throw DataError(
+                .missing,
                 "\(path): is missing, though features.json and \(shards) shard\(shards == 1 ? "" : "s") are there. "
                     + "Download or copy it again.")
         }
@@ -79,18 +80,21 @@ struct DatasetInfo {
         }
         let format = file.fileFormat ?? "tfrecord"
         guard format == "tfrecord" else {
-            throw DataError("\(path): fileFormat is '\(format)'; only 'tfrecord' can be read. Convert the data set.")
+            throw DataError(
+                .unsupported, "\(path): fileFormat is '\(format)'; only 'tfrecord' can be read. Convert the data set.")
         }
         guard let train = file.splits.first(where: { $0.name == Self.trainSplit }) else {
             let found = file.splits.map(\.name).joined(separator: ", ")
             throw DataError(
+                .missing,
                 "\(path): has no split '\(Self.trainSplit)'; it lists: \(found.isEmpty ? "none" : found).")
         }
         template = train.filepathTemplate ?? Self.defaultTemplate
         name = file.name
         version = file.version
         if let numBytes = train.numBytes, numBytes.value == nil {
-            throw DataError("\(path): split 'train': numBytes is \(numBytes.text); expected a whole number.")
+            throw DataError(
+                .malformed, "\(path): split 'train': numBytes is \(numBytes.text); expected a whole number.")
         }
         byteCount = train.numBytes.flatMap(\.value).flatMap { $0 > 0 ? $0 : nil }
         var splits: [Split] = []
@@ -115,6 +119,7 @@ struct DatasetInfo {
                 ": shardLengths[\($0)] is \(lengths[$0].text); expected a whole number"
             }
             throw DataError(
+                .malformed,
                 "\(path): split '\(split.name)' needs shardLengths, a list of record counts with one entry per file"
                     + "\(wrong ?? "").")
         }

@@ -23,6 +23,7 @@ struct EpisodeParser: Sendable {
         func width(_ key: String) throws(DataError) -> Int {
             guard let width = try schema.width(of: key) else {
                 throw DataError(
+                    .malformed,
                     "\(schema.path): feature '\(key)' is \(schema.leaves[key]?.summary ?? ""): how many numbers a step has must "
                         + "be known. Give the Tensor a shape and write the data set again.")
             }
@@ -50,6 +51,7 @@ struct EpisodeParser: Sendable {
             example = try TFExample(payload, wanted: wanted)
         } catch {
             throw DataError(
+                .malformed,
                 "\(place) is not a tf.train.Example: \(error.problem) at offset \(offset + error.offset). "
                     + "Its checksum is right, so it was written that way; use a TFDS data set.")
         }
@@ -57,7 +59,7 @@ struct EpisodeParser: Sendable {
         let texts = try reader.bytes(Key.instruction)
         let steps = texts.count
         guard steps > 0 else {
-            throw DataError("\(place): has no steps ('\(Key.instruction)' is empty). Remove the episode.")
+            throw DataError(.empty, "\(place): has no steps ('\(Key.instruction)' is empty). Remove the episode.")
         }
 
         var actions = try reader.numbers(Key.action, steps: steps, width: embodiment.actionWidth)
@@ -87,13 +89,14 @@ private struct Reader {
 
     private func feature(_ key: String) throws(DataError) -> TFExample.Feature {
         guard let feature = example.features[key] else {
-            throw DataError("\(place): has no feature '\(key)'. features.json promises it; the record is incomplete.")
+            throw DataError(
+                .missing, "\(place): has no feature '\(key)'. features.json promises it; the record is incomplete.")
         }
         return feature
     }
 
     private func wrongKind(_ key: String, _ expected: String, _ found: TFExample.Feature) -> DataError {
-        DataError("\(place): feature '\(key)' is stored as \(found.kind), expected \(expected).")
+        DataError(.malformed, "\(place): feature '\(key)' is stored as \(found.kind), expected \(expected).")
     }
 
     /// Numbers of either list, as floats.
@@ -107,11 +110,13 @@ private struct Reader {
         }
         guard values.count == steps * width else {
             throw DataError(
+                .malformed,
                 "\(place): feature '\(key)' has \(values.count) values, expected \(steps * width) "
                     + "(\(steps) steps of \(width)).")
         }
         if let bad = values.firstIndex(where: { !$0.isFinite }) {
             throw DataError(
+                .malformed,
                 "\(place): feature '\(key)' is \(values[bad]) at step \(bad / width), element \(bad % width). "
                     + "Training needs finite values; remove the episode.")
         }
@@ -123,14 +128,15 @@ private struct Reader {
         let found = try feature(key)
         guard case .bytes(let values) = found else { throw wrongKind(key, "bytes_list", found) }
         if let count, values.count != count {
-            throw DataError("\(place): feature '\(key)' has \(values.count) entries, expected \(count), one per step.")
+            throw DataError(
+                .malformed, "\(place): feature '\(key)' has \(values.count) entries, expected \(count), one per step.")
         }
         return values
     }
 
     private func text(_ key: String, _ range: Range<Int>) throws(DataError) -> String {
         guard let text = String(validating: payload[range], as: UTF8.self) else {
-            throw DataError("\(place): feature '\(key)' is not valid UTF-8.")
+            throw DataError(.malformed, "\(place): feature '\(key)' is not valid UTF-8.")
         }
         return text
     }
@@ -156,6 +162,7 @@ private struct Reader {
         for (step, range) in ranges.enumerated() where !range.isEmpty {
             do throws(DataError) { _ = try EncodedImage(UnsafeRawBufferPointer(rebasing: payload[range])) } catch {
                 return DataError(
+                    error.code,
                     "\(place), step \(step), camera '\(camera)' (\(range.count) bytes at offset "
                         + "\(offset + range.lowerBound)): \(error)")
             }

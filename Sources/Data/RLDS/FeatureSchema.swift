@@ -200,6 +200,7 @@ struct FeatureSchema {
         guard case .tensor(let dtype, _) = leaf.kind, dtype != "string", leaf.sequences == 0, leaf.packing.isEmpty
         else {
             throw DataError(
+                .malformed,
                 "\(path): feature '\(key)' is \(leaf.summary), expected a list of numbers. Write the data set again with a "
                     + "Tensor there.")
         }
@@ -212,13 +213,14 @@ struct FeatureSchema {
         switch leaf.kind {
         case .text where leaf.sequences == 0: return
         case .tensor(dtype: "string", _) where leaf.width == 1 && leaf.sequences == 0 && leaf.packing.isEmpty: return
-        default: throw DataError("\(path): feature '\(key)' is \(leaf.summary), expected one text a step.")
+        default: throw DataError(.malformed, "\(path): feature '\(key)' is \(leaf.summary), expected one text a step.")
         }
     }
 
     private func required(_ key: String, expected: String) throws(DataError) -> Leaf {
         guard let leaf = leaves[key] else {
             throw DataError(
+                .missing,
                 "\(path): has no feature '\(key)' (expected \(expected)). Found: "
                     + "\(leaves.keys.sorted().joined(separator: ", ")). Use a data set with LIBERO's names of features."
             )
@@ -238,6 +240,7 @@ struct FeatureSchema {
         }
         guard !cameras.isEmpty else {
             throw DataError(
+                .missing,
                 "\(path): has no colour image (Image, uint8) under steps/observation; a policy needs at least one camera. "
                     + "Found: \(leaves.sorted { $0.key < $1.key }.map { "\($0.key) (\($0.value.summary))" }.joined(separator: ", "))."
             )

@@ -54,7 +54,7 @@ package final class RLDSStore: DemonstrationStore {
         (cameras, embodiment) = (parser.cameras, parser.embodiment)
         (shards, places) = try Self.read(info.shards, in: path, parser: parser)
         episodes = places.map(\.episode)
-        guard !episodes.isEmpty else { throw DataError("\(path): holds no episodes.") }
+        guard !episodes.isEmpty else { throw DataError(.empty, "\(path): holds no episodes.") }
     }
 
     package static func files(root: String, name: String?) throws(DataError) -> [String] {
@@ -100,6 +100,7 @@ package final class RLDSStore: DemonstrationStore {
             let found = try result.get()
             guard found.count == listed[shard].recordCount else {
                 throw DataError(
+                    .malformed,
                     "\(files[shard].path): holds \(found.count) records, expected \(listed[shard].recordCount) "
                         + "(shardLengths of \(DatasetFolder.infoFile)). The download is incomplete or mixes versions.")
             }
@@ -136,6 +137,7 @@ package final class RLDSStore: DemonstrationStore {
                         ? episodes : try Self.read(split.shards, in: path, parser: parser).episodes.map(\.episode)
                 } catch {
                     throw DataError(
+                        error.code,
                         "\(error) Statistics are taken over all splits, as the reference does, and \(path) lists "
                             + "\(info.splits.map(\.name).joined(separator: ", ")).")
                 }
@@ -161,6 +163,7 @@ package final class RLDSStore: DemonstrationStore {
         let encoded = try reading { () throws(FileError) in try file.bytes(at: range.offset, count: range.length) }
         do throws(DataError) { return try RGBImage(decoding: encoded) } catch {
             throw DataError(
+                error.code,
                 "\(file.path): record \(place.record), step \(step), camera '\(cameras[camera].name)' "
                     + "(\(range.length) bytes at offset \(range.offset)): \(error)")
         }

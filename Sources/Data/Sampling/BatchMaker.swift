@@ -1,3 +1,5 @@
+internal import Formats
+
 /// B samples, as the policy takes them.
 package struct DemonstrationBatch: Sendable {
     /// B.
@@ -47,6 +49,7 @@ final class BatchMaker: Sendable {
             cameras.append(try options.cameras.map { (name) throws(DataError) in try part.dataset.camera(named: name) })
             guard part.dataset.embodiment == parts[0].dataset.embodiment else {
                 throw DataError(
+                    .mismatched,
                     "\(part.dataset.path): has \(part.dataset.embodiment.summary), \(parts[0].dataset.path) has "
                         + "\(parts[0].dataset.embodiment.summary); data sets of one run must have the same.")
             }

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// Draws training batches: shuffled over all frames, images resized and augmented, numbers normalised.
 ///
 /// A trajectory of T steps gives T - (chunk - 1) samples: sample t is the observation at t and the actions t ..<
@@ -59,7 +61,7 @@ package final class DemonstrationSampler {
     ///   count by their number of samples.
     package init(_ parts: [MixturePart], options: SamplingOptions) throws(DataError) {
         try options.check()
-        guard !parts.isEmpty else { throw DataError("Sampling: no data set is named; name at least one.") }
+        guard !parts.isEmpty else { throw DataError(.invalid, "Sampling: no data set is named; name at least one.") }
         maker = try BatchMaker(parts, options: options)
         self.options = options
         selections = parts.map {
@@ -73,12 +75,14 @@ package final class DemonstrationSampler {
             let index = SampleIndex(dataset.episodes, selection.training, chunk: options.chunk)
             guard index.count > 0 else {
                 throw DataError(
+                    .empty,
                     "\(dataset.path): gives no samples: of \(dataset.episodes.count) episodes, "
                         + "\(selection.training.count) are left for training, and each needs an instruction and at least "
                         + "\(options.chunk) steps. Lower chunk or holdOutEvery, or use more data.")
             }
             guard index.count <= Int(UInt32.max) else {
-                throw DataError("\(dataset.path): has \(index.count) samples; at most \(UInt32.max) are supported.")
+                throw DataError(
+                    .unsupported, "\(dataset.path): has \(index.count) samples; at most \(UInt32.max) are supported.")
             }
             samples.append(index)
         }
@@ -108,6 +112,7 @@ package final class DemonstrationSampler {
     func nextDraws() throws(DataError) -> [Draw] {
         if let misfit {
             throw DataError(
+                .mismatched,
                 "The data cursor is of \(misfit.parts?.count ?? 1) data sets, the run has \(orders.count): it was saved with "
                     + "other data. Resume with those, or start a new run.")
         }

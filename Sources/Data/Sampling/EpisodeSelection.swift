@@ -1,3 +1,5 @@
+internal import Formats
+
 /// Which episodes a policy is trained on, and which are kept from it.
 package struct EpisodeSelection: Equatable, Sendable {
     /// Indices into the data set's episodes, in stored order.
@@ -29,10 +31,7 @@ package struct EpisodeSelection: Equatable, Sendable {
             var order = indices
             if let shotsSeed {
                 // Keyed by the text, so that other instructions in the set do not change what is drawn for this one.
-                let key = instruction.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) {
-                    ($0 ^ UInt64($1)) &* 0x100_0000_01b3
-                }
-                var stream = RandomStream(shotsSeed, key, 0x7368_6f74_73)  // "shots"
+                var stream = RandomStream(shotsSeed, FNV1a.hash(instruction), 0x7368_6f74_73)  // "shots"
                 for last in stride(from: order.count - 1, to: 0, by: -1) {
                     order.swapAt(last, Int(stream.integer(below: UInt64(last + 1))))
                 }

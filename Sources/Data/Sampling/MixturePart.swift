@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 
 /// One data set of a mixture.
@@ -17,11 +18,13 @@ package struct MixturePart: Sendable {
         let weights = parts.compactMap(\.weight)
         guard weights.isEmpty || weights.count == parts.count else {
             throw DataError(
+                .invalid,
                 "Mixture: some data sets have a weight and others have none; give all of them one, or none.")
         }
         var amounts = weights.isEmpty ? samples.map(Double.init) : weights
         guard amounts.allSatisfy({ $0.isFinite && $0 >= 0 }), let largest = amounts.max(), largest > 0 else {
             throw DataError(
+                .invalid,
                 "Mixture: the weights are \(weights.map { "\($0)" }.joined(separator: ", ")); expected numbers of at least "
                     + "0, not all 0.")
         }
@@ -52,6 +55,7 @@ package struct MixtureRequest: Equatable, Sendable {
             }
             guard let name = parts.first, !name.isEmpty, parts.count <= 2 else {
                 throw DataError(
+                    .invalid,
                     "--dataset is '\(text)'; expected a name, or several as NAME:WEIGHT,NAME:WEIGHT; '\(item)' is neither."
                 )
             }
@@ -59,21 +63,22 @@ package struct MixtureRequest: Equatable, Sendable {
             if parts.count == 2 {
                 guard let number = Double(parts[1]), number.isFinite, number >= 0 else {
                     throw DataError(
+                        .invalid,
                         "--dataset is '\(text)'; the weight of '\(name)' is '\(parts[1])', expected a number of at least 0."
                     )
                 }
                 weight = number
             }
             guard !entries.contains(where: { $0.name == name }) else {
-                throw DataError("--dataset is '\(text)'; it names '\(name)' twice.")
+                throw DataError(.invalid, "--dataset is '\(text)'; it names '\(name)' twice.")
             }
             entries.append(Entry(name: name, weight: weight))
         }
         guard Set(entries.map { $0.weight == nil }).count <= 1 else {
-            throw DataError("--dataset is '\(text)'; give every data set a weight, or none of them.")
+            throw DataError(.invalid, "--dataset is '\(text)'; give every data set a weight, or none of them.")
         }
         if !entries.isEmpty, entries.allSatisfy({ $0.weight == 0 }) {
-            throw DataError("--dataset is '\(text)'; at least one weight must be above 0.")
+            throw DataError(.invalid, "--dataset is '\(text)'; at least one weight must be above 0.")
         }
         self.entries = entries
     }

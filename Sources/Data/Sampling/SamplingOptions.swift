@@ -1,3 +1,5 @@
+internal import Formats
+
 /// How batches are drawn from demonstrations.
 package struct SamplingOptions: Codable, Sendable {
     package var batchSize: Int
@@ -43,9 +45,10 @@ package struct SamplingOptions: Codable, Sendable {
             ("threads", threads ?? 1, 1...1_024),
         ] where !range.contains(value) {
             throw DataError(
+                .invalid,
                 "Sampling: \(name) is \(value), expected \(range.lowerBound)"
                     + (range.upperBound == .max ? " or more." : " to \(range.upperBound)."))
         }
-        guard !cameras.isEmpty else { throw DataError("Sampling: no camera is named; name at least one.") }
+        guard !cameras.isEmpty else { throw DataError(.invalid, "Sampling: no camera is named; name at least one.") }
     }
 }

@@ -1,3 +1,4 @@
+internal import Formats
 import Foundation
 
 /// Where a sampler is: with the same data and options, enough to continue exactly.
@@ -51,6 +52,7 @@ struct ShuffledOrder {
     mutating func next() throws(DataError) -> (epoch: Int, sample: Int) {
         guard cursor.epoch >= 0, cursor.position >= 0, cursor.position <= count else {
             throw DataError(
+                .mismatched,
                 "The data cursor (epoch \(cursor.epoch), position \(cursor.position)) does not fit \(count) samples: it "
                     + "was saved with other data or options. Resume with those, or start a new run.")
         }

@@ -1,3 +1,5 @@
+internal import Formats
+
 /// A mirroring and a shift of an image that leave shapes and colours as they are.
 struct ImageVariation: Equatable, Sendable {
     /// Whether left and right are exchanged.

@@ -38,13 +38,13 @@ package final class VQADataset: Sendable {
         let text = try reading { () throws(FileError) in try RandomAccessFile.contents(of: list) }
         answers = String(decoding: text, as: UTF8.self)
             .split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
-        guard !answers.isEmpty else { throw DataError("\(list): holds no answers; expected one a line.") }
+        guard !answers.isEmpty else { throw DataError(.empty, "\(list): holds no answers; expected one a line.") }
 
         let file = "\(path)/\(split)/questions.json"
         let rows = try reading { () throws(FileError) in
             try decodeJSON([Row].self, contentsOf: file, or: "expected a list of [question, answer, image id]")
         }
-        guard !rows.isEmpty else { throw DataError("\(file): holds no questions.") }
+        guard !rows.isEmpty else { throw DataError(.empty, "\(file): holds no questions.") }
 
         let known = Set(answers)
         var position: [Int: Int] = [:]
@@ -53,6 +53,7 @@ package final class VQADataset: Sendable {
         for (index, row) in rows.enumerated() {
             guard known.contains(row.answer) else {
                 throw DataError(
+                    .missing,
                     "\(file): the answer '\(row.answer)' of question \(index) is not in answers.txt. Add it there.")
             }
             if position[row.image] == nil {
@@ -87,7 +88,7 @@ package final class VQADataset: Sendable {
         do throws(DataError) {
             return resizer.resized(try RGBImage(decoding: images[index].encoded))
         } catch {
-            throw DataError("\(images[index].path): \(error)")
+            throw DataError(error.code, "\(images[index].path): \(error)")
         }
     }
 

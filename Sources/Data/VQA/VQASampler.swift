@@ -1,3 +1,5 @@
+internal import Formats
+
 /// B questions with their images.
 package struct VQABatch: Sendable {
     /// B.
@@ -39,10 +41,10 @@ package struct VQABatch: Sendable {
 
     static func check(batchSize: Int, imageSize: Int) throws(DataError) {
         guard (1...65_536).contains(batchSize) else {
-            throw DataError("Visual questions: batchSize is \(batchSize), expected 1 to 65536.")
+            throw DataError(.invalid, "Visual questions: batchSize is \(batchSize), expected 1 to 65536.")
         }
         guard (1...4_096).contains(imageSize) else {
-            throw DataError("Visual questions: imageSize is \(imageSize), expected 1 to 4096.")
+            throw DataError(.invalid, "Visual questions: imageSize is \(imageSize), expected 1 to 4096.")
         }
     }
 }
@@ -53,7 +55,10 @@ package final class VQASampler {
     /// Assign a saved cursor to continue from it; one that does not fit makes the next ``next()`` throw.
     package var cursor: DataCursor {
         get { order.cursor }
-        set { order.cursor = newValue }
+        set {
+            order.cursor = newValue
+            made = BatchShareCursor(made.share)
+        }
     }
 
     package let dataset: VQADataset
@@ -61,12 +66,15 @@ package final class VQASampler {
     private let augment: Bool
     private let resizer: LanczosResizer
     private var order: ShuffledOrder
+    private var made: BatchShareCursor
 
     /// - Parameters:
     ///   - imageSize: side of the square images, pixels.
     ///   - augment: mirror and shift the images at random; answers about shape and colour stay true.
+    ///   - share: those of a step's batches that are made.
     package init(
-        _ dataset: VQADataset, batchSize: Int, imageSize: Int, seed: UInt64, augment: Bool = false
+        _ dataset: VQADataset, batchSize: Int, imageSize: Int, seed: UInt64, augment: Bool = false,
+        share: BatchShare = .all
     ) throws(DataError) {
         try VQABatch.check(batchSize: batchSize, imageSize: imageSize)
         self.dataset = dataset
@@ -74,11 +82,18 @@ package final class VQASampler {
         self.augment = augment
         resizer = LanczosResizer(size: imageSize)
         order = ShuffledOrder(count: dataset.questions.count, seed: seed)
+        made = BatchShareCursor(share)
+    }
+
+    /// Moves the cursor past batches, without making them.
+    package func pass(_ batches: Int) throws(DataError) {
+        for _ in 0..<batches * batchSize { _ = try order.next() }
     }
 
     package func next() throws(DataError) -> VQABatch {
-        let before = order.cursor
+        let (before, madeBefore) = (order.cursor, made)
         do throws(DataError) {
+            try pass(made.before)
             var chosen: [Int] = []
             var variations: [ImageVariation] = []
             for _ in 0..<batchSize {
@@ -88,9 +103,11 @@ package final class VQASampler {
                 var stream = RandomStream(order.cursor.seed, UInt64(epoch), UInt64(sample), 0x696d_6167_65)  // "image"
                 variations.append(ImageVariation(drawnFrom: &stream, side: resizer.size))
             }
-            return try VQABatch(dataset, questions: chosen, resizer: resizer, variations: variations)
+            let batch = try VQABatch(dataset, questions: chosen, resizer: resizer, variations: variations)
+            try pass(made.count())
+            return batch
         } catch {
-            order.cursor = before
+            (order.cursor, made) = (before, madeBefore)
             throw error
         }
     }

@@ -3,19 +3,24 @@ import Foundation
 /// Something is wrong with a file: unreadable, malformed, or impossible to write.
 ///
 /// `description` is a sentence that names the file and says what was expected, what was found and, where there is one,
-/// what to do. It is shown to users as it stands.
+/// what to do. It is shown to users as it stands. As ``CodedError``, with the file's path.
 package struct FileError: Error, Equatable, CustomStringConvertible {
     package let path: String
+    package let code: FileErrorCode
     package let description: String
 
-    package init(path: String, _ sentence: String) {
+    /// What is most often wrong: the file is not in the format that was expected.
+    package init(path: String, _ sentence: String) { self.init(path: path, .malformed, sentence) }
+
+    package init(path: String, _ code: FileErrorCode, _ sentence: String) {
         self.path = path
+        self.code = code
         self.description = "\(path): \(sentence)"
     }
 
     /// The error of a failed system call: `action` completes "could not ...", for example "write to the file".
     package init(path: String, couldNot action: String, code: Int32) {
-        self.init(path: path, "could not \(action): \(Self.reason(code))")
+        self.init(path: path, FileErrorCode(errno: code), "could not \(action): \(Self.reason(code))")
     }
 
     private static func reason(_ code: Int32) -> String {

@@ -17,7 +17,7 @@ package final class RandomAccessFile: Sendable {
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
-            throw FileError(path: path, "is not a regular file")
+            throw FileError(path: path, .wrongKind, "is not a regular file")
         }
         size = Int(status.st_size)
     }
@@ -37,7 +37,7 @@ package final class RandomAccessFile: Sendable {
             } else {
                 let reason = count == 0 ? "the file ends there" : String(cString: strerror(errno))
                 throw FileError(
-                    path: path,
+                    path: path, .failed,
                     "reading \(buffer.count) bytes at offset \(offset) failed after \(done): \(reason). "
                         + "The file changed while in use, or the disk is failing")
             }

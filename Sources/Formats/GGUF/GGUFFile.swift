@@ -1,4 +1,3 @@
-internal import Foundation
 internal import Kernels
 
 /// A GGUF file (version 2 or 3) of a language model, mapped read-only: metadata and tensors, dequantised when asked for.
@@ -32,13 +31,12 @@ package final class GGUFFile {
     package let path: String
     package private(set) var metadata: [String: Value] = [:]
     package private(set) var entries: [String: Entry] = [:]
-    private let bytes: Data
+    private let file: MappedFile
+    private var bytes: UnsafeRawBufferPointer { file.bytes }
 
     package init(path: String) throws(FileError) {
         self.path = path
-        do { bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped) } catch {
-            throw FileError(path: path, "cannot be read: \(error.localizedDescription)")
-        }
+        file = try MappedFile(path: path)
         do throws(GGUFCursor.Problem) {
             try read()
         } catch {
@@ -107,17 +105,15 @@ package final class GGUFFile {
 
     /// All values of a tensor, row-major, as float32.
     package func floats(_ name: String, shape: [Int]) throws(FileError) -> [Float] {
-        guard let entry = entries[name] else { throw FileError(path: path, "has no tensor '\(name)'") }
+        guard let entry = entries[name] else { throw FileError(path: path, .mismatched, "has no tensor '\(name)'") }
         guard entry.shape == shape else {
-            throw FileError(path: path, "tensor '\(name)': expected shape \(shape), found \(entry.shape)")
+            throw FileError(path: path, .mismatched, "tensor '\(name)': expected shape \(shape), found \(entry.shape)")
         }
-        return bytes.withUnsafeBytes { bytes in
-            [Float](unsafeUninitializedCapacity: entry.count) { buffer, count in
-                if let target = buffer.baseAddress, let source = bytes.baseAddress {
-                    entry.type.dequantise(source + entry.byteRange.lowerBound, entry.count, into: target)
-                }
-                count = entry.count
+        return [Float](unsafeUninitializedCapacity: entry.count) { buffer, count in
+            if let target = buffer.baseAddress, let source = bytes.baseAddress {
+                entry.type.dequantise(source + entry.byteRange.lowerBound, entry.count, into: target)
             }
+            count = entry.count
         }
     }
 }
@@ -129,17 +125,16 @@ private struct GGUFCursor {
         init(_ sentence: String) { self.sentence = sentence }
     }
 
-    private let bytes: Data
+    private let bytes: UnsafeRawBufferPointer
     private(set) var position = 0
 
-    init(_ bytes: Data) { self.bytes = bytes }
+    init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
     mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_: T.Type) throws(Problem) -> T {
         let size = MemoryLayout<T>.size
         guard bytes.count - position >= size else { throw Problem("it ends inside its header, at byte \(position)") }
         defer { position += size }
-        let position = position
-        return T(littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: position, as: T.self) })
+        return T(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: T.self))
     }
 
     mutating func count(of what: String, limit: Int) throws(Problem) -> Int {

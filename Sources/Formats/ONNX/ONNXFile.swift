@@ -44,16 +44,21 @@ package struct ONNXFile {
         if let problem {
             throw FileError(path: path, "is not an ONNX model: \(problem.problem), at byte \(problem.offset)")
         }
-        guard !initialisers.isEmpty else { throw FileError(path: path, "is not an ONNX model: it has no initialisers") }
+        guard !initialisers.isEmpty else {
+            throw FileError(path: path, "is not an ONNX model: it has no initialisers")
+        }
         (self.nodes, self.initialisers) = (nodes, initialisers)
     }
 
     /// The values of an initialiser, row major.
     package func floats(_ name: String) throws(FileError) -> [Float] {
-        guard let tensor = initialisers[name] else { throw FileError(path: path, "has no initialiser '\(name)'") }
+        guard let tensor = initialisers[name] else {
+            throw FileError(path: path, .mismatched, "has no initialiser '\(name)'")
+        }
         guard tensor.isFloat, let data = tensor.data, data.count == 4 * tensor.count else {
             throw FileError(
-                path: path, "initialiser '\(name)' of shape \(tensor.shape): expected float32 values stored in the file"
+                path: path, .mismatched,
+                "initialiser '\(name)' of shape \(tensor.shape): expected float32 values stored in the file"
             )
         }
         return bytes.withUnsafeBytes { buffer in

@@ -7,8 +7,7 @@ import Kernels
 /// the mapping. Tensor data are read from the disk when they are touched, and several files larger than memory may be
 /// open at once.
 ///
-/// The file must not be changed in place while it is open: what is mapped would change with it, and a file cut short
-/// ends the process when the missing part is read. Replacing it by a rename, as ``SafetensorsWriter`` does, is safe.
+/// The file must not be changed in place while it is open (``MappedFile``); replacing it, as ``SafetensorsWriter`` does, is safe.
 ///
 /// - Throws (all members): ``FileError``, which names the file and the tensor, what was expected and what was found.
 package final class SafetensorsFile: Sendable {
@@ -31,33 +30,24 @@ package final class SafetensorsFile: Sendable {
     package let metadata: [String: String]
 
     private let entries: [String: Entry]
-    // Read-only memory that lives as long as the object: safe to read from any thread.
-    private nonisolated(unsafe) let mapping: UnsafeRawBufferPointer
+    private let file: MappedFile
+    private var mapping: UnsafeRawBufferPointer { file.bytes }
 
     package init(path: String) throws(FileError) {
         self.path = path
-        let mapping = try Self.map(path)
-        do throws(FileError) {
-            let header = try Self.header(of: mapping, path: path)
-            let start = header.dataStart
-            metadata = header.header.metadata
-            names = header.header.tensors.map(\.name)
-            var entries: [String: Entry] = [:]
-            entries.reserveCapacity(names.count)
-            for tensor in header.header.tensors {
-                entries[tensor.name] = Entry(
-                    name: tensor.name, dtype: tensor.dtype, shape: tensor.shape,
-                    byteRange: start + tensor.offsets.lowerBound..<start + tensor.offsets.upperBound)
-            }
-            self.entries = entries
-            self.mapping = mapping
-        } catch {
-            munmap(UnsafeMutableRawPointer(mutating: mapping.baseAddress), mapping.count)
-            throw error
+        file = try MappedFile(path: path)
+        let (header, start) = try Self.header(of: file.bytes, path: path)
+        metadata = header.metadata
+        names = header.tensors.map(\.name)
+        var entries: [String: Entry] = [:]
+        entries.reserveCapacity(names.count)
+        for tensor in header.tensors {
+            entries[tensor.name] = Entry(
+                name: tensor.name, dtype: tensor.dtype, shape: tensor.shape,
+                byteRange: start + tensor.offsets.lowerBound..<start + tensor.offsets.upperBound)
         }
+        self.entries = entries
     }
-
-    deinit { munmap(UnsafeMutableRawPointer(mutating: mapping.baseAddress), mapping.count) }
 
     // MARK: - Looking up
 
@@ -66,7 +56,7 @@ package final class SafetensorsFile: Sendable {
     /// The entry of a tensor that must be there.
     package func requiredEntry(_ name: String) throws(FileError) -> Entry {
         if let entry = entries[name] { return entry }
-        throw FileError(path: path, "has no tensor '\(name)'\(suggestion(for: name))")
+        throw FileError(path: path, .mismatched, "has no tensor '\(name)'\(suggestion(for: name))")
     }
 
     /// Names that end alike usually tell what went wrong: a prefix too many, or the wrong file.
@@ -98,11 +88,11 @@ package final class SafetensorsFile: Sendable {
         let entry = try requiredEntry(name)
         try checkFloating(entry)
         if let shape, shape != entry.shape {
-            throw FileError(path: path, "tensor '\(name)': expected shape \(shape), found \(entry.shape)")
+            throw FileError(path: path, .mismatched, "tensor '\(name)': expected shape \(shape), found \(entry.shape)")
         }
         guard entry.count == count else {
             throw FileError(
-                path: path,
+                path: path, .mismatched,
                 "tensor '\(name)': expected \(count) elements, found \(entry.count) (shape \(entry.shape))")
         }
         convert(entry, into: destination)
@@ -175,7 +165,7 @@ package final class SafetensorsFile: Sendable {
         case .bool: return elements(entry, UInt8.self) { $0 == 0 ? 0 : 1 }
         case .u64, .f64, .f32, .f16, .bf16, .f8e5m2, .f8e4m3, .other:
             throw FileError(
-                path: path,
+                path: path, .mismatched,
                 "tensor '\(name)': expected integers of at most 64 bits with a sign, found \(entry.dtype.rawValue)")
         }
     }
@@ -193,7 +183,7 @@ package final class SafetensorsFile: Sendable {
         case .f32, .f16, .bf16, .f64: return
         default:
             throw FileError(
-                path: path,
+                path: path, .mismatched,
                 "tensor '\(entry.name)': expected floating point (F32, F16, BF16 or F64), "
                     + "found \(entry.dtype.rawValue)")
         }
@@ -253,31 +243,15 @@ package final class SafetensorsFile: Sendable {
 
     // MARK: - Opening
 
-    private static func map(_ path: String) throws(FileError) -> UnsafeRawBufferPointer {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw FileError(path: path, couldNot: "open the file", code: errno) }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw FileError(path: path, couldNot: "read it", code: errno) }
-        guard status.st_mode & S_IFMT == S_IFREG else {
-            throw FileError(path: path, "expected a safetensors file, found something that is not a regular file")
-        }
-        let size = Int(status.st_size)
-        guard size >= 8 else {
-            throw FileError(path: path, "expected a safetensors file, found only \(size) bytes")
-        }
-        guard let address = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), address != MAP_FAILED else {
-            throw FileError(path: path, couldNot: "map it into memory", code: errno)
-        }
-        return UnsafeRawBufferPointer(start: address, count: size)
-    }
-
     private static func header(
         of mapping: UnsafeRawBufferPointer, path: String
     ) throws(FileError) -> (header: SafetensorsHeader, dataStart: Int) {
+        guard mapping.count >= 8 else {
+            throw FileError(path: path, .incomplete, "expected a safetensors file, found only \(mapping.count) bytes")
+        }
         guard !mapping.starts(with: "version https://git-lfs".utf8) else {
             throw FileError(
-                path: path,
+                path: path, .incomplete,
                 "is a pointer of Git LFS, not the file itself; get it with git lfs pull, or with hf download")
         }
         let length = UInt64(littleEndian: mapping.loadUnaligned(as: UInt64.self))
@@ -290,7 +264,7 @@ package final class SafetensorsFile: Sendable {
         let dataStart = 8 + Int(length)
         guard dataStart <= mapping.count else {
             throw FileError(
-                path: path,
+                path: path, .incomplete,
                 "ends inside its header: \(length) bytes of header expected, \(mapping.count - 8) found; "
                     + "it was probably cut short, copy or download it again")
         }
@@ -298,7 +272,7 @@ package final class SafetensorsFile: Sendable {
             let json = UnsafeRawBufferPointer(rebasing: mapping[8..<dataStart])
             return (try SafetensorsHeader(json: json, dataSize: mapping.count - dataStart), dataStart)
         } catch {
-            throw FileError(path: path, "is not a valid safetensors file: \(error.sentence)")
+            throw FileError(path: path, "is not a valid safetensors file, by its header: \(error.description)")
         }
     }
 }

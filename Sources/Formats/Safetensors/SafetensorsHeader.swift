@@ -44,25 +44,24 @@ struct SafetensorsHeader {
     private(set) var metadata: [String: String] = [:]
 
     /// What is wrong with a header, without the file's name.
-    struct Problem: Error {
-        var sentence: String
-        init(_ sentence: String) { self.sentence = sentence }
-    }
+    typealias Problem = JSONScanner.Failure
 
     /// - Parameters:
     ///   - json: the header's bytes.
     ///   - dataSize: bytes that follow the header in the file.
     init(json: UnsafeRawBufferPointer, dataSize: Int) throws(Problem) {
-        var scanner = HeaderScanner(bytes: json)
+        var scanner = JSONScanner(json)
         var names: Set<String> = []
         try scanner.object { (scanner, key) throws(Problem) in
-            guard names.insert(key).inserted else { throw Problem("the header names '\(key)' twice") }
+            let key = try Self.text(key)
+            guard names.insert(key).inserted else { throw Problem("it names '\(key)' twice") }
             if key == "__metadata__" {
                 // The format's library writes an object and reads null too.
-                if scanner.skipNull() { return }
+                if scanner.skip(word: "null") { return }
                 try scanner.object { (scanner, key) throws(Problem) in
-                    guard self.metadata[key] == nil else { throw Problem("the metadata names '\(key)' twice") }
-                    self.metadata[key] = try scanner.string()
+                    let key = try Self.text(key)
+                    guard self.metadata[key] == nil else { throw Problem("its metadata names '\(key)' twice") }
+                    self.metadata[key] = try Self.text(scanner.string())
                 }
             } else {
                 self.tensors.append(try Self.tensor(named: key, &scanner))
@@ -72,15 +71,31 @@ struct SafetensorsHeader {
         try checkLayout(dataSize: dataSize)
     }
 
-    private static func tensor(named name: String, _ scanner: inout HeaderScanner) throws(Problem) -> Tensor {
+    /// A string that is valid Unicode.
+    private static func text(_ bytes: [UInt8]) throws(Problem) -> String {
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw Problem("it has a string that is not UTF-8: \(String(decoding: bytes, as: UTF8.self))")
+        }
+        return text
+    }
+
+    /// `[ 1, 2, ... ]`, none negative.
+    private static func integers(_ scanner: inout JSONScanner) throws(Problem) -> [Int] {
+        var values: [Int] = []
+        try scanner.array { (scanner) throws(Problem) in values.append(try scanner.wholeNumber()) }
+        return values
+    }
+
+    private static func tensor(named name: String, _ scanner: inout JSONScanner) throws(Problem) -> Tensor {
         var typeName: String?
         var shape: [Int]?
         var offsets: [Int]?
         try scanner.object { (scanner, key) throws(Problem) in
+            let key = try text(key)
             switch key {
-            case "dtype" where typeName == nil: typeName = try scanner.string()
-            case "shape" where shape == nil: shape = try scanner.integers()
-            case "data_offsets" where offsets == nil: offsets = try scanner.integers()
+            case "dtype" where typeName == nil: typeName = try text(scanner.string())
+            case "shape" where shape == nil: shape = try integers(&scanner)
+            case "data_offsets" where offsets == nil: offsets = try integers(&scanner)
             case "dtype", "shape", "data_offsets": throw Problem("tensor '\(name)' has '\(key)' twice")
             default: throw Problem("tensor '\(name)' has an unknown field '\(key)'")
             }

@@ -149,11 +149,14 @@ package enum SafetensorsWriter {
         var end = 0
         for tensor in tensors {
             guard names.insert(tensor.name).inserted else {
-                throw FileError(path: path, "cannot be written: two tensors have the name '\(tensor.name)'")
+                throw FileError(
+                    path: path, .unwritable, "cannot be written: two tensors have the name '\(tensor.name)'")
             }
             let bytes = try byteCount(of: tensor, path: path)
             let (next, overflow) = end.addingReportingOverflow(bytes)
-            guard !overflow else { throw FileError(path: path, "cannot be written: the tensors are too large") }
+            guard !overflow else {
+                throw FileError(path: path, .unwritable, "cannot be written: the tensors are too large")
+            }
             let shape = tensor.shape.map(String.init).joined(separator: ",")
             fields.append(
                 "\(JSONText.quoted(tensor.name)):{\"dtype\":\"\(tensor.dtype.rawValue)\",\"shape\":[\(shape)],"
@@ -165,7 +168,7 @@ package enum SafetensorsWriter {
         header.append(contentsOf: repeatElement(UInt8(ascii: " "), count: padding))
         guard header.count <= SafetensorsHeader.maximumLength else {
             throw FileError(
-                path: path,
+                path: path, .unwritable,
                 "cannot be written: its header would take \(header.count) bytes, "
                     + "at most \(SafetensorsHeader.maximumLength) are allowed")
         }
@@ -177,7 +180,8 @@ package enum SafetensorsWriter {
         var overflow = false
         for extent in tensor.shape {
             guard extent >= 0 else {
-                throw FileError(path: path, "cannot be written: tensor '\(tensor.name)' has the shape \(tensor.shape)")
+                throw FileError(
+                    path: path, .unwritable, "cannot be written: tensor '\(tensor.name)' has the shape \(tensor.shape)")
             }
             let product = count.multipliedReportingOverflow(by: extent)
             (count, overflow) = (product.partialValue, overflow || product.overflow)
@@ -186,11 +190,12 @@ package enum SafetensorsWriter {
         let bytes = count.multipliedReportingOverflow(by: tensor.dtype.size ?? 0)
         guard !overflow, !bytes.overflow else {
             throw FileError(
-                path: path, "cannot be written: tensor '\(tensor.name)' of shape \(tensor.shape) is too large")
+                path: path, .unwritable,
+                "cannot be written: tensor '\(tensor.name)' of shape \(tensor.shape) is too large")
         }
         if let given = tensor.sourceCount, given != count {
             throw FileError(
-                path: path,
+                path: path, .unwritable,
                 "cannot be written: tensor '\(tensor.name)' of shape \(tensor.shape) needs \(count) elements, "
                     + "\(given) were given")
         }
@@ -214,7 +219,7 @@ package enum SafetensorsWriter {
         case .stored(let source, let entry):
             guard source.isFinite(entry) else {
                 throw FileError(
-                    path: source.path,
+                    path: source.path, .unwritable,
                     "tensor '\(entry.name)' holds values that are not finite; \(file.path) is not written")
             }
             result = source.withBytes(entry) { writeBytes($0, to: file) }
@@ -232,7 +237,7 @@ package enum SafetensorsWriter {
             let values = try make()
             guard values.count == count else {
                 throw FileError(
-                    path: file.path,
+                    path: file.path, .unwritable,
                     "cannot be written: tensor '\(tensor.name)' of shape \(tensor.shape) needs \(count) elements, "
                         + "\(values.count) were given")
             }
@@ -267,7 +272,7 @@ package enum SafetensorsWriter {
                     let value = values[done + bad]
                     return .failure(
                         FileError(
-                            path: file.path,
+                            path: file.path, .unwritable,
                             "is not written: tensor '\(tensor.name)' holds \(value)"
                                 + (value.isFinite
                                     ? ", which \(tensor.dtype.rawValue) has no number for; store it as "

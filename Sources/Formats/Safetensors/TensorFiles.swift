@@ -17,7 +17,8 @@ package final class TensorFiles: Sendable {
         if FileManager.default.fileExists(atPath: index) { return try TensorFiles(index: index, in: folder) }
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         if let shard = names.filter({ $0.hasPrefix(stem + "-0") && $0.hasSuffix(".safetensors") }).min() {
-            throw FileError(path: index, "is missing, but there is \(shard); sharded weights need their index")
+            throw FileError(
+                path: index, .missing, "is missing, but there is \(shard); sharded weights need their index")
         }
         return nil
     }

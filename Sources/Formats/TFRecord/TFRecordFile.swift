@@ -13,6 +13,16 @@ package struct TFRecordFile {
 
     package init(file: RandomAccessFile) { self.file = file }
 
+    /// One record as it stands in a file.
+    package static func framed(_ payload: [UInt8]) -> [UInt8] {
+        func bytes(_ value: some FixedWidthInteger) -> [UInt8] {
+            withUnsafeBytes(of: value.littleEndian) { Array($0) }
+        }
+        let length = bytes(UInt64(payload.count))
+        return length + bytes(length.withUnsafeBytes(maskedCRC32C))
+            + payload + bytes(payload.withUnsafeBytes(maskedCRC32C))
+    }
+
     /// The records from the first to the last.
     package struct Reader {
         private let records: TFRecordFile
@@ -138,7 +148,7 @@ package struct TFRecordFile {
     ) throws(FileError) -> UnsafeRawBufferPointer {
         guard let buffer = storage.first(length + Self.footerSize) else {
             throw FileError(
-                path: file.path,
+                path: file.path, .failed,
                 "there is no memory for record \(index), of \(length) bytes. Write the data set with shorter "
                     + "episodes")
         }
@@ -147,7 +157,7 @@ package struct TFRecordFile {
         let stored = UInt32(littleEndian: buffer.loadUnaligned(fromByteOffset: length, as: UInt32.self))
         guard maskedCRC32C(payload) == stored else {
             throw FileError(
-                path: file.path,
+                path: file.path, .damaged,
                 "record \(index) (payload of \(length) bytes at offset \(start)) is damaged: its "
                     + "checksum is \(hex(maskedCRC32C(payload))), expected \(hex(stored)). Download or copy this file again"
             )
@@ -160,7 +170,7 @@ package struct TFRecordFile {
         let rest = file.size - offset
         guard rest >= Self.headerSize else {
             throw FileError(
-                path: file.path,
+                path: file.path, .incomplete,
                 "ends inside the header of record \(index) at offset \(offset): expected "
                     + "\(Self.headerSize) bytes, found \(rest). The file is truncated; download or copy it again")
         }
@@ -177,19 +187,19 @@ package struct TFRecordFile {
                 start.starts(with: "version https://git-lfs".utf8)
             {
                 throw FileError(
-                    path: file.path,
+                    path: file.path, .incomplete,
                     "is a pointer of Git LFS, not the file itself. Get it with git lfs pull, or with hf download"
                 )
             }
             throw FileError(
-                path: file.path,
+                path: file.path, .damaged,
                 "the length of record \(index) at offset \(offset) is damaged: its checksum is "
                     + "\(hex(computed)), expected \(hex(stored)). The file is not a TFRecord file (compressed ones "
                     + "are not supported) or it is corrupt; download or copy it again")
         }
         guard length <= UInt64(rest), Int(length) <= rest - Self.headerSize - Self.footerSize else {
             throw FileError(
-                path: file.path,
+                path: file.path, .incomplete,
                 "record \(index) at offset \(offset) needs \(length) payload bytes, but only "
                     + "\(max(0, rest - Self.headerSize - Self.footerSize)) are left. "
                     + "The file is truncated; download or copy it again")

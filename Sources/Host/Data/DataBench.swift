@@ -1,5 +1,7 @@
 import ArgumentParser
+import Collectives
 import Data
+import Formats
 import Foundation
 import Training
 
@@ -19,7 +21,7 @@ struct DataBench: ParsableCommand {
     var seconds = 10.0
 
     @Option(help: "Threads that decode.")
-    var threads = ProcessInfo.processInfo.activeProcessorCount
+    var threads = ProcessorMask.count
 
     @Option(help: "Side of the images, pixels.")
     var imageSize = 224
@@ -44,7 +46,7 @@ struct DataBench: ParsableCommand {
 
     func run() throws {
         guard seconds.isFinite, seconds > 0, seconds <= 86_400 else {
-            throw DataError("--seconds is \(seconds); expected a number above 0 and at most 86400.")
+            throw DataError(.invalid, "--seconds is \(seconds); expected a number above 0 and at most 86400.")
         }
         func now() -> Double { Double(DispatchTime.now().uptimeNanoseconds) / 1e9 }
         let opening = now()
@@ -61,7 +63,7 @@ struct DataBench: ParsableCommand {
         while now() - start < seconds { samples += try reader.next().count }
         let elapsed = now() - start
         print(
-            try JSONOutput.encode(
+            try JSONText.document(
                 Report(
                     samplesPerSecond: Double(samples) / elapsed, samples: samples, seconds: elapsed,
                     openSeconds: start - opening, peakMiB: Double(ProcessMemory.peakBytes) / 1_048_576,

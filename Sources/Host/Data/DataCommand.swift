@@ -1,5 +1,6 @@
 import ArgumentParser
 import Data
+import Formats
 import Foundation
 
 /// `craft data`: demonstrations, without a model.
@@ -39,9 +40,10 @@ struct ShotOptions: ParsableArguments {
     }
 
     func select(_ dataset: any DemonstrationStore) throws -> [Episode] {
-        if let shots, shots < 1 { throw DataError("--shots is \(shots); expected at least 1.") }
+        if let shots, shots < 1 { throw DataError(.invalid, "--shots is \(shots); expected at least 1.") }
         if shots == nil, shotsSeed != nil {
-            throw DataError("--shots-seed is given without --shots; say how many episodes of each instruction to draw.")
+            throw DataError(
+                .invalid, "--shots-seed is given without --shots; say how many episodes of each instruction to draw.")
         }
         guard shots != nil else { return dataset.episodes }
         let selection = EpisodeSelection(dataset.episodes, shots: shots, shotsSeed: shotsSeed)

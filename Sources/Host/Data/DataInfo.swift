@@ -1,5 +1,6 @@
 import ArgumentParser
 import Data
+import Formats
 import Foundation
 
 struct DataInfo: ParsableCommand {
@@ -21,7 +22,7 @@ struct DataInfo: ParsableCommand {
         let dataset = try options.open()
         for camera in dataset.cameras.indices { _ = try dataset.image(episode: 0, step: 0, camera: camera) }
         let summary = try Summary(dataset, try shots.select(dataset))
-        print(json ? try JSONOutput.encode(summary) : summary.text)
+        print(json ? try JSONText.document(summary) : summary.text)
     }
 }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Formats
 import Foundation
 import Processes
@@ -70,7 +71,7 @@ struct DataRecord: ParsableCommand {
         guard variety.isFinite, (0...1).contains(variety) else {
             throw CommandError(.usage, "--variety \(variety): expected 0 to 1")
         }
-        let workers = processes ?? ProcessInfo.processInfo.activeProcessorCount
+        let workers = processes ?? ProcessorMask.count
         guard (1...256).contains(workers) else {
             throw CommandError(.usage, "--processes \(workers): expected 1 to 256")
         }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Data
+import Formats
 import Foundation
 
 struct DataVerify: ParsableCommand {
@@ -25,7 +26,7 @@ struct DataVerify: ParsableCommand {
                 Foundation.Data("\rshard \(done) of \(count)\(done == count ? "\n" : "")".utf8))
         }
         if json {
-            print(try JSONOutput.encode(result))
+            print(try JSONText.document(result))
         } else {
             for problem in result.problems { print(problem.message) }
             for remark in result.remarks { print("note: \(remark.message)") }

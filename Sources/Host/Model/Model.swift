@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Formats
 import Foundation
 import Models
@@ -26,7 +27,7 @@ struct Model: ParsableCommand {
         }
 
         func checkedThreads() throws -> Int {
-            let count = threads ?? ProcessInfo.processInfo.activeProcessorCount
+            let count = threads ?? ProcessorMask.count
             guard count > 0 else { throw CommandError(.usage, "--threads is \(count); expected at least 1") }
             return count
         }
@@ -72,7 +73,7 @@ extension Model {
 
         private func show(_ value: some Encodable, _ lines: [String]) throws {
             guard json else { return print(lines.joined(separator: "\n")) }
-            print(try JSONOutput.encode(value))
+            print(try JSONText.document(value))
         }
     }
 }

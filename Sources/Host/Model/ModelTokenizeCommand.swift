@@ -79,7 +79,7 @@ extension Model {
         }
 
         private func printJSON(_ value: some Encodable) throws {
-            print(try JSONOutput.encode(value, isPretty: false))
+            print(try JSONText.document(value, pretty: false))
         }
 
         private func tokenizerPath() throws -> String {

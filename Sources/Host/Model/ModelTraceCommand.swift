@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Formats
 import Foundation
 import Training
@@ -46,7 +47,7 @@ extension Model {
             }
             let trace = try ModelTrace(
                 folder: CheckpointFolders.model(in: folder), base: base,
-                threads: threads ?? ProcessInfo.processInfo.activeProcessorCount)
+                threads: threads ?? ProcessorMask.count)
             let summary = try trace.write(inputs: inputs, anchor: anchor, multiplier: multiplier, to: out)
             var parts = ["\(out): \(summary.tensors) tensors", String(format: "action loss %.6f", summary.actionLoss)]
             if let loss = summary.retentionLoss { parts.append(String(format: "retention loss %.6f", loss)) }

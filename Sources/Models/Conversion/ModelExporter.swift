@@ -121,7 +121,7 @@ package struct ModelExporter {
             let b = try adapterFile.floats(nameB)
             guard weight.count == entry.count else {
                 throw FileError(
-                    path: file.path,
+                    path: file.path, .mismatched,
                     "tensor '\(stored)': the configuration calls for the shape \(entry.shape), found \(weight.count) values"
                 )
             }

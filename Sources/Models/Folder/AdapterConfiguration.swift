@@ -24,7 +24,7 @@ package struct AdapterConfiguration {
 
     package init(_ path: String) throws(FileError) {
         guard let data = FileManager.default.contents(atPath: path) else {
-            throw FileError(path: path, "is missing; PEFT writes it beside adapter_model.safetensors")
+            throw FileError(path: path, .missing, "is missing; PEFT writes it beside adapter_model.safetensors")
         }
         func fail(_ sentence: String) -> FileError { FileError(path: path, sentence) }
         guard let object = (try? JSONSerialization.jsonObject(with: PythonJSON.conforming(data))) as? [String: Any]

@@ -14,12 +14,13 @@ package final class AdapterFile: Sendable {
         guard FileManager.default.fileExists(atPath: weights) else {
             if FileManager.default.fileExists(atPath: folder + "/adapter_model.bin") {
                 throw FileError(
-                    path: folder + "/adapter_model.bin",
+                    path: folder + "/adapter_model.bin", .unsupported,
                     "is a PyTorch file; turn it into safetensors with scripts/convert_checkpoint.py")
             }
             guard !FileManager.default.fileExists(atPath: folder + "/adapter_config.json") else {
                 throw FileError(
-                    path: weights, "is missing, though its adapter_config.json is there; copy both or neither")
+                    path: weights, .missing, "is missing, though its adapter_config.json is there; copy both or neither"
+                )
             }
             return nil
         }
@@ -67,7 +68,7 @@ package final class AdapterFile: Sendable {
             guard let key = AdapterKey(name), let entry = file.entry(name) else { continue }
             guard let module = modules[key.module] else {
                 throw FileError(
-                    path: file.path,
+                    path: file.path, .mismatched,
                     "tensor '\(name)' adapts '\(key.module)', which the model does not have; was the adapter trained on "
                         + "another base\(baseModel.isEmpty ? "" : " (its configuration names \(baseModel))")?")
             }
@@ -75,7 +76,7 @@ package final class AdapterFile: Sendable {
             let expected = key.factor == .a ? a : b
             guard entry.shape == expected else {
                 throw FileError(
-                    path: file.path,
+                    path: file.path, .mismatched,
                     "tensor '\(name)': the model and r = \(settings.rank) call for the shape \(expected), found "
                         + "\(entry.shape); was the adapter trained on another base?")
             }

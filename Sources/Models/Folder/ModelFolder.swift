@@ -156,7 +156,7 @@ package final class ModelFolder {
         }
         guard entry.shape == parameter.shape else {
             throw FileError(
-                path: file.path,
+                path: file.path, .mismatched,
                 "tensor '\(stored)': \(path)/config.json calls for the shape \(parameter.shape), found \(entry.shape)")
         }
         try file.copyFloats(stored, shape: parameter.shape, into: target, count: parameter.count)
@@ -170,7 +170,7 @@ package final class ModelFolder {
                 !file.isFinite(entry)
             else { continue }
             return FileError(
-                path: file.path,
+                path: file.path, .damaged,
                 "tensor '\(stored)' holds values that are not finite; expected numbers throughout, so the file is damaged or "
                     + "its training diverged")
         }
@@ -223,7 +223,7 @@ package final class ModelFolder {
         let files = all.filter { $0.hasSuffix(".safetensors") }
         if files.isEmpty, let torch = all.first(where: { $0.hasSuffix(".pt") }) {
             throw FileError(
-                path: folder + "/" + torch,
+                path: folder + "/" + torch, .unsupported,
                 "is a PyTorch file; turn it into safetensors with scripts/convert_checkpoint.py")
         }
         guard files.count < 2 else {

@@ -22,7 +22,7 @@ package enum AssembledModel {
         for (part, source) in sources.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
             guard let name = source.unread(layout.entries(of: part)) else { continue }
             throw FileError(
-                path: source.path,
+                path: source.path, .mismatched,
                 "tensor '\(name)' has no place in the model that \(path) describes; without it the model would be another"
             )
         }
@@ -33,7 +33,8 @@ package enum AssembledModel {
             if let source = sources[entry.part] {
                 guard source.holds(entry) else {
                     guard entry.isUsed else { continue }
-                    throw FileError(path: source.path, "has no tensor for \(entry.name), which \(path) calls for")
+                    throw FileError(
+                        path: source.path, .mismatched, "has no tensor for \(entry.name), which \(path) calls for")
                 }
                 given += entry.count
                 tensors.append(

@@ -18,7 +18,8 @@ package struct FolderDecoder: PretrainedDecoder {
         guard let data = FileManager.default.contents(atPath: file),
             let object = (try? JSONSerialization.jsonObject(with: PythonJSON.conforming(data))) as? [String: Any]
         else {
-            throw FileError(path: file, "is missing or is not a JSON object; expected a language model's config.json")
+            throw FileError(
+                path: file, .missing, "is missing or is not a JSON object; expected a language model's config.json")
         }
         let type = object["model_type"] as? String ?? ""
         guard let family = DecoderFamily.of(modelType: type) else {
@@ -28,12 +29,14 @@ package struct FolderDecoder: PretrainedDecoder {
         hiddenSize = object["hidden_size"] as? Int ?? family.hiddenSize
         layers = object["num_hidden_layers"] as? Int ?? family.layers
         guard let tensors = try TensorFiles.open(in: path) else {
-            throw FileError(path: path + "/model.safetensors", "is missing; the decoder's weights are read from there")
+            throw FileError(
+                path: path + "/model.safetensors", .missing, "is missing; the decoder's weights are read from there")
         }
         self.tensors = tensors
         guard let tokenizer = FileManager.default.contents(atPath: path + "/tokenizer.json") else {
             throw FileError(
-                path: path + "/tokenizer.json", "is missing; save the tokenizer with transformers' fast tokenizer")
+                path: path + "/tokenizer.json", .missing,
+                "is missing; save the tokenizer with transformers' fast tokenizer")
         }
         self.tokenizer = [UInt8](tokenizer)
     }
@@ -43,11 +46,11 @@ package struct FolderDecoder: PretrainedDecoder {
     package func values(of entry: CheckpointLayout.Entry) throws(FileError) -> [Float] {
         let name = stored(entry)
         guard let file = tensors.file(of: name), let found = file.entry(name) else {
-            throw FileError(path: path, "has no tensor '\(name)'")
+            throw FileError(path: path, .mismatched, "has no tensor '\(name)'")
         }
         guard found.shape == entry.shape else {
             throw FileError(
-                path: file.path,
+                path: file.path, .mismatched,
                 "tensor '\(name)': \(path)/config.json calls for the shape \(entry.shape), found \(found.shape)")
         }
         return try file.floats(name)

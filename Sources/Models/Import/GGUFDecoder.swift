@@ -62,12 +62,12 @@ package struct GGUFDecoder: PretrainedDecoder {
     private static func checkRotation(of file: GGUFFile, _ architecture: String, headDim: Int) throws(FileError) {
         if let kind = file.text("\(architecture).rope.scaling.type"), kind != "none" {
             throw FileError(
-                path: file.path,
+                path: file.path, .unsupported,
                 "\(architecture).rope.scaling.type is '\(kind)'; expected plain rotary positions, without scaling")
         }
         if let turned = file.integer("\(architecture).rope.dimension_count"), turned != headDim {
             throw FileError(
-                path: file.path,
+                path: file.path, .unsupported,
                 "\(architecture).rope.dimension_count is \(turned); expected \(headDim), all dimensions of a head")
         }
     }

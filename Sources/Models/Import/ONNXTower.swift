@@ -27,7 +27,7 @@ package struct ONNXTower: PretrainedSource {
             patches.shape[0] % Self.headDim == 0, patches.shape[2] > 0, imageSize % patches.shape[2] == 0
         else {
             throw FileError(
-                path: path,
+                path: path, .mismatched,
                 "the patch embedding has the shape \(patches.shape); expected [width, 3, patch, patch] with a width in "
                     + "heads of 64 and a patch that divides the image's \(imageSize) pixels")
         }
@@ -70,7 +70,8 @@ package struct ONNXTower: PretrainedSource {
         }
         guard values.count == entry.count else {
             throw FileError(
-                path: path, "has \(values.count) values for \(entry.name); expected the shape \(entry.shape)")
+                path: path, .mismatched,
+                "has \(values.count) values for \(entry.name); expected the shape \(entry.shape)")
         }
         return values
     }
@@ -128,7 +129,8 @@ package struct ONNXTower: PretrainedSource {
         func initialiser(named name: String) throws(FileError) -> ONNXFile.Initialiser {
             guard let found = file.initialisers[prefix + name] else {
                 throw FileError(
-                    path: file.path, "has no initialiser '\(prefix + name)'; is it transformers' Dinov2Model?")
+                    path: file.path, .mismatched,
+                    "has no initialiser '\(prefix + name)'; is it transformers' Dinov2Model?")
             }
             return found
         }
@@ -146,7 +148,7 @@ package struct ONNXTower: PretrainedSource {
                 .replacingOccurrences(of: "layer/", with: "layer.") + "/MatMul"
             guard let name = inputs[node]?.first, file.initialisers[name]?.shape == [rows, outputs] else {
                 throw FileError(
-                    path: file.path,
+                    path: file.path, .mismatched,
                     "the node '\(node)' does not take an initialiser of the shape [\(rows), \(outputs)]")
             }
             let values = try file.floats(name)

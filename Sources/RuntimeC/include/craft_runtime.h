@@ -27,7 +27,8 @@
  * Lifetimes. What goes in is copied before a function returns, except for the elements of arrays. What comes out belongs to
  * the session, until what each function says, and to the caller never: nothing is to be freed.
  *
- * Versions. Structs begin with struct_size, sizeof as the caller was compiled; members are only ever appended. Functions are
+ * Versions. The library of version 2 added craft_runtime_rates, _pull, _stop, _evaluate, _end, _gram, _weighted_sum and
+ * gram_cross; a program that uses none of them runs with version 1. Structs begin with struct_size, sizeof as the caller was compiled; members are only ever appended. Functions are
  * never removed or changed.
  */
 #ifndef CRAFT_RUNTIME_H
@@ -43,7 +44,7 @@ extern "C" {
 #endif
 
 /* Of this header; craft_runtime_version() is the library's. A library of the same version or a later one serves. */
-#define CRAFT_RUNTIME_VERSION 1u
+#define CRAFT_RUNTIME_VERSION 2u
 
 enum {
     CRAFT_RUNTIME_OK = 0,
@@ -182,6 +183,7 @@ typedef struct craft_runtime_gradients {
     const double *gram;        /* [k,m,m], row-major: inner products in each block, summed in double precision */
     int64_t coordinates;       /* n, parameters in all blocks together; 0: their numel */
     const craft_array *grads;  /* f32 [m,n] in block order, for plugins that read grads; NULL otherwise */
+    const double *gram_cross;  /* [k,m,m]: of one half of the micro-batches with the other; NULL: unknown. Since version 2 */
 } craft_runtime_gradients;
 
 /* [session] Runs the gradient_combine hooks. Without an objective that takes part, nothing is called and nothing is written.
@@ -190,6 +192,11 @@ typedef struct craft_runtime_gradients {
  *   count    room in `weights`, k m at least */
 int32_t craft_runtime_combine(
     craft_runtime *session, const craft_runtime_gradients *gradients, double *weights, int64_t count);
+
+/* [session] The factors on the learning rate of each block that craft_runtime_combine decided in this step, 0 leaving the block
+ * alone. CRAFT_RUNTIME_ABSENT: no plugin gives any, each is 1.
+ *   count  blocks of the session */
+int32_t craft_runtime_rates(craft_runtime *session, double *rates, int64_t count);
 
 /* [session] Runs the post_step hooks and ends the step. */
 int32_t craft_runtime_finish(craft_runtime *session);
@@ -201,8 +208,45 @@ int32_t craft_runtime_abandon(craft_runtime *session);
  * plugins' metrics by name. Lifetime: until the next call with this session. */
 int32_t craft_runtime_metrics(craft_runtime *session, const char **json);
 
+/* [session] The share of the way back to its initial values that each block goes after the last finished step, 0 to 1.
+ * CRAFT_RUNTIME_ABSENT: no plugin gives any.
+ *   count  blocks of the session */
+int32_t craft_runtime_pull(craft_runtime *session, double *pull, int64_t count);
+
+/* [session] Why the run is to end, as the last craft_runtime_finish or craft_runtime_evaluate decided: plugin, hook and step, in
+ * a sentence. CRAFT_RUNTIME_ABSENT: it goes on. Lifetime: until the next call with this session. */
+int32_t craft_runtime_stop(craft_runtime *session, const char **reason);
+
 /* [session] The multipliers that the next step uses, by row. `count`: objectives of the session. */
 int32_t craft_runtime_multipliers(craft_runtime *session, double *multipliers, int64_t count);
+
+/* ---- Around the steps ---------------------------------------------------------------------------------------------- */
+
+/* [session] Tells evaluate hooks what was measured after `steps` steps, between two steps; craft_runtime_stop says whether the run
+ * is to end.
+ *   names   [count], X for what hooks read as eval.X; measures that are not among them are absent
+ *   values  [count], finite
+ *   json    receives the plugins' metrics by name; NULL: they are not wanted. Lifetime: until the next call with this session */
+int32_t craft_runtime_evaluate(
+    craft_runtime *session, int64_t steps, const char *const *names, const double *values, int64_t count, const char **json);
+
+/* [session] Tells finish hooks that `steps` steps were the last. The measures are those of craft_runtime_evaluate. */
+int32_t craft_runtime_end(
+    craft_runtime *session, int64_t steps, const char *const *names, const double *values, int64_t count);
+
+/* ---- Passes over gradients ----------------------------------------------------------------------------------------- */
+
+/* [any] Inner products of m gradients in each of k blocks, in one pass over them, in double precision; no session is needed.
+ *   rows     [m], float32 in CPU memory, compact, in block order
+ *   offsets  [k+1], where blocks begin and the last one ends, counted in numbers, not falling
+ *   gram     receives [k,m,m] */
+int32_t craft_runtime_gram(const float *const *rows, int64_t m, const int64_t *offsets, int64_t k, double *gram);
+
+/* [any] The sum of weights times gradients, in one pass: sum[x] = sum_i weights[b][i] rows[i][x] for x in block b.
+ *   weights  [k,m]; a row is not read where its weight is 0
+ *   sum      receives offsets[k] numbers; it may be one of the rows */
+int32_t craft_runtime_weighted_sum(
+    const float *const *rows, int64_t m, const int64_t *offsets, int64_t k, const double *weights, float *sum);
 
 /* ---- State --------------------------------------------------------------------------------------------------------- */
 

@@ -1,3 +1,4 @@
+internal import Collectives
 package import Data
 internal import Formats
 internal import Foundation
@@ -15,7 +16,7 @@ package struct PolicyOptions: Sendable {
     package var centreCrop: Bool?
     /// Whether images that come as pixels or PNG are compressed as JPEG and decoded first, as the training data were.
     package var compresses = true
-    package var threads = ProcessInfo.processInfo.activeProcessorCount
+    package var threads = ProcessorMask.count
 
     package init() {}
 }

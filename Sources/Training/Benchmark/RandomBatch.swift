@@ -1,5 +1,5 @@
+internal import Formats
 internal import Models
-internal import Tensors
 
 /// A batch of random numbers in the shapes of a model, the same at every step: work without data.
 final class RandomBatch: BatchSource {

@@ -1,3 +1,4 @@
+internal import Collectives
 internal import Dispatch
 internal import Formats
 internal import Foundation
@@ -12,7 +13,7 @@ package struct BenchmarkSettings: Sendable {
     package var batchSize = 8
     /// Tokens of every prompt.
     package var promptTokens = 30
-    package var threads = ProcessInfo.processInfo.activeProcessorCount
+    package var threads = ProcessorMask.count
     package var learningRate = 2e-4
     /// Low-rank adapters instead of full fine-tuning.
     package var adapter: AdapterSettings?

@@ -1,4 +1,6 @@
+internal import Collectives
 internal import Data
+internal import Formats
 internal import Foundation
 internal import Models
 internal import Tensors
@@ -8,9 +10,12 @@ final class Evaluation {
     private let model: VLAModel
     private let prompts: PromptEncoder
     private let tape: Tape
+    private let ranks: any Collective
 
     /// - `tape`: the training step's; between steps its memory is free.
-    init(model: VLAModel, prompts: PromptEncoder, tape: Tape) {
+    /// - `ranks`: the processes that divide the batches; all of them measure the same.
+    init(model: VLAModel, prompts: PromptEncoder, tape: Tape, ranks: any Collective = OneRank()) {
+        self.ranks = ranks
         self.model = model
         self.prompts = prompts
         self.tape = tape
@@ -73,14 +78,38 @@ final class Evaluation {
         var sum = 0.0
         var count = 0
         let weights = weights ?? model.parameters.currentWeights()
-        for (batch, input) in zip(batches, inputs) {
-            if shouldStop() { throw Stopped() }
+        var wasStopped = false
+        for (index, (batch, input)) in zip(batches, inputs).enumerated() where index % ranks.size == ranks.rank {
+            wasStopped = shouldStop()
+            if wasStopped { break }
             tape.reset(weights: weights, recording: false)
             guard let predicted = model.forward(input, on: tape).predictedActions else { continue }
             for index in 0..<predicted.count { sum += Double(abs(predicted.values[index] - batch.actions[index])) }
             count += predicted.count
         }
+        (sum, count) = try joined(sum, count, wasStopped)
         return count == 0 ? nil : sum / Double(count)
+    }
+
+    /// What all ranks found. Throws ``Stopped`` when one of them was stopped.
+    private func joined(_ sum: Double, _ count: Int, _ wasStopped: Bool) throws -> (sum: Double, count: Int) {
+        guard !ranks.isAlone else {
+            if wasStopped { throw Stopped() }
+            return (sum, count)
+        }
+        var message = MessageWriter()
+        message.add(sum)
+        message.add(count)
+        message.add(wasStopped ? 1 : 0)
+        var (total, number, isStopped) = (0.0, 0, false)
+        for bytes in try ranks.gather(message.bytes, phase: "measuring") {
+            var reader = MessageReader(bytes)
+            total += try reader.number()
+            number += try reader.integer()
+            if try reader.integer() != 0 { isStopped = true }
+        }
+        if isStopped { throw Stopped() }
+        return (total, number)
     }
 
     /// Gives every sample the images of another, drawn at random: at a fixed distance it might be the same moment of
@@ -128,8 +157,10 @@ final class Evaluation {
         var right = 0
         var count = 0
         let weights = weights ?? model.parameters.currentWeights()
-        for index in 0..<batches.count {
-            if shouldStop() { throw Stopped() }
+        var wasStopped = false
+        for index in 0..<batches.count where index % ranks.size == ranks.rank {
+            wasStopped = shouldStop()
+            if wasStopped { break }
             let batch = try batches.batch(index)
             let questions = try TrainingBatch.questions(batch, prompts: prompts)
             var input = questions.input
@@ -152,6 +183,7 @@ final class Evaluation {
             }
             count += batch.count
         }
-        return count == 0 ? nil : Double(right) / Double(count)
+        let found = try joined(Double(right), count, wasStopped)
+        return found.count == 0 ? nil : found.sum / Double(found.count)
     }
 }

@@ -51,7 +51,7 @@ package enum ModelImport {
             throw TrainingError(
                 "\(path): is a folder, none of which is known; give `acceptsUnknown` to import it all the same")
         }
-        let hash = try FileHash.sha256(path)
+        let hash = try SHA256.digest(ofFile: path)
         guard known.contains(where: { $0.sha256 == hash }) else {
             let list = known.map { "\($0.name) (\($0.sha256.prefix(12))…)" }.joined(separator: ", ")
             throw TrainingError(

@@ -46,7 +46,7 @@ package struct CheckpointFolders: Sendable {
         do {
             try manager.createDirectory(atPath: partial, withIntermediateDirectories: true)
         } catch {
-            throw FileError(path: partial, "could not create the folder: \(error.localizedDescription)")
+            throw FileError(path: partial, .failed, "could not create the folder: \(error.localizedDescription)")
         }
         do {
             try fill(partial)
@@ -67,9 +67,7 @@ package struct CheckpointFolders: Sendable {
             try FileDescriptors.synchronize(file)
             manifest.files[name] = try Self.size(of: file)
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write(Array(try encoder.encode(manifest)), to: "\(folder)/\(Self.manifestName)")
+        try AtomicFile.write(json: manifest, to: "\(folder)/\(Self.manifestName)")
     }
 
     private func replace(_ final: String, with partial: String) throws {
@@ -152,7 +150,7 @@ package struct CheckpointFolders: Sendable {
             // Without its manifest a half-removed folder is no checkpoint any more.
             unlink("\(folder)/\(Self.manifestName)")
             do { try FileManager.default.removeItem(atPath: folder) } catch {
-                throw FileError(path: folder, "could not remove the checkpoint: \(error.localizedDescription)")
+                throw FileError(path: folder, .failed, "could not remove the checkpoint: \(error.localizedDescription)")
             }
         }
     }
@@ -182,7 +180,7 @@ package struct CheckpointFolders: Sendable {
     private static func files(in folder: String) throws(FileError) -> [String] {
         let names: [String]
         do { names = try FileManager.default.subpathsOfDirectory(atPath: folder) } catch {
-            throw FileError(path: folder, "could not read the folder: \(error.localizedDescription)")
+            throw FileError(path: folder, .failed, "could not read the folder: \(error.localizedDescription)")
         }
         var files: [String] = []
         for name in names {

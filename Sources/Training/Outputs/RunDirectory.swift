@@ -82,29 +82,27 @@ package final class RunDirectory {
         let names = try contents(of: path).filter { !$0.hasSuffix(".partial") }
         if names.contains("run.json") {
             throw FileError(
-                path: path, "already holds a run; resume it, or choose another folder for the new run")
+                path: path, .taken, "already holds a run; resume it, or choose another folder for the new run")
         }
         if let name = names.min() {
             throw FileError(
-                path: path,
+                path: path, .taken,
                 "is not empty (it holds '\(name)'\(names.count > 1 ? " and \(names.count - 1) more" : "")); "
                     + "a new run needs an empty folder or one that does not exist yet")
         }
         let identity = Identity(
             format: format, id: UUID().uuidString.lowercased(), created: ISO8601DateFormatter().string(from: Date()),
             craft: craftVersion, host: Machine.host, processor: Machine.processor)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        let json: Data
-        do { json = try encoder.encode(identity) } catch {
-            throw FileError(path: path, "could not describe the run: \(error)")
+        let json: String
+        do { json = try JSONText.document(identity) } catch {
+            throw FileError(path: path, .failed, "could not describe the run: \(error)")
         }
         let file = try AtomicFile(path: "\(path)/run.json")
-        try file.write(Array(json) + [UInt8(ascii: "\n")])
+        try file.write(json + "\n")
         // Two that begin at once both find the folder empty; one of them makes it its run.
         guard try file.commit(replacing: false) else {
             throw FileError(
-                path: path, "already holds a run, which another process has just begun; choose another folder")
+                path: path, .taken, "already holds a run, which another process has just begun; choose another folder")
         }
         return try RunDirectory(opening: path)
     }
@@ -142,7 +140,8 @@ package final class RunDirectory {
         guard lock >= 0 else { throw FileError(path: "\(path)/run.json", couldNot: "open it", code: errno) }
         do throws(FileError) {
             if flock(lock, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
-                throw FileError(path: path, "is in use by another process that trains this run; stop that one first")
+                throw FileError(
+                    path: path, .taken, "is in use by another process that trains this run; stop that one first")
             }
             try Self.makeFolder(tensorboardPath)
             try Self.makeFolder(checkpointsPath)
@@ -152,19 +151,26 @@ package final class RunDirectory {
         }
     }
 
-    deinit { close(lock) }
+    /// The folder of a run that rank 0 holds, for the other ranks: they read it, and write nothing but a log of their own.
+    package init(attending path: String) throws(FileError) {
+        self.path = path
+        identity = try Self.identity(of: path)
+        lock = -1
+    }
+
+    deinit { if lock >= 0 { close(lock) } }
 
     /// The identity of the run in a folder, without locking it.
     package static func identity(of path: String) throws(FileError) -> Identity {
         guard let data = FileManager.default.contents(atPath: "\(path)/run.json") else {
-            throw FileError(path: path, "is not the folder of a run: it has no run.json")
+            throw FileError(path: path, .wrongKind, "is not the folder of a run: it has no run.json")
         }
         guard let identity = try? JSONDecoder().decode(Identity.self, from: data) else {
             throw FileError(path: "\(path)/run.json", "expected a JSON object with 'format', 'id' and 'created'")
         }
         guard identity.format <= format else {
             throw FileError(
-                path: "\(path)/run.json",
+                path: "\(path)/run.json", .unsupported,
                 "has format \(identity.format), but this craft knows formats up to \(format); use a newer craft")
         }
         return identity
@@ -172,13 +178,13 @@ package final class RunDirectory {
 
     private static func makeFolder(_ path: String) throws(FileError) {
         do { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) } catch {
-            throw FileError(path: path, "could not create the folder: \(error.localizedDescription)")
+            throw FileError(path: path, .failed, "could not create the folder: \(error.localizedDescription)")
         }
     }
 
     private static func contents(of path: String) throws(FileError) -> [String] {
         do { return try FileManager.default.contentsOfDirectory(atPath: path) } catch {
-            throw FileError(path: path, "could not read the folder: \(error.localizedDescription)")
+            throw FileError(path: path, .failed, "could not read the folder: \(error.localizedDescription)")
         }
     }
 }

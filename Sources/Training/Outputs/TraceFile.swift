@@ -29,9 +29,7 @@ package enum TraceFile {
                 name: span.name, cat: span.category.rawValue, ts: Double(span.start) / 1e3,
                 dur: Double(span.duration) / 1e3, args: rate)
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write([UInt8](try encoder.encode(File(traceEvents: events))), to: path)
+        try AtomicFile.write(JSONText.document(File(traceEvents: events), pretty: false), to: path)
     }
 
     /// One row of the table: a phase, or an operation in one direction.

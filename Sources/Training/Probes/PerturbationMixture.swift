@@ -1,5 +1,5 @@
 package import Data
-package import Tensors
+package import Formats
 
 /// What is done to an image of a probe.
 package enum Perturbation: String, CaseIterable {

@@ -51,6 +51,8 @@ final class DemonstrationSource: BatchSource {
     var cursor: DataCursor { reader.cursor }
 
     func restore(cursor: DataCursor) throws { reader.cursor = cursor }
+
+    func pass(_ batches: Int) throws { try reader.pass(batches) }
 }
 
 extension TrainingBatch {
@@ -97,6 +99,8 @@ final class QuestionSource: BatchSource {
     var cursor: DataCursor { sampler.cursor }
 
     func restore(cursor: DataCursor) throws { sampler.cursor = cursor }
+
+    func pass(_ batches: Int) throws { try sampler.pass(batches) }
 }
 
 extension [String] {

@@ -1,4 +1,3 @@
-internal import CCrypto
 internal import Data
 internal import Formats
 internal import Foundation
@@ -20,31 +19,19 @@ package final class ContentIdentity {
     /// SHA-256 of a file's content, in hexadecimal.
     package func file(_ path: String) throws -> String {
         if let digest = known[path] { return digest }
-        guard let file = FileHandle(forReadingAtPath: path) else {
-            throw TrainingError(.missing, "\(path): cannot be read")
-        }
-        defer { try? file.close() }
-        guard let context = EVP_MD_CTX_new() else { throw TrainingError(.memory, "\(path): no memory to hash it") }
-        defer { EVP_MD_CTX_free(context) }
-        EVP_DigestInit_ex(context, EVP_sha256(), nil)
-        func add(_ data: Foundation.Data) {
-            data.withUnsafeBytes { _ = EVP_DigestUpdate(context, $0.baseAddress, $0.count) }
-        }
-        let size = Int(try file.seekToEnd())
-        if size <= Self.wholeBytes {
-            try file.seek(toOffset: 0)
-            while let chunk = try file.read(upToCount: Self.piece), !chunk.isEmpty { add(chunk) }
+        let file = try RandomAccessFile(path: path)
+        let text: String
+        if file.size <= Self.wholeBytes {
+            text = try SHA256.digest(ofFile: path)
         } else {
-            add(Foundation.Data("\(size)".utf8))
+            var hash = SHA256()
+            hash.add(Array("\(file.size)".utf8))
             for index in 0..<Self.pieces {
-                try file.seek(toOffset: UInt64((size - Self.piece) / (Self.pieces - 1) * index))
-                add(try file.read(upToCount: Self.piece) ?? Foundation.Data())
+                let offset = (file.size - Self.piece) / (Self.pieces - 1) * index
+                hash.add(try file.bytes(at: offset, count: Self.piece))
             }
+            text = hash.digest()
         }
-        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
-        var length: UInt32 = 0
-        EVP_DigestFinal_ex(context, &digest, &length)
-        let text = digest.prefix(Int(length)).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         known[path] = text
         return text
     }
@@ -52,7 +39,7 @@ package final class ContentIdentity {
     /// Of several files, whatever their order.
     package func files(_ paths: [String]) throws -> String {
         let lines = try Set(paths).sorted().map { "\(URL(fileURLWithPath: $0).lastPathComponent) \(try file($0))" }
-        return Self.digest(lines.joined(separator: "\n"))
+        return SHA256.digest(of: lines.joined(separator: "\n"))
     }
 
     /// Of what a model folder computes with: weights, adapter, configuration, tokeniser and statistics, the base model's too.
@@ -109,13 +96,6 @@ package final class ContentIdentity {
             var isFolder: ObjCBool = false
             return FileManager.default.fileExists(atPath: $0, isDirectory: &isFolder) && !isFolder.boolValue
         }
-    }
-
-    private static func digest(_ text: String) -> String {
-        var digest = [UInt8](repeating: 0, count: 32)
-        let bytes = Array(text.utf8)
-        EVP_Digest(bytes, bytes.count, &digest, nil, EVP_sha256(), nil)
-        return digest.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 }
 

@@ -1,3 +1,4 @@
+internal import Collectives
 internal import Formats
 internal import Foundation
 internal import Models
@@ -12,10 +13,13 @@ struct ResumedState {
     let pluginChanges: [String]
     /// What the run trained on and trains on now, when these are not the same.
     private let dataChange: String?
+    /// That another number of processes goes on, when it does.
+    private let rankChange: String?
 
     /// What the user should know.
     var notes: [String] {
         pluginChanges.map { "changed plugins: \($0)" } + (dataChange.map { ["changed data: \($0)"] } ?? [])
+            + (rankChange.map { [$0] } ?? [])
     }
 
     /// - Parameters:
@@ -23,13 +27,19 @@ struct ResumedState {
     ///   - dataBefore: what the checkpoint's data cursor is taken to be of, when it does not say.
     init(
         _ checkpoint: CheckpointFolders.Checkpoint, of run: RunDirectory, to parts: RunParts, _ settings: RunSettings,
-        allowsPluginChanges: Bool, dataBefore: RunSettings.DataChoice
+        allowsPluginChanges: Bool, dataBefore: RunSettings.DataChoice, ranks: any Collective
     ) throws {
         let changes = try PluginChanges(of: parts.composition, since: run)
         if !allowsPluginChanges { try changes.refuse(of: run) }
         let state = try Self.restore(checkpoint, run, parts, settings, statesOf: changes.kept)
         step = checkpoint.step
         pluginChanges = changes.sentences
+        let before = state.ranks ?? 1
+        rankChange =
+            before == ranks.size
+            ? nil
+            : "other ranks (\(ranks.size), before \(before)): the same samples, added up in another order, so from here on results "
+                + "agree with those of \(before) but for rounding"
         let earlier = state.dataChoice ?? dataBefore
         if earlier != settings.dataChoice {
             dataChange = "\(settings.dataChoice), until step \(state.step) \(earlier)"
@@ -77,6 +87,7 @@ struct ResumedState {
                 .missing, "\(checkpoint.path): \(absent.count) tensors are missing, the first being \(absent[0])")
         }
         try MomentFile.read(checkpoint.file("optimizer.safetensors"), into: step.optimizer, of: model.parameters)
+        step.releaseForeignMoments()
         step.optimizer.resume(updates: state.updates, uneven: state.parameterUpdates ?? [:])
         try parts.average?.restore(from: checkpoint.averagePath)
         step.skippedSteps = state.skippedSteps

@@ -35,9 +35,7 @@ extension RunDirectory {
     }
 
     private func writePlan(_ composition: Composition) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write([UInt8](try encoder.encode(composition.planJSON)) + [10], to: planPath)
+        try AtomicFile.write(json: composition.planJSON, to: planPath)
         try AtomicFile.write(composition.planText + "\n", to: path + "/plan.txt")
     }
 }

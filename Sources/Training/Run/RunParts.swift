@@ -1,3 +1,4 @@
+internal import Collectives
 internal import Data
 internal import Formats
 internal import Foundation
@@ -26,7 +27,10 @@ struct RunParts {
     let notes: [String]
 
     /// - Parameter run: where the tensors that the run began with are, when one is resumed; its state is ``ResumedState``'s.
-    init(settings: RunSettings, resuming run: RunDirectory?) throws {
+    init(settings: RunSettings, resuming run: RunDirectory?, ranks: any Collective = OneRank()) throws {
+        try settings.check(on: ranks)
+        let micros = StepRanks.share(of: ranks, accumulation: settings.accumulation)
+        let share = BatchShare(own: micros, total: settings.accumulation)
         let search = PluginSearch(paths: settings.pluginPath)
         composition = try Composition(settings.plugins, search: search, registry: .training)
         folder = try ModelFolder(path: settings.model, choices: settings.modelChoices)
@@ -44,7 +48,7 @@ struct RunParts {
         let adapter = settings.adapter ?? folder.adapterSettings
         let model = VLAModel(config: folder.config, fineTuning: adapter.map(FineTuning.lowRank) ?? .full)
         self.model = model
-        modelHash = settings.startsFresh ? "" : try folder.backbone.map(FileHash.sha256) ?? ""
+        modelHash = settings.startsFresh ? "" : try folder.backbone.map(SHA256.digest(of:)) ?? ""
         let absent = settings.startsFresh ? model.parameters.parameters.map(\.name) : try folder.load(into: model)
         if !settings.startsFresh, folder.backbone == nil {
             throw TrainingError(
@@ -58,8 +62,8 @@ struct RunParts {
         ) { isAbsent.contains($0) }
         drawn = absent.filter { !model.isHeadParameter($0) }
 
-        let streams = try StreamData(settings, config: folder.config, prompts: prompts)
-        let data = try Self.data(settings, config: folder.config, prompts: prompts)
+        let streams = try StreamData(settings, config: folder.config, prompts: prompts, share: share)
+        let data = try Self.data(settings, config: folder.config, prompts: prompts, share: share)
         let sides = try settings.sideValues(composition)
         source = sides.isEmpty ? data.source : SideSource(data.source, sides)
         evaluationData = data.evaluation
@@ -80,7 +84,8 @@ struct RunParts {
                 kind: settings.schedule, base: settings.learningRate, warmupSteps: settings.warmupSteps,
                 decayStep: settings.decayStep, totalSteps: settings.steps),
             parallel: parallel, batchSize: settings.batchSize, steps: settings.steps,
-            absent: settings.absentValues(composition), streams: streams.sources, encodePrompt: prompts.encode,
+            absent: settings.absentValues(composition), streams: streams.sources, ranks: ranks,
+            encodePrompt: prompts.encode,
             makeAnchor: {
                 try AnchorWeights(
                     model: model0, source: choice, folder: folderForAnchor, initial: initial,
@@ -95,7 +100,7 @@ struct RunParts {
     }
 
     private static func data(
-        _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder
+        _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder, share: BatchShare
     ) throws -> (
         source: any BatchSource, statistics: [String: DatasetStatistics], evaluation: EvaluationData, notes: [String]
     ) {
@@ -104,7 +109,7 @@ struct RunParts {
             let dataset = try VQADataset(path: settings.data, split: "train")
             let sampler = try VQASampler(
                 dataset, batchSize: settings.batchSize, imageSize: config.imageSize, seed: settings.seed,
-                augment: settings.augments)
+                augment: settings.augments, share: share)
             let evaluation = try EvaluationData(settings, config: config, demonstrations: nil)
             return (QuestionSource(sampler, prompts: prompts), [:], evaluation, [])
         case .demonstrations:
@@ -112,7 +117,7 @@ struct RunParts {
             let sampler = try DemonstrationSampler(parts, settings, config: config)
             let evaluation = try EvaluationData(settings, config: config, demonstrations: sampler)
             let reader = try DemonstrationReader(
-                sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead)
+                sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead, share: share)
             let statistics = Dictionary(uniqueKeysWithValues: parts.map { ($0.dataset.name, $0.statistics) })
             let notes = zip(parts, sampler.selections).flatMap { part, selection in
                 selection.short.isEmpty

@@ -1,3 +1,4 @@
+internal import Collectives
 internal import Data
 internal import Formats
 internal import Foundation
@@ -83,7 +84,7 @@ package struct RunSettings: Codable, Sendable, Equatable {
     package var entity: String?
     /// Steps from one measurement of the model on held-out data to the next; nil measures before and after training alone.
     package var evaluateEvery: Int?
-    package var threads = ProcessInfo.processInfo.activeProcessorCount
+    package var threads = ProcessorMask.count
     package var anchor: AnchorChoice = .automatic
     package var skipsNonFinite = false
     /// Whether blocks keep only their input in the forward pass and are run again in backward passes.
@@ -224,8 +225,6 @@ package struct RunSettings: Codable, Sendable, Equatable {
     }
 
     func write(to path: String) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write([UInt8](try encoder.encode(self)) + [10], to: path)
+        try AtomicFile.write(json: self, to: path)
     }
 }

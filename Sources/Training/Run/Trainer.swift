@@ -1,3 +1,4 @@
+package import Collectives
 internal import Data
 internal import Formats
 internal import Foundation
@@ -24,6 +25,8 @@ package final class Trainer {
     package let step: TrainingStep
     package let model: VLAModel
     let source: any BatchSource
+    /// The processes that train together; the first writes, the others attend.
+    package let ranks: any Collective
     let average: WeightAverage?
     private let folder: ModelFolder
     let evaluation: Evaluation
@@ -32,7 +35,7 @@ package final class Trainer {
     private let modelHash: String
     /// What the user should know before the first step.
     private let notes: [String]
-    /// `metrics.jsonl` first, then what else the run is reported to.
+    /// `metrics.jsonl` first, then what else the run is reported to; none where another rank writes.
     private let sinks: [any MetricSink]
     /// Metrics by block; nil when no plugin gives any.
     private let blockMetrics: MetricsLog?
@@ -43,15 +46,23 @@ package final class Trainer {
 
     /// Starts a run in a new folder.
     ///
-    /// - Parameter isFresh: whether `path` is a suggestion: where it is taken, a number is put behind it.
-    package convenience init(settings: RunSettings, at path: String, isFresh: Bool = false) throws {
+    /// - Parameters:
+    ///   - isFresh: whether `path` is a suggestion: where it is taken, a number is put behind it.
+    ///   - ranks: the processes that train together; all of them make a trainer.
+    package convenience init(
+        settings: RunSettings, at path: String, isFresh: Bool = false, ranks: any Collective = OneRank()
+    ) throws {
         try settings.check()
         // Everything that can be wrong with the input is found before the folder is made.
-        let parts = try RunParts(settings: settings, resuming: nil)
-        let run = try isFresh ? RunDirectory.createFresh(at: path) : RunDirectory.create(at: path)
-        try settings.write(to: run.configPath)
-        try run.writeStart(of: parts)
-        try self.init(settings: settings, run: run, parts: parts, resumed: nil)
+        let parts = try RunParts(settings: settings, resuming: nil, ranks: ranks)
+        try parts.checkEqual(settings, on: ranks)
+        let run = try RunDirectory.shared(by: ranks) {
+            let run = try isFresh ? RunDirectory.createFresh(at: path) : RunDirectory.create(at: path)
+            try settings.write(to: run.configPath)
+            try run.writeStart(of: parts)
+            return run
+        }
+        try self.init(settings: settings, run: run, parts: parts, resumed: nil, ranks: ranks)
     }
 
     /// Continues a run from its last checkpoint, or from that of `step`, up to `steps` steps in all.
@@ -64,9 +75,9 @@ package final class Trainer {
     ///   - allowsPluginChanges: whether plugins and their settings may be others than the run began with.
     package convenience init(
         resuming path: String, from step: Int? = nil, steps: Int?, allowsPluginChanges: Bool = false,
-        revise: (inout RunSettings) throws -> Void = { _ in }
+        ranks: any Collective = OneRank(), revise: (inout RunSettings) throws -> Void = { _ in }
     ) throws {
-        let run = try RunDirectory.resume(at: path)
+        let run = try ranks.rank == 0 ? RunDirectory.resume(at: path) : RunDirectory(attending: path)
         let earlier = try RunSettings.read(run.configPath)
         var settings = earlier
         try revise(&settings)
@@ -85,21 +96,28 @@ package final class Trainer {
                 "`resumeStep` is \(checkpoint.step), but the run is to end at step \(settings.steps); give more `steps`"
             )
         }
-        let parts = try RunParts(settings: settings, resuming: run)
+        let parts = try RunParts(settings: settings, resuming: run, ranks: ranks)
         let resumed = try ResumedState(
             checkpoint, of: run, to: parts, settings, allowsPluginChanges: allowsPluginChanges,
-            dataBefore: earlier.dataChoice)
-        if !resumed.pluginChanges.isEmpty { try run.replacePlan(by: parts.composition, from: checkpoint.step) }
-        if earlier.dataChoice != settings.dataChoice {
-            try earlier.write(to: "\(run.path)/config-until-step-\(checkpoint.step).json")
+            dataBefore: earlier.dataChoice, ranks: ranks)
+        // Behind this, every rank has read what the first is about to write anew.
+        try parts.checkEqual(settings, on: ranks)
+        if ranks.rank == 0 {
+            if !resumed.pluginChanges.isEmpty { try run.replacePlan(by: parts.composition, from: checkpoint.step) }
+            if earlier.dataChoice != settings.dataChoice {
+                try earlier.write(to: "\(run.path)/config-until-step-\(checkpoint.step).json")
+            }
+            run.markUnfinished()
+            try settings.write(to: run.configPath)
+            try run.checkpoints.setAside(after: checkpoint.step)
         }
-        run.markUnfinished()
-        try settings.write(to: run.configPath)
-        try run.checkpoints.setAside(after: checkpoint.step)
-        try self.init(settings: settings, run: run, parts: parts, resumed: resumed)
+        try self.init(settings: settings, run: run, parts: parts, resumed: resumed, ranks: ranks)
     }
 
-    private init(settings: RunSettings, run: RunDirectory, parts: RunParts, resumed: ResumedState?) throws {
+    private init(
+        settings: RunSettings, run: RunDirectory, parts: RunParts, resumed: ResumedState?, ranks: any Collective
+    ) throws {
+        self.ranks = ranks
         self.settings = settings
         self.run = run
         stepsDone = resumed?.step ?? 0
@@ -112,12 +130,15 @@ package final class Trainer {
         modelHash = parts.modelHash
         notes = (resumed?.notes ?? []) + parts.notes
         evaluationData = parts.evaluationData
-        evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape)
+        evaluation = Evaluation(model: parts.model, prompts: parts.prompts, tape: parts.step.tape, ranks: ranks)
         let earlier = resumed?.step
-        let metrics = try MetricsLog(path: run.metricsPath, keepingThrough: earlier)
-        sinks = [metrics] + (try settings.reportTargets.map { try $0.open(run, settings, goingOnAfter: earlier) })
+        let writes = ranks.rank == 0
+        sinks =
+            writes
+            ? [try MetricsLog(path: run.metricsPath, keepingThrough: earlier)]
+                + (try settings.reportTargets.map { try $0.open(run, settings, goingOnAfter: earlier) }) : []
         blockMetrics =
-            parts.step.session.givesBlockMetrics
+            parts.step.session.givesBlockMetrics && writes
             ? try MetricsLog(path: run.blockMetricsPath, keepingThrough: earlier) : nil
     }
 
@@ -151,7 +172,7 @@ package final class Trainer {
         }
         for sink in sinks { try sink.finish() }
         try blockMetrics?.synchronize()
-        if !wasStopped { try run.markDone(steps: stepsDone) }
+        if !wasStopped, ranks.rank == 0 { try run.markDone(steps: stepsDone) }
         return record.summary(
             path: run.path, steps: stepsDone, wasStopped: wasStopped, evaluations: evaluations)
     }
@@ -169,14 +190,14 @@ package final class Trainer {
         // A run that ends before it begins leaves what it would have begun with.
         if stop != nil { try save(report) }
         while stepsDone < settings.steps, stop == nil, !wasStopped {
-            let result = try takeStep(&record, report)
+            let result = try takeStep(&record, shouldStop, report)
             stop = result.stop
             skippedInARow = result.skipped == nil ? 0 : skippedInARow + 1
             let isLast = stepsDone == settings.steps
             if let every = settings.evaluateEvery, stepsDone % every == 0, !isLast, stop == nil {
                 stop = try measure(.during, shouldStop, report)?.stop
             }
-            wasStopped = shouldStop() && !isLast && stop == nil
+            wasStopped = (ranks.isAlone ? shouldStop() : result.isInterrupted) && !isLast && stop == nil
             let isDue = settings.saveEvery > 0 && stepsDone % settings.saveEvery == 0
             if isDue || isLast || wasStopped || stop != nil {
                 try refuseDiverged(skippedInARow, of: stepsDone - first, last: result)
@@ -191,11 +212,13 @@ package final class Trainer {
     }
 
     /// Takes the next step and logs it.
-    private func takeStep(_ record: inout RunRecord, _ report: (TrainingEvent) -> Void) throws -> StepReport {
+    private func takeStep(
+        _ record: inout RunRecord, _ shouldStop: () -> Bool, _ report: (TrainingEvent) -> Void
+    ) throws -> StepReport {
         profileStep(stepsDone - record.first)
         let began = DispatchTime.now().uptimeNanoseconds
         let updates = step.optimizer.updates
-        var result = try step.run(step: stepsDone, from: source)
+        var result = try step.run(step: stepsDone, from: source, shouldStop: shouldStop)
         // A step that was skipped moves neither the weights nor their average.
         if let average, step.optimizer.updates > updates {
             let start = DispatchTime.now().uptimeNanoseconds
@@ -225,9 +248,20 @@ package final class Trainer {
         )
     }
 
-    /// Writes a checkpoint of the present state.
+    /// Writes a checkpoint of the present state, on every rank that of the first.
     @discardableResult
     package func save(_ report: (TrainingEvent) -> Void = { _ in }) throws -> CheckpointFolders.Checkpoint {
+        let moments = try step.collectMoments()
+        let written = ranks.rank == 0 ? try write(moments, report) : nil
+        // Writing may take long, where the disk is slow or the model large; the writer waits for nobody.
+        try ranks.barrier(phase: "checkpoint of step \(stepsDone)", patience: ranks.rank == 0 ? nil : 3600)
+        return try written ?? run.checkpoints.checkpoint(atStep: stepsDone)
+    }
+
+    /// - Parameter moments: of the optimizer, of all ranks together.
+    private func write(
+        _ moments: (FloatBuffer, FloatBuffer), _ report: (TrainingEvent) -> Void
+    ) throws -> CheckpointFolders.Checkpoint {
         for sink in sinks { try sink.synchronize() }
         try blockMetrics?.synchronize()
         let session = try step.session.save()
@@ -237,12 +271,13 @@ package final class Trainer {
             multipliers: session.multipliers, dataCursor: source.cursor, streamCursors: step.streamCursors,
             dataChoice: settings.dataChoice, modelHash: modelHash,
             learningRateScales: settings.learningRateScales?.factors, average: settings.average,
-            pluginRateScales: session.rateScales, parameterUpdates: optimizer.unevenUpdates)
+            ranks: ranks.isAlone ? nil : ranks.size, pluginRateScales: session.rateScales,
+            parameterUpdates: optimizer.unevenUpdates)
         let plugins = PluginStates(states: session.plugins, previousValues: session.previousValues)
         let checkpoint = try run.checkpoints.write(step: stepsDone) { path in
             try saveModel(to: path)
             if let average { try saveModel(to: CheckpointFolders.average(in: path), weights: average.weights) }
-            try MomentFile.write(step.optimizer, of: model.parameters, to: path + "/optimizer.safetensors")
+            try MomentFile.write(moments, of: model.parameters, to: path + "/optimizer.safetensors")
             try plugins.write(to: path)
             try state.write(to: path + "/trainer_state.json")
         }
@@ -290,6 +325,6 @@ package final class Trainer {
 
     private func endProfile() throws {
         step.profile = nil
-        if profiledSteps != nil { try TraceFile.write(profile, to: run.profilePath) }
+        if profiledSteps != nil, ranks.rank == 0 { try TraceFile.write(profile, to: run.profilePath) }
     }
 }

@@ -27,6 +27,9 @@ struct TrainerState: Codable {
     /// The average whose values are in the checkpoint's `average` folder; nil when there is none.
     var average: AverageSettings?
 
+    /// Processes that trained together; nil: one.
+    var ranks: Int?
+
     /// Factors on the learning rate by parameter group, as plugins set them last.
     var pluginRateScales: [String: Double]?
     /// Updates of the parameters that have seen others than `updates`, by name; nil in checkpoints of a craft that did not
@@ -34,9 +37,7 @@ struct TrainerState: Codable {
     var parameterUpdates: [String: Int]?
 
     func write(to path: String) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        try AtomicFile.write([UInt8](try encoder.encode(self)) + [10], to: path)
+        try AtomicFile.write(json: self, to: path)
     }
 
     static func read(_ path: String) throws -> TrainerState {
@@ -59,9 +60,10 @@ struct TrainerState: Codable {
 
 /// The optimizer's moments as a safetensors file, under `first_moment.<parameter>` and `second_moment.<parameter>`.
 enum MomentFile {
-    static func write(_ optimizer: AdamW, of parameters: ParameterSet, to path: String) throws {
+    /// - Parameter moments: the first and the second, laid out as the trainable parameters.
+    static func write(_ moments: (FloatBuffer, FloatBuffer), of parameters: ParameterSet, to path: String) throws {
         let tensors = parameters.parameters.filter(\.isTrainable).flatMap { parameter in
-            [("first_moment.", optimizer.firstMoment), ("second_moment.", optimizer.secondMoment)].map {
+            [("first_moment.", moments.0), ("second_moment.", moments.1)].map {
                 SafetensorsWriter.Tensor(
                     $0.0 + parameter.name, shape: parameter.shape, pointer: $0.1.base + parameter.offset)
             }

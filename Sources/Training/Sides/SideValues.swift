@@ -74,6 +74,8 @@ final class SideSource: BatchSource {
     var cursor: DataCursor { source.cursor }
 
     func restore(cursor: DataCursor) throws { try source.restore(cursor: cursor) }
+
+    func pass(_ batches: Int) throws { try source.pass(batches) }
 }
 
 extension RunSettings {

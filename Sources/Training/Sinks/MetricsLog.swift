@@ -84,7 +84,7 @@ package final class MetricsLog: MetricSink {
 
     private static func contents(_ path: String) throws(FileError) -> Data {
         do { return try Data(contentsOf: URL(fileURLWithPath: path)) } catch {
-            throw FileError(path: path, "could not read the metrics log: \(error.localizedDescription)")
+            throw FileError(path: path, .failed, "could not read the metrics log: \(error.localizedDescription)")
         }
     }
 

@@ -1,11 +1,9 @@
 package import Formats
 import Foundation
-import Kernels
 
 /// Writes scalars as a TensorBoard event file (`events.out.tfevents.*`), without TensorFlow.
 ///
-/// The file is a TFRecord stream of `Event` protocol buffers. Each record is framed as
-/// `length: u64, masked CRC-32C of the length: u32, payload, masked CRC-32C of the payload: u32`, little endian.
+/// The file is a TFRecord stream (``TFRecordFile``) of `Event` protocol buffers.
 /// Not safe to use from two threads.
 package final class TensorBoardWriter: MetricSink {
     package let path: String
@@ -73,20 +71,7 @@ package final class TensorBoardWriter: MetricSink {
 
     private func write(_ payload: [UInt8]) throws(FileError) {
         // One write per record: a reader that follows the file, or a kill, sees whole records or a torn last one.
-        var record: [UInt8] = []
-        record.reserveCapacity(payload.count + 16)
-        let length = withUnsafeBytes(of: UInt64(payload.count).littleEndian) { Array($0) }
-        record += length
-        record += Self.maskedChecksum(length)
-        record += payload
-        record += Self.maskedChecksum(payload)
-        try FileDescriptors.write(record, to: descriptor, path: path)
-    }
-
-    private static func maskedChecksum(_ bytes: [UInt8]) -> [UInt8] {
-        let sum = bytes.withUnsafeBytes { buffer in buffer.baseAddress.map { ck_crc32c(0, $0, buffer.count) } ?? 0 }
-        let masked = (sum >> 15 | sum << 17) &+ 0xA282_EAD8
-        return withUnsafeBytes(of: masked.littleEndian) { Array($0) }
+        try FileDescriptors.write(TFRecordFile.framed(payload), to: descriptor, path: path)
     }
 
     /// TensorBoard reads the files of a folder in the order of their names, and purging after a resume relies on it: the
@@ -95,7 +80,8 @@ package final class TensorBoardWriter: MetricSink {
         let prefix = "events.out.tfevents."
         let names: [String]
         do { names = try FileManager.default.contentsOfDirectory(atPath: folder) } catch {
-            throw FileError(path: folder, "could not read the TensorBoard folder: \(error.localizedDescription)")
+            throw FileError(
+                path: folder, .failed, "could not read the TensorBoard folder: \(error.localizedDescription)")
         }
         let latest = names.filter { $0.hasPrefix(prefix) }
             .compactMap { Int($0.dropFirst(prefix.count).prefix { $0.isNumber }) }.max()

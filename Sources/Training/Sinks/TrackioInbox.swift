@@ -91,7 +91,9 @@ package final class TrackioInbox: MetricSink {
             let folder = "\(inbox)/\(writer)"
             do {
                 try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            } catch { throw FileError(path: folder, "could not create the folder: \(error.localizedDescription)") }
+            } catch {
+                throw FileError(path: folder, .failed, "could not create the folder: \(error.localizedDescription)")
+            }
             let number = String(fragments)
             let digits = String(repeating: "0", count: max(0, 8 - number.count)) + number
             try AtomicFile.write(held.map(\.json).joined(), to: "\(folder)/\(digits).jsonl")

@@ -41,7 +41,7 @@ package struct WandbRun {
         let folder = "\(run)/wandb/\(made ?? "offline-run-\(Self.stamp(start))-\(id)")"
         do {
             try FileManager.default.createDirectory(atPath: folder + "/files", withIntermediateDirectories: true)
-        } catch { throw FileError(path: folder, "could not create the folder: \(error.localizedDescription)") }
+        } catch { throw FileError(path: folder, .failed, "could not create the folder: \(error.localizedDescription)") }
         let name = (run as NSString).lastPathComponent
         return WandbRecords(
             folder: folder, id: id, began: start, header: header,

@@ -55,7 +55,7 @@ final class AdamW {
 
     /// One update.
     ///
-    /// - `pieces`: those of `blocks`. `weights`: [blocks, gradients.count], float64.
+    /// - `pieces`: those of `blocks`; this process's own are updated. `weights`: [blocks, gradients.count], float64.
     /// - `scale`: factor on all of them (gradient clipping).
     /// - `rate`: learning rate of a parameter. `blockRates`: [blocks], a factor on it; nil: 1.
     func update(
@@ -72,11 +72,11 @@ final class AdamW {
             }
         }
         let corrections = corrections()
-        parallel.ranges(pieces.pieces.count, grain: 1) { range in
+        parallel.ranges(pieces.own.count, grain: 1) { range in
             withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: m) { starts in
                 withUnsafeTemporaryAllocation(of: Float.self, capacity: m) { factors in
                     guard let sources = starts.baseAddress, let factor = factors.baseAddress else { return }
-                    for piece in pieces.pieces[range] where rates[piece.parameter] != 0 {
+                    for piece in pieces.own[range] where rates[piece.parameter] != 0 {
                         for row in 0..<m {
                             starts.initializeElement(
                                 at: row, to: UnsafePointer(gradients[row].values.base + piece.offset))

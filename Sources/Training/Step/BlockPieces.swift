@@ -1,3 +1,4 @@
+internal import Collectives
 internal import Tensors
 
 /// The blocks' parameters cut into pieces that threads share.
@@ -19,8 +20,12 @@ struct BlockPieces {
     let blocks: Int
     /// Values of all pieces.
     let count: Int
+    /// Those that this process updates, and sums are of.
+    let own: [Piece]
+    /// Whose the others are; nil: there are none.
+    let owners: PieceOwners?
 
-    init(_ blocks: ParameterBlocks) {
+    init(_ blocks: ParameterBlocks, ranks: any Collective = OneRank()) {
         var pieces: [Piece] = []
         var column = 0
         for (index, block) in blocks.blocks.enumerated() {
@@ -38,25 +43,35 @@ struct BlockPieces {
         self.pieces = pieces
         self.blocks = blocks.blocks.count
         count = column
+        owners = ranks.isAlone ? nil : PieceOwners(pieces, ranks)
+        own = owners?.own ?? pieces
     }
 
     /// Sums by block of what each piece contributes, `width` numbers a piece. Pieces run in parallel and are added up in
-    /// order, so that the sums do not depend on which thread did which.
+    /// order, so that the sums do not depend on which thread, or which rank, did which.
     func sums(
         _ width: Int, _ parallel: Parallel, _ body: (Piece, UnsafeMutablePointer<Double>) -> Void
-    ) -> [Double] {
+    ) throws -> [Double] {
         guard width > 0, !pieces.isEmpty else { return [] }
-        return withUnsafeTemporaryAllocation(of: Double.self, capacity: pieces.count * width) { partial in
+        return try withUnsafeTemporaryAllocation(of: Double.self, capacity: max(1, own.count * width)) {
+            (partial: UnsafeMutableBufferPointer<Double>) throws -> [Double] in
             partial.initialize(repeating: 0)
             guard let start = partial.baseAddress else { return [] }
-            parallel.ranges(pieces.count, grain: 1) { range in
-                for index in range { body(pieces[index], start + index * width) }
+            parallel.ranges(own.count, grain: 1) { range in
+                for index in range { body(own[index], start + index * width) }
             }
-            var sums = [Double](repeating: 0, count: blocks * width)
-            for (index, piece) in pieces.enumerated() {
-                for entry in 0..<width { sums[piece.block * width + entry] += start[index * width + entry] }
-            }
-            return sums
+            let results = UnsafeBufferPointer(start: start, count: own.count * width)
+            guard let owners else { return total(of: results, width) }
+            return try owners.join(results, width: width).withUnsafeBufferPointer { total(of: $0, width) }
         }
+    }
+
+    /// - Parameter partial: `width` numbers for each piece.
+    private func total(of partial: UnsafeBufferPointer<Double>, _ width: Int) -> [Double] {
+        var sums = [Double](repeating: 0, count: blocks * width)
+        for (index, piece) in pieces.enumerated() {
+            for entry in 0..<width { sums[piece.block * width + entry] += partial[index * width + entry] }
+        }
+        return sums
     }
 }

@@ -7,9 +7,11 @@ internal import Tensors
 /// pass over memory.
 enum GradientGram {
     /// [blocks, m, m], row-major, of m gradients.
-    static func products(_ gradients: [GradientAccumulator], _ pieces: BlockPieces, _ parallel: Parallel) -> [Double] {
+    static func products(
+        _ gradients: [GradientAccumulator], _ pieces: BlockPieces, _ parallel: Parallel
+    ) throws -> [Double] {
         let m = gradients.count
-        return pieces.sums(m * m, parallel) { piece, sums in
+        return try pieces.sums(m * m, parallel) { piece, sums in
             withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: m) { starts in
                 guard let sources = starts.baseAddress else { return }
                 for row in 0..<m {
@@ -23,9 +25,9 @@ enum GradientGram {
     /// [blocks, m, m]: `<left_i, right_j>`.
     static func products(
         _ left: [GradientAccumulator], with right: [GradientAccumulator], _ pieces: BlockPieces, _ parallel: Parallel
-    ) -> [Double] {
+    ) throws -> [Double] {
         let m = left.count
-        return pieces.sums(m * m, parallel) { piece, sums in
+        return try pieces.sums(m * m, parallel) { piece, sums in
             for (row, gradient) in left.enumerated() {
                 for (column, other) in right.enumerated() {
                     sums[row * m + column] = dot(

@@ -22,10 +22,10 @@ final class HalfGradients {
     /// - Parameter rows: those that take part, in order of `second`.
     func join(
         _ rows: [Int], with second: [GradientAccumulator], _ pieces: BlockPieces, _ parallel: Parallel
-    ) -> [Double] {
+    ) throws -> [Double] {
         let first = rows.map { self.first[$0] }
         // Each half is half of the step's mean.
-        let cross = GradientGram.products(first, with: second, pieces, parallel).map { 4 * $0 }
+        let cross = try GradientGram.products(first, with: second, pieces, parallel).map { 4 * $0 }
         for (half, whole) in zip(first, second) {
             parallel.ranges(pieces.pieces.count, grain: 1) { range in
                 for piece in pieces.pieces[range] where half.isReached[piece.parameter] {

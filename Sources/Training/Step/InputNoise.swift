@@ -1,5 +1,5 @@
+internal import Formats
 internal import Models
-internal import Tensors
 
 /// The random numbers of a step that are no data: drawn from the seed, the step and the micro-batch alone.
 struct InputNoise {

@@ -21,15 +21,15 @@ final class ParameterDrift {
     }
 
     /// [k]: squared distance of each block from its start.
-    func squares() -> [Double] {
-        pieces.sums(1, parallel) { piece, sums in
+    func squares() throws -> [Double] {
+        try pieces.sums(1, parallel) { piece, sums in
             withDistance(of: piece) { sums[0] = GradientGram.dot($0, $0, piece.count) }
         }
     }
 
     /// [k, m]: inner products of gradients with the distance.
-    func products(with gradients: [GradientAccumulator]) -> [Double] {
-        pieces.sums(gradients.count, parallel) { piece, sums in
+    func products(with gradients: [GradientAccumulator]) throws -> [Double] {
+        try pieces.sums(gradients.count, parallel) { piece, sums in
             withDistance(of: piece) { distance in
                 for (row, gradient) in gradients.enumerated() {
                     sums[row] = GradientGram.dot(gradient.values.base + piece.offset, distance, piece.count)

@@ -9,6 +9,8 @@ package struct StepReport {
     package var blockMetrics: [String: [Double]] = [:]
     /// Why the run ends after this step; nil: it goes on.
     package var stop: StopRequest?
+    /// Whether the user of some rank has asked for the end; of one process alone, its host knows.
+    package var isInterrupted = false
     /// Non-finite value that made the step be skipped.
     package var skipped: String?
     /// Milliseconds by phase: data, anchor, forward, objectives, backward, combine, update.

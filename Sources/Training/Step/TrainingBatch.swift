@@ -38,6 +38,8 @@ package protocol BatchSource: AnyObject {
     /// Enough to continue exactly.
     var cursor: DataCursor { get }
     func restore(cursor: DataCursor) throws
+    /// Moves past micro-batches of a step that ends here, without making them where that can be.
+    func pass(_ batches: Int) throws
 }
 
 /// A source that has no place in its data, as one that gives the same batch again and again.
@@ -45,4 +47,6 @@ extension BatchSource {
     package var cursor: DataCursor { DataCursor(seed: 0) }
 
     package func restore(cursor: DataCursor) throws {}
+
+    package func pass(_ batches: Int) throws { for _ in 0..<batches { _ = try next() } }
 }

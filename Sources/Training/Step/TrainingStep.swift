@@ -1,3 +1,4 @@
+package import Collectives
 internal import Formats
 package import Models
 package import PluginRuntime
@@ -30,13 +31,15 @@ package final class TrainingStep {
     let currentWeights: [WeightValues]
     /// Free between steps for passes that record nothing.
     let tape: Tape
-    private let pieces: BlockPieces
+    let pieces: BlockPieces
     let routes: ObjectiveRoutes
     /// What some hook asked for; nil where none did.
     private let fullGradients: FullGradients?
     private let halves: HalfGradients?
     let drift: ParameterDrift?
     private let noise: InputNoise
+    /// The other processes that take the step; nil: there are none.
+    private let ranks: StepRanks?
     private let schedule: LearningRateSchedule
     private let parallel: Parallel
     /// What runs the anchors' forward pass.
@@ -51,12 +54,13 @@ package final class TrainingStep {
     /// - Parameters:
     ///   - absent: values that this run never has, by name, each with the reason and what to do.
     ///   - streams: the data that plugins may ask for beside the run's own.
+    ///   - ranks: the processes that divide the step's micro-batches.
     ///   - encodePrompt: turns a probe's text, in one of the model's prompts, into token ids; nil refuses probes.
     ///   - makeAnchor: called when some hook reads an anchor.
     package init(
         model: VLAModel, composition: Composition, settings: StepSettings, optimizer: AdamWSettings,
         schedule: LearningRateSchedule, parallel: Parallel, batchSize: Int, steps: Int, absent: [String: String] = [:],
-        streams given: StreamSources = .none, encodePrompt: PromptEncoding? = nil,
+        streams given: StreamSources = .none, ranks: any Collective = OneRank(), encodePrompt: PromptEncoding? = nil,
         makeAnchor: () throws -> AnchorWeights
     ) throws {
         guard !composition.objectives.isEmpty else {
@@ -89,7 +93,7 @@ package final class TrainingStep {
         streams = try StreamPasses(
             plan.streams, from: given, model: model, composition: composition, batchSize: batchSize)
         gradients = composition.objectives.map { _ in GradientAccumulator(parameters: model.parameters) }
-        pieces = BlockPieces(blocks)
+        pieces = BlockPieces(blocks, ranks: ranks)
         let needs = session.needs
         fullGradients =
             needs.grads || needs.combined || needs.parameters || needs.initial
@@ -97,6 +101,7 @@ package final class TrainingStep {
         halves = needs.gramCross ? HalfGradients(objectives: gradients.count, parameters: model.parameters) : nil
         drift = needs.drift ? ParameterDrift(model.parameters, pieces, parallel) : nil
         noise = InputNoise(settings)
+        self.ranks = pieces.owners.map { StepRanks(ranks, accumulation: settings.accumulation, owners: $0) }
         self.optimizer = AdamW(parameters: model.parameters, settings: optimizer)
         tape = Tape(parameters: model.parameters, parallel: parallel)
         tape.checkpointsSegments = settings.checkpointsActivations
@@ -106,30 +111,56 @@ package final class TrainingStep {
     }
 
     /// Runs step `step`, counted from 0.
-    package func run(step: Int, from source: any BatchSource) throws -> StepReport {
+    ///
+    /// - Parameter shouldStop: asked where there are other ranks, which get to know it.
+    package func run(
+        step: Int, from source: any BatchSource, shouldStop: () -> Bool = { false }
+    ) throws -> StepReport {
         var clock = PhaseClock(profile: profile)
         let rate = schedule.rate(at: step)
         for gradient in gradients { gradient.zero() }
         halves?.zero()
-        session.begin(step: step, rate: rate, drift2: session.needs.drift2 ? drift?.squares() : nil)
+        ranks?.begin(step)
+        session.begin(step: step, rate: rate, drift2: session.needs.drift2 ? try drift?.squares() : nil)
         probes.begin(step: step, values: session.values)
         streams.begin(step: step, values: session.values)
-        do {
-            for micro in 0..<settings.accumulation {
-                try runMicroBatch(step: step, micro: micro, from: source, clock: &clock)
+        let cursors = ranks == nil || !settings.skipsNonFinite ? nil : (source.cursor, streams.cursors)
+        var failure = try runMicroBatches(step: step, from: source, clock: &clock)
+        var isInterrupted = false
+        if let ranks {
+            let outcome = try ranks.join(
+                step: step, session, gradients + (halves?.first ?? []), failure: failure, isInterrupted: shouldStop())
+            (failure, isInterrupted) = (outcome.failure, outcome.isInterrupted)
+            clock.lap("wait")
+        }
+        if let failure {
+            if let cursors {
+                // To where a process alone would have stopped drawing.
+                try source.restore(cursor: cursors.0)
+                try streams.restore(cursors.1)
+                try source.pass(failure.micro + 1)
+                try streams.pass(failure.micro + 1, step: step)
             }
-        } catch let failure as PluginFailure where failure.isNonFinite && settings.skipsNonFinite {
             session.abandon()
             skippedSteps += 1
-            return StepReport(
-                step: step, metrics: ["skipped_steps": Double(skippedSteps)], skipped: failure.description, clock)
+            var report = StepReport(
+                step: step, metrics: ["skipped_steps": Double(skippedSteps)], skipped: failure.sentence, clock)
+            report.isInterrupted = isInterrupted
+            return report
         }
         let rows = session.closeBatch()
-        let facts = gradientFacts(of: rows)
+        if let owners = pieces.owners {
+            for row in rows {
+                try owners.reduce(gradients[row])
+                if let first = halves?.first[row] { try owners.reduce(first) }
+            }
+            clock.lap("reduce")
+        }
+        let facts = try gradientFacts(of: rows)
         let combination = try session.combine(facts)
         clock.lap("combine")
         try refreshRates()
-        let norm = combination.map { update(with: $0, of: rows.map { gradients[$0] }, facts, rate: rate) }
+        let norm = try combination.map { try update(with: $0, of: rows.map { gradients[$0] }, facts, rate: rate) }
         clock.lap("update")
         let outcome = try session.finish()
         if let pull = outcome.pull { drift?.pull(pull) }
@@ -139,7 +170,24 @@ package final class TrainingStep {
         if settings.skipsNonFinite { report.metrics["skipped_steps"] = Double(skippedSteps) }
         report.blockMetrics = outcome.blockMetrics
         report.stop = outcome.stop
+        report.isInterrupted = isInterrupted
         return report
+    }
+
+    /// This process's micro-batches of a step.
+    ///
+    /// - Returns: what was not finite, and where, if that is to be skipped; the rest is left out then.
+    private func runMicroBatches(
+        step: Int, from source: any BatchSource, clock: inout PhaseClock
+    ) throws -> (micro: Int, sentence: String)? {
+        for micro in ranks?.micros ?? 0..<settings.accumulation {
+            do {
+                try runMicroBatch(step: step, micro: micro, from: source, clock: &clock)
+            } catch let failure as PluginFailure where failure.isNonFinite && settings.skipsNonFinite {
+                return (micro, failure.description)
+            }
+        }
+        return nil
     }
 
     private func runMicroBatch(
@@ -181,20 +229,23 @@ package final class TrainingStep {
     }
 
     /// The gradients of a step as they are combined, and what hooks learn of them.
-    private func gradientFacts(of rows: [Int]) -> GradientFacts {
+    private func gradientFacts(of rows: [Int]) throws -> GradientFacts {
         let present = rows.map { gradients[$0] }
         for row in rows {
             routes.scale(gradients[row], row: row, parallel)
             if let first = halves?.first[row] { routes.scale(first, row: row, parallel) }
         }
-        let cross = halves?.join(rows, with: present, pieces, parallel)
+        let cross = try halves?.join(rows, with: present, pieces, parallel)
         for (row, gradient) in zip(rows, present) {
             if let factors = session.driftFactors(ofRow: row) { drift?.add(factors, to: gradient) }
         }
-        var facts = GradientFacts(gram: GradientGram.products(present, pieces, parallel), coordinates: pieces.count)
+        var facts = GradientFacts(gram: try GradientGram.products(present, pieces, parallel), coordinates: pieces.count)
         facts.gramCross = cross
-        facts.driftDot = session.needs.driftDot ? drift?.products(with: present) : nil
+        facts.driftDot = session.needs.driftDot ? try drift?.products(with: present) : nil
         guard let fullGradients else { return facts }
+        if let owners = pieces.owners, session.needs.grads || session.needs.combined {
+            for gradient in present { try owners.complete(gradient) }
+        }
         facts.grads = { [self] in fullGradients.gather(present, parallel) }
         facts.weightedSum = { [self] in fullGradients.weightedSum(present, $0, parallel) }
         facts.parameters = { [self] in fullGradients.parameters(model.parameters.trainable, parallel) }
@@ -212,7 +263,7 @@ package final class TrainingStep {
     /// AdamW along the combined gradient, clipped; returns the gradient's norm before clipping.
     private func update(
         with combination: Combination, of present: [GradientAccumulator], _ facts: GradientFacts, rate: Double
-    ) -> Double {
+    ) throws -> Double {
         var (gradients, weights) = (present, combination.weights)
         var norm = facts.squaredNorm(weights: weights).squareRoot()
         combinationWeights = weights
@@ -224,6 +275,10 @@ package final class TrainingStep {
             gradients, blocks: blocks, pieces: pieces, weights: weights,
             scale: settings.clipNorm > 0 && norm > settings.clipNorm ? settings.clipNorm / norm : 1,
             rate: { rate * rateScales[$0.id] }, blockRates: combination.rates, parallel)
+        if let owners = pieces.owners {
+            let segments = owners.segments { id in gradients.contains { $0.isReached[id] } }
+            try owners.collective.share(model.parameters.trainable, segments, phase: owners.phase)
+        }
         return norm
     }
 }

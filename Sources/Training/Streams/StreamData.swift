@@ -16,9 +16,13 @@ struct StreamData {
     private let settings: RunSettings
     private let config: ModelConfig
     private let prompts: PromptEncoder
+    private let share: BatchShare
 
     /// Throws ``TrainingError`` naming the stream, or ``DataError`` naming the file.
-    init(_ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder) throws {
+    init(
+        _ settings: RunSettings, config: ModelConfig, prompts: PromptEncoder, share: BatchShare = .all
+    ) throws {
+        self.share = share
         self.settings = settings
         self.config = config
         self.prompts = prompts
@@ -72,7 +76,8 @@ struct StreamData {
         switch contents[name] {
         case .questions(let dataset):
             // Images stay as they are: what is left of what would change when they are mirrored.
-            let sampler = try VQASampler(dataset, batchSize: batchSize, imageSize: config.imageSize, seed: seed)
+            let sampler = try VQASampler(
+                dataset, batchSize: batchSize, imageSize: config.imageSize, seed: seed, share: share)
             return QuestionSource(sampler, prompts: prompts)
         case .demonstrations(let part):
             let sampler = try DemonstrationSampler(
@@ -81,7 +86,8 @@ struct StreamData {
                     batchSize: batchSize, imageSize: config.imageSize, cameras: settings.cameras,
                     augment: settings.augments, seed: seed, chunk: config.chunk, holdOutEvery: settings.holdOutEvery,
                     threads: settings.threads))
-            let reader = try DemonstrationReader(sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead)
+            let reader = try DemonstrationReader(
+                sampler, depth: settings.readAhead ?? RunSettings.defaultReadAhead, share: share)
             return DemonstrationSource(reader, prompts: prompts)
         case nil: throw TrainingError(.missing, "there is no data stream '\(name)'")
         }

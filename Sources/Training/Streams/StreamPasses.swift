@@ -85,6 +85,11 @@ final class StreamPasses {
         Dictionary(uniqueKeysWithValues: active.compactMap { stream in stream.source.map { (stream.key, $0.cursor) } })
     }
 
+    /// Moves the streams that are due past micro-batches of a step that ends here.
+    func pass(_ batches: Int, step: Int) throws {
+        for stream in streams where stream.isDue(step) { try stream.source?.pass(batches) }
+    }
+
     /// Continues where a checkpoint was; a stream that it does not know begins.
     func restore(_ cursors: [String: DataCursor]) throws {
         for stream in active { if let cursor = cursors[stream.key] { try stream.source?.restore(cursor: cursor) } }

@@ -17,7 +17,7 @@ struct TraceAnchor {
                 // A tower's last block, an untied head: stored beside the model, on no path to its features.
                 if folder.location(of: name) != nil { continue }
                 throw FileError(
-                    path: path,
+                    path: path, .mismatched,
                     "tensor '\(name)' is not one of the model in \(folder.path); an anchor holds trainable tensors of the "
                         + "vision-language model under the names of model.safetensors, or of the adapter")
             }

@@ -22,14 +22,15 @@ struct TraceInputs {
         let ids = try file.requiredEntry("input_ids")
         guard ids.shape.count == 2, let batch = ids.shape.first, batch > 0, ids.shape[1] > 0 else {
             throw FileError(
-                path: path, "tensor 'input_ids': expected the shape [samples, prompt tokens], found \(ids.shape)")
+                path: path, .mismatched,
+                "tensor 'input_ids': expected the shape [samples, prompt tokens], found \(ids.shape)")
         }
         self.batch = batch
         func floats(_ name: String, _ shape: [Int]) throws -> [Float] {
             let entry = try file.requiredEntry(name)
             guard entry.shape == shape else {
                 throw FileError(
-                    path: path,
+                    path: path, .mismatched,
                     "tensor '\(name)': config.json and input_ids call for the shape \(shape), found "
                         + "\(entry.shape)")
             }
@@ -53,7 +54,7 @@ struct TraceInputs {
         let mask = try file.requiredEntry("attention_mask")
         guard mask.shape == shape else {
             throw FileError(
-                path: file.path,
+                path: file.path, .mismatched,
                 "tensor 'attention_mask': expected the shape of input_ids, \(shape), found \(mask.shape)")
         }
         let ids = try file.integers("input_ids")
@@ -70,7 +71,7 @@ struct TraceInputs {
             let tokens = ids[row].prefix(length)
             if let outside = tokens.first(where: { $0 < 0 || $0 >= vocabulary }) {
                 throw FileError(
-                    path: file.path,
+                    path: file.path, .mismatched,
                     "tensor 'input_ids', sample \(sample): token \(outside) is outside the vocabulary of \(vocabulary)")
             }
             return tokens.map(Int32.init)

@@ -152,6 +152,7 @@ int main(int argc, char **argv) {
     gram[5] = NAN;
     wrong("combine.nan", craft_runtime_combine(s, &gradients, weights, 4));
     gram[5] = 0;
+    wrong("rates.early", craft_runtime_rates(s, weights, 2));
     wrong("finish.early", craft_runtime_finish(s));
     right(craft_runtime_combine(s, &gradients, weights, 4));
     /* Opposed gradients of one block, orthogonal ones of the other: PCGrad by hand. */
@@ -159,11 +160,31 @@ int main(int argc, char **argv) {
         printf("unexpected %g %g %g %g\n", weights[0], weights[1], weights[2], weights[3]);
         return 4;
     }
+    wrong("rates.none", craft_runtime_rates(s, weights, 2));
+    wrong("rates.count", craft_runtime_rates(s, weights, 1));
     wrong("metrics.early", craft_runtime_metrics(s, &json));
+    wrong("pull.early", craft_runtime_pull(s, weights, 2));
+    wrong("evaluate.early", craft_runtime_evaluate(s, 1, NULL, NULL, 0, NULL));
     right(craft_runtime_finish(s));
     wrong("abandon.early", craft_runtime_abandon(s));
     wrong("get.lent", craft_runtime_get_array(s, actions, &view));
     wrong("multipliers.count", craft_runtime_multipliers(s, weights, 3));
+    wrong("pull.none", craft_runtime_pull(s, weights, 2));
+    wrong("stop.none", craft_runtime_stop(s, &json));
+    wrong("stop.null", craft_runtime_stop(s, NULL));
+    wrong("evaluate.null", craft_runtime_evaluate(s, 1, NULL, losses, 1, NULL));
+    wrong("evaluate.steps", craft_runtime_evaluate(s, -1, NULL, NULL, 0, NULL));
+    wrong("end.count", craft_runtime_end(s, 1, NULL, NULL, -1));
+    {
+        const float numbers[4] = {1, 2, 3, 4}, *rows_[2] = {numbers, NULL};
+        const int64_t offsets[2] = {2, 1};
+        float sum[4];
+        wrong("gram.null", craft_runtime_gram(NULL, 1, offsets, 1, gram));
+        wrong("gram.row", craft_runtime_gram(rows_, 2, offsets, 1, gram));
+        wrong("gram.m", craft_runtime_gram(rows_, 0, offsets, 1, gram));
+        wrong("gram.offsets", craft_runtime_gram(rows_, 1, offsets, 1, gram));
+        wrong("sum.k", craft_runtime_weighted_sum(rows_, 1, offsets, 0, NULL, sum));
+    }
     wrong("load.null", craft_runtime_load(s, NULL, 3));
     wrong("load.text", craft_runtime_load(s, "no state of anything", 20));
     right(craft_runtime_save(s, &bytes, &size));

@@ -22,23 +22,25 @@ package final class ParquetFile: Sendable {
         }
         guard size >= 12, try bytes(at: size - 4, count: 4) == Array("PAR1".utf8) else {
             throw DataError(
+                .malformed,
                 "\(path): does not end as a Parquet file does (\(size) bytes). It is incomplete or of another kind; download "
                     + "or copy it again.")
         }
         let length = try bytes(at: size - 8, count: 4).reversed().reduce(0) { $0 << 8 | Int($1) }
         guard length <= size - 12 else {
-            throw DataError("\(path): its footer should take \(length) bytes, but the file has \(size). Copy it again.")
+            throw DataError(
+                .malformed, "\(path): its footer should take \(length) bytes, but the file has \(size). Copy it again.")
         }
         let read = try bytes(at: size - 8 - length, count: length).withUnsafeBytes { buffer in
             Result { () throws(ThriftCursor.Malformed) in try ParquetFooter(buffer) }
         }
         guard let footer = try? read.get() else {
-            throw DataError("\(path): its footer is damaged. Copy the file again.")
+            throw DataError(.malformed, "\(path): its footer is damaged. Copy the file again.")
         }
         self.footer = footer
         for chunk in footer.groups.flatMap(\.chunks) {
             guard chunk.offset >= 0, chunk.size >= 0, chunk.offset <= size, chunk.size <= size - chunk.offset else {
-                throw DataError("\(path): a column lies beyond the end of the file. Copy the file again.")
+                throw DataError(.malformed, "\(path): a column lies beyond the end of the file. Copy the file again.")
             }
         }
     }
@@ -60,7 +62,7 @@ package final class ParquetFile: Sendable {
 
     func required(_ name: String) throws(DataError) -> Int {
         if let place = place(of: [name]) { return place }
-        throw DataError("\(path): has no column '\(name)'; it has: \(columns.joined(separator: ", ")).")
+        throw DataError(.missing, "\(path): has no column '\(name)'; it has: \(columns.joined(separator: ", ")).")
     }
 
     /// Numbers of any width, row after row.
@@ -74,10 +76,11 @@ package final class ParquetFile: Sendable {
             for page in try pages(place, group: index) {
                 let content = try page.content(of: self)
                 guard case .numbers(let values) = content.values else {
-                    throw DataError("\(path): column '\(name)' holds no numbers.")
+                    throw DataError(.mismatched, "\(path): column '\(name)' holds no numbers.")
                 }
                 if let row = content.counts.firstIndex(where: { $0 != width }) {
                     throw DataError(
+                        .malformed,
                         "\(path): column '\(name)' has \(content.counts[row]) values in row \(page.firstRow + row), "
                             + "expected \(width).")
                 }
@@ -86,6 +89,7 @@ package final class ParquetFile: Sendable {
         }
         guard numbers.count == rows * width else {
             throw DataError(
+                .malformed,
                 "\(path): column '\(name)' has \(numbers.count) values, expected \(rows * width) (\(rows) rows of \(width))."
             )
         }
@@ -98,7 +102,7 @@ package final class ParquetFile: Sendable {
         guard let bad = numbers.first(where: { $0.rounded() != $0 || abs($0) > 0x1p53 }) else {
             return numbers.map { Int($0) }
         }
-        throw DataError("\(path): column '\(name)' holds \(bad); expected whole numbers.")
+        throw DataError(.malformed, "\(path): column '\(name)' holds \(bad); expected whole numbers.")
     }
 
     /// Texts, one a row.
@@ -108,13 +112,14 @@ package final class ParquetFile: Sendable {
         for index in footer.groups.indices {
             for page in try pages(place, group: index) {
                 guard case .bytes(let buffer, let ranges) = try page.content(of: self).values else {
-                    throw DataError("\(path): column '\(name)' holds no texts.")
+                    throw DataError(.mismatched, "\(path): column '\(name)' holds no texts.")
                 }
                 texts += ranges.map { String(decoding: buffer[$0], as: UTF8.self) }
             }
         }
         guard texts.count == rows else {
-            throw DataError("\(path): column '\(name)' has \(texts.count) texts, expected \(rows), one a row.")
+            throw DataError(
+                .malformed, "\(path): column '\(name)' has \(texts.count) texts, expected \(rows), one a row.")
         }
         return texts
     }
@@ -126,6 +131,7 @@ package final class ParquetFile: Sendable {
 
     func damaged(_ place: Int, at offset: Int) -> DataError {
         DataError(
+            .malformed,
             "\(path): column '\(footer.leaves[place].path.joined(separator: "."))' is damaged at offset \(offset). Copy the file "
                 + "again.")
     }
@@ -260,6 +266,7 @@ struct ParquetPage: Sendable {
             }
         default:
             throw DataError(
+                .unsupported,
                 "\(file.path): column '\(leaf.path.joined(separator: "."))' is written in the encoding \(header.encoding), which "
                     + "craft does not read. Write the file again with pyarrow's defaults.")
         }
@@ -299,6 +306,7 @@ struct ParquetPage: Sendable {
             return .bytes(bytes, ranges)
         case .int96, .fixedBytes:
             throw DataError(
+                .unsupported,
                 "\(file.path): column '\(leaf.path.joined(separator: "."))' is of the type \(leaf.physical), which craft does "
                     + "not read; expected numbers, texts or pictures.")
         }
@@ -326,7 +334,8 @@ struct ParquetPage: Sendable {
                 }
             }
             guard status == 0 else {
-                throw DataError("\(file.path): the page at offset \(offset) cannot be decompressed: \(text.sentence).")
+                throw DataError(
+                    .malformed, "\(file.path): the page at offset \(offset) cannot be decompressed: \(text.sentence).")
             }
             return Array(stored[..<levels]) + out
         }
@@ -340,6 +349,7 @@ struct ParquetPage: Sendable {
         default:
             let names = [3: "LZO", 4: "Brotli", 5: "LZ4 (Hadoop)", 7: "LZ4"]
             throw DataError(
+                .unsupported,
                 "\(file.path): is compressed by \(names[codec] ?? "an unknown codec (\(codec))"); craft reads snappy, zstd, gzip and "
                     + "uncompressed files. Write it again with one of these.")
         }

@@ -16,7 +16,7 @@ package struct ParquetPictures: Sendable {
         (self.file, self.name) = (file, name)
         func pages(_ place: Int) throws(DataError) -> [ParquetPage] {
             guard file.footer.leaves[place].repetition == 0, file.footer.leaves[place].physical == .bytes else {
-                throw DataError("\(file.path): column '\(name)' holds no pictures.")
+                throw DataError(.mismatched, "\(file.path): column '\(name)' holds no pictures.")
             }
             var all: [ParquetPage] = []
             for group in file.footer.groups.indices { all += try file.pages(place, group: group) }
@@ -38,7 +38,7 @@ package struct ParquetPictures: Sendable {
     package func encoded(row: Int, folder: String) throws(DataError) -> [UInt8] {
         if let bytes = try value(row, pages), !bytes.isEmpty { return bytes }
         guard let paths, let path = try value(row, paths), !path.isEmpty else {
-            throw DataError("\(file.path): row \(row) has no picture in column '\(name)'.")
+            throw DataError(.missing, "\(file.path): row \(row) has no picture in column '\(name)'.")
         }
         let text = String(decoding: path, as: UTF8.self)
         return try reading { () throws(FileError) in

@@ -31,7 +31,7 @@ struct BlendJob {
         let largest: Float = storage == .f16 ? 65504 : .greatestFiniteMagnitude
         for i in 0..<count where !(abs(target[i]) <= largest) {
             throw FileError(
-                path: others[0].file.path,
+                path: others[0].file.path, .unwritable,
                 "tensor '\(others[0].entry.name)': the blend has the value \(target[i]), which \(storage.rawValue) cannot hold; "
                     + "choose smaller factors or --dtype f32")
         }

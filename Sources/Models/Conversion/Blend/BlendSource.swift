@@ -75,7 +75,7 @@ struct BlendTensor {
         try file.copyFloats(entry, range, into: buffer)
         guard ck_all_finite(buffer, range.count) != 0 else {
             throw FileError(
-                path: file.path,
+                path: file.path, .unwritable,
                 "tensor '\(entry.name)' holds values that are not finite; a blend with them would spread the damage")
         }
         if range.upperBound == entry.count { file.release(entry) }

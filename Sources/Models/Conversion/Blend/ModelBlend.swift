@@ -150,7 +150,7 @@ package struct ModelBlend {
                 }
                 guard isEqual, other.entry.dtype == first.entry.dtype else {
                     throw FileError(
-                        path: other.file.path,
+                        path: other.file.path, .unsupported,
                         "tensor '\(other.entry.name)' of type \(other.entry.dtype.rawValue) is another than in "
                             + "\(first.file.path), and only floating-point numbers can be blended")
                 }

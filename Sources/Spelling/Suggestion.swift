@@ -13,6 +13,12 @@ package enum Suggestion {
         return best?.name
     }
 
+    /// The candidate nearest to `word`, however far; the first of equally near ones.
+    package static func closest(to word: String, among candidates: some Sequence<String>) -> String? {
+        let wanted = Array(word.utf8)
+        return candidates.map { ($0, editDistance(wanted, Array($0.utf8))) }.min { $0.1 < $1.1 }?.0
+    }
+
     /// "did you mean 'X'?" followed by `otherwise`, or just `otherwise`.
     package static func hint(for word: String, among candidates: [String], otherwise: String) -> String {
         guard let name = nearest(to: word, among: candidates) else { return otherwise }
