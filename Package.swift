@@ -52,14 +52,10 @@ let fuzzers: [Target] =
     Context.environment["CRAFT_FUZZ"] == nil
     ? []
     : [
-        .target(
-            name: "FuzzTargets",
-            dependencies: ["Formats", "Data", "Models", "PluginRuntime", "Serving", "Experiments"],
-            path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .executableTarget(
             name: "craft-fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Campaign",
             swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])],
-            linkerSettings: [.unsafeFlags(["-use-ld=lld"], .when(platforms: [.linux]))]),
+            linkerSettings: [.unsafeFlags(["-use-ld=lld"], .when(platforms: [.linux]))])
     ]
 
 func systemLibrary(_ name: String, pkgConfig: String, apt: String) -> Target {
@@ -183,5 +179,10 @@ let package = Package(
             tests("Simulation", ["Simulation", "Formats"]),
             tests("Templates", ["Templates", "Formats"]),
             tests("Host", ["Formats", "Data", "Models"], exclude: ["BadPlugins", "Help"]),
+            tests("Fuzz", ["FuzzTargets"], exclude: ["Campaign", "Corpus", "Targets"]),
+            .target(
+                name: "FuzzTargets",
+                dependencies: ["Formats", "Data", "Models", "PluginRuntime", "Serving", "Experiments"],
+                path: "Tests/Fuzz/Targets", swiftSettings: strict),
         ] + fuzzers
 )

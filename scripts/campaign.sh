@@ -6,6 +6,10 @@
 # libFuzzer with AddressSanitizer, from seeds in Tests/Fixtures and Assets. What it finds interesting is kept in
 # .build-fuzz/corpus/TARGET and goes on from there; an input that ends the process is written to .build-fuzz/TARGET-crash-*,
 # and the script ends with 1. Report: executions and crashes by target, in .build-fuzz/report.txt.
+#
+# Inputs worth keeping go to Tests/Fuzz/Corpus, which every test run reads:
+#
+#   CRAFT_FUZZ_TARGET=gguf .build-fuzz/release/craft-fuzz keep Tests/Fuzz/Corpus/gguf .build-fuzz/gguf-crash-1234
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-600}
