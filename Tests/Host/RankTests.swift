@@ -9,6 +9,10 @@ extension HostTests {
         private static let four = CraftCommand.four
         private static let three = "BaselineL1,AnchorVariants,near=AnchorVariants:type=raw_only:objective=near,UPGrad"
 
+        /// What roundings of gradients may grow to in a few steps: AdamW divides a gradient by its own size, so that one that is all
+        /// rounding moves its parameter as far as any other.
+        private static let afterUpdates = 1e-4
+
         /// `mpirun` with these ranks; root may start it, as it does in containers.
         private static func launch(_ ranks: Int, _ options: [String] = []) -> [String] {
             ["mpirun", "--oversubscribe", "--bind-to", "none"] + options + ["-n", "\(ranks)"]
@@ -71,7 +75,7 @@ extension HostTests {
             (three, 4, 4, []),
             ("BaselineL1,AnchorVariants,GradDrop", 2, 2, []),
             (four, 2, 2, ["--lora-rank", "4", "--ema", "0.9", "--clip", "0.5"]),
-            (four, 2, 2, ["--skip-nonfinite", "--proprio-dropout", "0.5"]),
+            (four, 2, 2, ["--on-non-finite", "skip", "--proprio-dropout", "0.5"]),
         ])
         func ranksAreOneProcess(_ plugins: String, _ ranks: Int, _ accumulation: Int, _ more: [String]) throws {
             let folder = try TemporaryFolder()
@@ -87,11 +91,14 @@ extension HostTests {
 
             let (one, several) = (try Self.metrics(of: alone), try Self.metrics(of: together))
             #expect(one.count == 3 && several.count == 3)
-            for (expected, found) in zip(one, several) {
+            for (index, (expected, found)) in zip(one, several).enumerated() {
                 #expect(Set(expected.keys) == Set(found.keys))
+                // The first step's losses, gradients and inner products differ by the order of additions alone.
+                let tolerance = index == 0 ? 2e-6 : Self.afterUpdates
                 for (name, value) in expected {
                     let other = found[name] ?? .nan
-                    #expect(abs(value - other) <= 2e-6 * max(1, abs(value)), "\(name): \(value), on ranks \(other)")
+                    #expect(
+                        abs(value - other) <= tolerance * max(1, abs(value)), "\(name): \(value), on ranks \(other)")
                 }
             }
             let file = more.contains("--lora-rank") ? "lora_adapter/adapter_model.safetensors" : "model.safetensors"
@@ -99,7 +106,7 @@ extension HostTests {
             for name in names {
                 let pair = try [alone, together].map { try #require(Self.tensors(of: $0, step: "step-000003", name)) }
                 let difference = try #require(Self.difference(pair[0], pair[1]), "\(name)")
-                #expect(difference.relative < 2e-6, "\(name): \(difference)")
+                #expect(difference.relative < Self.afterUpdates, "\(name): \(difference)")
             }
             #expect(
                 try CraftCommand.files(in: alone + "/checkpoints/step-000003")
@@ -136,7 +143,7 @@ extension HostTests {
             #expect(result.status == 0, "\(result.output)")
             #expect(result.standardOutput.contains("other ranks (4, before 2)"), "\(result.standardOutput)")
             let other = try #require(Self.tensors(of: resumed + "-4", step: "step-000004"))
-            #expect(try #require(Self.difference(pair[0], other)).relative < 2e-6)
+            #expect(try #require(Self.difference(pair[0], other)).relative < Self.afterUpdates)
         }
 
         @Test func whatRanksCannotDoIsRefused() throws {

@@ -72,7 +72,7 @@ extension HostTests {
             }
             CraftCommand.expectRefusal(try run("--out", "."), ".: expected results", "Is a directory", "--out")
             CraftCommand.expectRefusal(try run("--out", "damaged"), "damaged: expected results", "found no JSON")
-            CraftCommand.expectRefusal(try run("--out", "list"), "list: expected results", "no object")
+            CraftCommand.expectRefusal(try run("--out", "list"), "list: expected results", "not an object")
             CraftCommand.expectRefusal(try run("--out", "none"), "none: expected results", "no list of 'episodes'")
             CraftCommand.expectRefusal(try run("--out", "other"), "other is of policy 'b', not 'a'", "--out")
             CraftCommand.expectRefusal(try run("--out", "list/x.json"), "list is a file", "--out")
@@ -105,7 +105,7 @@ extension HostTests {
             CraftCommand.expectRefusal(try run(out: "set"), "settings.json: expected", "found no JSON")
             try FileManager.default.removeItem(at: episodes.appendingPathComponent("settings.json"))
             try write("[]", to: "set/.episodes/failed.json", in: folder)
-            CraftCommand.expectRefusal(try run(out: "set"), "failed.json: expected", "no object")
+            CraftCommand.expectRefusal(try run(out: "set"), "failed.json: expected", "not an object")
 
             let writer = [Self.python, Self.scripts + "/write_rlds.py", "file", "--out", "out", "--name", "n"]
             CraftCommand.expectRefusal(
@@ -131,7 +131,7 @@ extension HostTests {
             CraftCommand.expectRefusal(try run("--name", "n", "--action-columns=-1,0"), "'-1,0'", "numbers from 0")
             CraftCommand.expectRefusal(try run("--name", "n"), "source/meta/info.json", "No such file")
             for (text, words) in [
-                ("[]", "no object"), (#"{"codebase_version": "v2.1"}"#, "'v2.1'"),
+                ("[]", "not an object"), (#"{"codebase_version": "v2.1"}"#, "'v2.1'"),
                 (#"{"codebase_version": "v3.0"}"#, "has no 'features'"),
                 (#"{"codebase_version": "v3.0", "features": {}}"#, "has no 'fps'"),
             ] {
