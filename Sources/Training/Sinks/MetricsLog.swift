@@ -106,16 +106,23 @@ package final class MetricsLog: MetricSink {
     }
 
     private static func record(_ line: Data, path: String, line number: Int) throws(FileError) -> Record {
-        guard let object = try? JSONSerialization.jsonObject(with: line) as? [String: Any],
-            let step = object["step"] as? Int
-        else {
+        // Not Foundation's reader: its numbers can be off in the last digit.
+        var (step, time, values) = (Int?.none, Double.nan, [String: Double]())
+        if case .object(let members) = try? JSONTree(parsing: Array(line)) {
+            for (key, value) in members {
+                switch (String(decoding: key, as: UTF8.self), value) {
+                case ("step", .number(let number)): step = Int(exactly: number)
+                case ("time", .number(let number)): time = number
+                case (let name, .number(let number)): values[name] = number
+                case (let name, .null): values[name] = .nan
+                default: break
+                }
+            }
+        }
+        guard let step else {
             throw FileError(
                 path: path, "line \(number) is not a JSON object with a whole number 'step'; repair or remove the line")
         }
-        var values: [String: Double] = [:]
-        for (name, value) in object where name != "step" && name != "time" {
-            if let number = value as? Double { values[name] = number } else if value is NSNull { values[name] = .nan }
-        }
-        return Record(step: step, time: object["time"] as? Double ?? .nan, values: values)
+        return Record(step: step, time: time, values: values)
     }
 }
