@@ -11,7 +11,8 @@ extension RunParts {
     func checkEqual(_ settings: RunSettings, on ranks: any Collective) throws {
         guard !ranks.isAlone else { return }
         var facts = [
-            ("craft", "\(craftVersion) \(try SHA256.digest(ofFile: "/proc/self/exe"))"), ("processor", Machine.processor),
+            ("craft", "\(craftVersion) \(try SHA256.digest(ofFile: "/proc/self/exe"))"),
+            ("processor", Machine.processor),
             ("weights of the model", modelHash),
         ]
         for plugin in composition.plugins {
