@@ -1,5 +1,7 @@
 import Formats
 import Foundation
+import Models
+import Tensors
 import TestSupport
 import Testing
 import Training
@@ -47,5 +49,28 @@ import Training
         let scale = want.reduce(Float(1e-12)) { max($0, abs($1)) }
         let worst = zip(got, want).reduce(Float(0)) { max($0, $1.0.isFinite ? abs($1.0 - $1.1) : .infinity) }
         return Double(worst / scale)
+    }
+
+    /// An objective's gradients, each within 1e-3 of what `expected` has as `grad.OBJECTIVE.PARAMETER`, and zero where it has none.
+    static func compareGradients(
+        of objective: String, in step: TrainingStep, _ model: VLAModel, _ expected: SafetensorsFile
+    ) throws {
+        let accumulator = try #require(step.gradient(of: objective))
+        var worst = 0.0
+        var compared = 0
+        for parameter in model.parameters.parameters where parameter.isTrainable {
+            let got = (0..<parameter.count).map { accumulator.values.base[parameter.offset + $0] }
+            let key = "grad.\(objective).\(parameter.name)"
+            guard expected.entry(key) != nil else {
+                #expect(got.allSatisfy { $0 == 0 }, "\(parameter.name) has a gradient of \(objective) in craft alone")
+                continue
+            }
+            let error = error(got, try expected.floats(key))
+            worst = max(worst, error)
+            compared += 1
+            #expect(error < 1e-3, "\(objective), \(parameter.name): \(error)")
+        }
+        #expect(compared == expected.names.filter { $0.hasPrefix("grad.\(objective).") }.count)
+        print("parity \(objective): \(compared) gradients, worst relative error \(worst)")
     }
 }

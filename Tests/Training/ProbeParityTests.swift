@@ -65,31 +65,9 @@ import Training
                     #expect(abs((metrics["probe_\(half)"] ?? .nan) / value - 1) < 1e-4, "\(half)")
                 }
             }
-            try compare(step, model, expected, objective)
+            try ParityTests.compareGradients(of: objective, in: step, model, expected)
             return
         }
         Issue.record("no pairing of prompts and samples gives the loss \(want); relative error \(closest)")
-    }
-
-    private func compare(
-        _ step: TrainingStep, _ model: VLAModel, _ expected: SafetensorsFile, _ objective: String
-    ) throws {
-        let accumulator = try #require(step.gradient(of: objective))
-        var worst = 0.0
-        var compared = 0
-        for parameter in model.parameters.parameters where parameter.isTrainable {
-            let got = (0..<parameter.count).map { accumulator.values.base[parameter.offset + $0] }
-            let key = "grad.\(objective).\(parameter.name)"
-            guard expected.entry(key) != nil else {
-                #expect(got.allSatisfy { $0 == 0 }, "\(parameter.name) has a gradient in craft alone")
-                continue
-            }
-            let error = ParityTests.error(got, try expected.floats(key))
-            worst = max(worst, error)
-            compared += 1
-            #expect(error < 1e-3, "\(parameter.name): \(error)")
-        }
-        #expect(compared == expected.names.filter { $0.hasPrefix("grad.\(objective).") }.count)
-        print("probe parity \(objective): \(compared) gradients, worst relative error \(worst)")
     }
 }

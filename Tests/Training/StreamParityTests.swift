@@ -48,7 +48,9 @@ import Training
             let view = try #require(step.session.values.array(value))
             #expect(ParityTests.error(Array(view.floats), try expected.floats(key)) < 1e-4, "\(key)")
         }
-        for objective in ["cotraining", "replay", "action_anchor"] { try compare(step, model, expected, objective) }
+        for objective in ["cotraining", "replay", "action_anchor"] {
+            try ParityTests.compareGradients(of: objective, in: step, model, expected)
+        }
     }
 
     private static func batches(
@@ -87,28 +89,6 @@ import Training
                 answerIDs: answers.flatMap { $0.map(Int64.init) }),
             try demonstrations(turned)
         )
-    }
-
-    private func compare(
-        _ step: TrainingStep, _ model: VLAModel, _ expected: SafetensorsFile, _ objective: String
-    ) throws {
-        let accumulator = try #require(step.gradient(of: objective))
-        var worst = 0.0
-        var compared = 0
-        for parameter in model.parameters.parameters where parameter.isTrainable {
-            let got = (0..<parameter.count).map { accumulator.values.base[parameter.offset + $0] }
-            let key = "grad.\(objective).\(parameter.name)"
-            guard expected.entry(key) != nil else {
-                #expect(got.allSatisfy { $0 == 0 }, "\(parameter.name) has a gradient of \(objective) in craft alone")
-                continue
-            }
-            let error = ParityTests.error(got, try expected.floats(key))
-            worst = max(worst, error)
-            compared += 1
-            #expect(error < 1e-3, "\(objective), \(parameter.name): \(error)")
-        }
-        #expect(compared == expected.names.filter { $0.hasPrefix("grad.\(objective).") }.count)
-        print("stream parity \(objective): \(compared) gradients, worst relative error \(worst)")
     }
 }
 
