@@ -12,14 +12,13 @@ the current and under the initial weights.
 Initial weights are the folder's anchor.safetensors. Computed in float64, stored as float32.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+import stored
 from modeling import load_folder
 from outputs import load_inputs
 from steps import gradients, swapped
@@ -74,25 +73,5 @@ def compute(folder):
     return {k: v.detach().to(torch.int64 if k == "prompts" else torch.float32).contiguous() for k, v in result.items()}
 
 
-def check(folder):
-    got, want = compute(folder), load_file(Path(folder) / "probe.safetensors")
-    assert set(got) == set(want), set(got) ^ set(want)
-    worst = max(((got[k] - want[k]).abs().max() / want[k].abs().max().clamp_min(1e-12)).item() for k in want)
-    print(f"{folder}: {len(want)} tensors, worst relative error {worst:.1e}")
-    return worst > 1e-5
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["check", "write"])
-    parser.add_argument("folders", nargs="+", metavar="DIR")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if arguments.command == "check":
-        sys.exit(any([check(folder) for folder in arguments.folders]))
-    for folder in arguments.folders:
-        save_file(compute(folder), Path(folder) / "probe.safetensors")
-
-
 if __name__ == "__main__":
-    main()
+    stored.main("probe.safetensors", compute, __doc__)
